@@ -1,1 +1,21 @@
+"""What a state machine may need from the world, as protocols; the real ones live in `odradek.net`."""
 
+from odradek.ports.clock import Clock, Scheduler, TimerHandle
+from odradek.ports.executor import Executor
+from odradek.ports.files import File, FileSystem, MappedFile
+from odradek.ports.promise import Promise, gather, spawn
+from odradek.ports.random import Random
+
+__all__ = [
+    "Clock",
+    "Scheduler",
+    "TimerHandle",
+    "Executor",
+    "File",
+    "FileSystem",
+    "MappedFile",
+    "Promise",
+    "gather",
+    "spawn",
+    "Random",
+]

@@ -1,0 +1,70 @@
+"""What the socket layer and the code that answers requests say to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from odradek.ports.files import Buffer
+from odradek.ports.promise import Promise
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """Whose bytes these are. `id` is unique while the node runs; `listener` is the name from `listeners`."""
+
+    id: str
+    listener: str
+    security_protocol: str
+    peer_host: str
+    peer_port: int
+    local_host: str
+    local_port: int
+
+
+class FileRange(Protocol):
+    """Bytes of a log that stay readable until `release`, even if the segment is deleted or truncated meanwhile."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """Where the range begins in the file."""
+        ...
+
+    def fileno(self) -> int | None:
+        """A descriptor for sendfile, or None where only `read` works."""
+        ...
+
+    def read(self, start: int, size: int) -> bytes:
+        """At most `size` bytes from `start` bytes into the range; may wait for a disk; raises OSError."""
+        ...
+
+    def release(self) -> None:
+        """Call once the bytes are sent or dropped."""
+        ...
+
+
+Chunk = Buffer | FileRange
+
+
+class Outcome(Enum):
+    """Answers that are no bytes."""
+
+    NO_REPLY = "no reply"
+    """Nothing is sent, as for a Produce with acks=0."""
+    CLOSE = "close"
+    """The connection is closed once the replies before it are sent."""
+
+
+Reply = Sequence[Chunk] | Outcome
+"""A response header and body without the length in front, or an outcome that sends nothing."""
+
+FrameHandler = Callable[[ConnectionInfo, memoryview], Reply | Promise[Reply]]
+"""Answers one request frame (without its length). The frame's memory may be written to, and belongs to the
+handler until its reply is settled; whoever keeps bytes longer copies them. It never raises."""

@@ -1,0 +1,148 @@
+"""A value that comes later, without an event loop.
+
+State machines and handlers must run the same under asyncio and under a simulated scheduler, so they use this
+instead of `asyncio.Future`: callbacks run at once, in order, on the thread that settles the promise, and `spawn`
+drives an `async def` function that awaits promises without creating a task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from typing import Generic, TypeVar, cast
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Promise(Generic[T]):
+    """Settles once, with a value or an exception. Not thread-safe: it belongs to the state machines' thread."""
+
+    __slots__ = ("_callbacks", "_done", "_error", "_value")
+
+    def __init__(self) -> None:
+        self._done = False
+        self._value: T | None = None
+        self._error: BaseException | None = None
+        self._callbacks: list[Callable[[Promise[T]], None]] = []
+
+    @classmethod
+    def of(cls, value: T) -> Promise[T]:
+        """A promise that already holds `value`."""
+        promise = cls()
+        promise.resolve(value)
+        return promise
+
+    @classmethod
+    def failed(cls, error: BaseException) -> Promise[T]:
+        """A promise that has already failed with `error`."""
+        promise = cls()
+        promise.reject(error)
+        return promise
+
+    @property
+    def done(self) -> bool:
+        """Whether it is settled."""
+        return self._done
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it failed with; None while pending or when it holds a value."""
+        return self._error
+
+    def resolve(self, value: T) -> None:
+        """Settle with a value. A promise that is settled already stays as it is."""
+        if not self._done:
+            self._value = value
+            self._settle()
+
+    def reject(self, error: BaseException) -> None:
+        """Settle with an exception. A promise that is settled already stays as it is."""
+        if not self._done:
+            self._error = error
+            self._settle()
+
+    def result(self) -> T:
+        """The value; raises what it failed with, or RuntimeError while it is pending."""
+        if not self._done:
+            raise RuntimeError("the promise is still pending")
+        if self._error is not None:
+            raise self._error
+        return cast("T", self._value)
+
+    def on_done(self, callback: Callable[[Promise[T]], None]) -> None:
+        """Call `callback(self)` when settled: now, if it is already."""
+        if self._done:
+            callback(self)
+        else:
+            self._callbacks.append(callback)
+
+    def then(self, transform: Callable[[T], U]) -> Promise[U]:
+        """The promise of `transform(value)`; an exception of either fails it."""
+        result: Promise[U] = Promise()
+
+        def settle(source: Promise[T]) -> None:
+            if source._error is not None:
+                result.reject(source._error)
+                return
+            try:
+                result.resolve(transform(cast("T", source._value)))
+            except Exception as error:  # noqa: BLE001 - carried to whoever awaits the result, not hidden
+                result.reject(error)
+
+        self.on_done(settle)
+        return result
+
+    def __await__(self) -> Generator[Promise[T], None, T]:
+        if not self._done:
+            yield self
+        return self.result()
+
+    def _settle(self) -> None:
+        self._done = True
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback(self)
+
+
+def spawn(work: Coroutine[Promise[object], None, T]) -> Promise[T]:
+    """Run an `async def` function that awaits promises only, up to its first pending one, and on from there.
+
+    Returns the promise of its result; a failure inside it fails that promise.
+    """
+    result: Promise[T] = Promise()
+
+    def advance(_settled: Promise[object] | None = None) -> None:
+        try:
+            awaited = work.send(None)
+        except StopIteration as stop:
+            result.resolve(cast("T", stop.value))
+        except Exception as error:  # noqa: BLE001 - carried to whoever awaits the result, not hidden
+            result.reject(error)
+        else:
+            awaited.on_done(advance)
+
+    advance()
+    return result
+
+
+def gather(promises: Sequence[Promise[T]]) -> Promise[list[T]]:
+    """The promise of all their values, in order; fails with the first failure, once all are settled."""
+    result: Promise[list[T]] = Promise()
+    pending = len(promises)
+
+    def count(_settled: Promise[T]) -> None:
+        nonlocal pending
+        pending -= 1
+        if pending:
+            return
+        for promise in promises:
+            if promise.error is not None:
+                result.reject(promise.error)
+                return
+        result.resolve([promise.result() for promise in promises])
+
+    if not promises:
+        result.resolve([])
+    for promise in promises:
+        promise.on_done(count)
+    return result
