@@ -1,0 +1,157 @@
+"""From a request frame to its handler and back to a reply."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+import structlog
+
+from odradek.ports.network import ConnectionInfo, Outcome, Reply
+from odradek.ports.promise import Promise
+from odradek.security.acl import Authorizer
+from odradek.security.principal import ANONYMOUS
+from odradek.server.context import RequestContext
+from odradek.server.handlers import Handler
+from odradek.wire.apis import ApiKey, request_header_version, response_class, response_header_version, valid_versions
+from odradek.wire.budget import Budget
+from odradek.wire.errors import ErrorCode, KafkaError, ProtocolError
+from odradek.wire.messages.api_versions import ApiVersion, ApiVersionsResponse
+from odradek.wire.messages.headers import RequestHeader
+from odradek.wire.schema import Message
+
+log = structlog.get_logger(__name__)
+
+AnyHandler = Handler[Message, Message]
+
+MAX_REQUEST_OBJECTS = 1_000_000
+"""How many structs, strings and array elements one request may make the decoder create."""
+
+PRODUCE_LISTED_FROM = 0
+"""Produce is listed from version 0, since librdkafka reads compression support off it, but served from 3."""
+
+_HEADER_START = struct.Struct(">hhih")
+_CORRELATION_ID = struct.Struct(">i")
+_UNEXPECTED = "The server experienced an unexpected error when processing the request."
+
+
+class Dispatcher:
+    """Decodes a frame, finds the handler of its API, and encodes what the handler answers.
+
+    What Apache Kafka answers by closing the connection is closed here: a header that cannot be read, an API or
+    version that this listener does not list, a malformed body, and an error for a request that gets no reply.
+    """
+
+    def __init__(self, handlers: Iterable[AnyHandler], authorizer: Authorizer) -> None:
+        self.handlers: Mapping[ApiKey, AnyHandler] = {handler.api_key: handler for handler in handlers}
+        self._authorizer = authorizer
+        self._by_code: dict[int, _Route] = {
+            int(key): _Route(handler, *valid_versions(key)) for key, handler in self.handlers.items()
+        }
+
+    def handle(self, connection: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
+        """Answer one frame (a `FrameHandler`); never raises."""
+        try:
+            return self._dispatch(connection, frame)
+        except ProtocolError as error:
+            log.warning("closing: malformed request", peer=connection.peer_host, reason=str(error))
+            return Outcome.CLOSE
+        except Exception:
+            log.exception("closing: request failed unexpectedly", peer=connection.peer_host)
+            return Outcome.CLOSE
+
+    def _dispatch(self, connection: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
+        if len(frame) < _HEADER_START.size:
+            raise ProtocolError("shorter than a request header")
+        api_key, version, correlation_id, _ = _HEADER_START.unpack_from(frame)
+        route = self._by_code.get(api_key)
+        if route is None:
+            raise ProtocolError(f"API key {api_key} is not served at this listener")
+        if not route.min_version <= version <= route.max_version:
+            if api_key == ApiKey.API_VERSIONS:
+                return unsupported_api_versions(correlation_id)
+            raise ProtocolError(f"version {version} of {route.key.name} is not supported")
+        header, body_at = RequestHeader.decode_prefix(frame, request_header_version(route.key, version))
+        context = RequestContext(
+            route.key, version, correlation_id, header.client_id, connection, ANONYMOUS, self._authorizer
+        )
+        request = route.handler.request.decode(frame[body_at:], version, budget=Budget(MAX_REQUEST_OBJECTS))
+        try:
+            answer = route.handler.handle(context, request)
+        except Exception as error:  # noqa: BLE001 - answered or logged by _failed
+            return _failed(route.handler, context, request, error)
+        if not isinstance(answer, Promise):
+            return _encode(context, answer)
+        reply: Promise[Reply] = Promise()
+
+        def settle(settled: Promise[Message | None]) -> None:
+            try:
+                reply.resolve(_encode(context, settled.result()))
+            except Exception as error:  # noqa: BLE001 - answered or logged by _failed
+                reply.resolve(_failed(route.handler, context, request, error))
+
+        cast("Promise[Message | None]", answer).on_done(settle)
+        return reply.result() if reply.done else reply
+
+
+class _Route:
+    __slots__ = ("handler", "key", "max_version", "min_version")
+
+    def __init__(self, handler: AnyHandler, min_version: int, max_version: int) -> None:
+        self.handler = handler
+        self.key = handler.api_key
+        self.min_version = min_version
+        self.max_version = max_version
+
+
+def listed_versions(key: ApiKey) -> tuple[int, int]:
+    """The range that ApiVersions shows for an API."""
+    lowest, highest = valid_versions(key)
+    return (PRODUCE_LISTED_FROM if key == ApiKey.PRODUCE else lowest), highest
+
+
+def unsupported_api_versions(correlation_id: int) -> Reply:
+    """The answer to a version of ApiVersions from the future: version 0, and the range to try again with (KIP-511)."""
+    lowest, highest = valid_versions(ApiKey.API_VERSIONS)
+    response = ApiVersionsResponse(
+        error_code=ErrorCode.UNSUPPORTED_VERSION,
+        api_keys=[ApiVersion(api_key=ApiKey.API_VERSIONS, min_version=lowest, max_version=highest)],
+    )
+    return [_CORRELATION_ID.pack(correlation_id) + response.encode(0)]
+
+
+def _encode(context: RequestContext, response: Message | None) -> Reply:
+    if response is None:
+        return Outcome.NO_REPLY
+    version = context.api_version
+    header = _CORRELATION_ID.pack(context.correlation_id)
+    if response_header_version(context.api_key, version):
+        header += b"\x00"
+    chunks = response.encode_chunks(version)
+    return cast("Reply", [header, *chunks])
+
+
+def _failed(handler: AnyHandler, context: RequestContext, request: Message, error: Exception) -> Reply:
+    """The reply for a handler that raised: its API's error response, or a closed connection."""
+    if not isinstance(error, KafkaError):
+        log.error("request failed unexpectedly", api=context.api_key.name, client=context.client_id, exc_info=error)
+        error = KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, _UNEXPECTED)
+    try:
+        return _encode(context, error_response(handler, context.api_version, request, error))
+    except Exception:
+        log.exception("closing: no error response can be built", api=context.api_key.name)
+        return Outcome.CLOSE
+
+
+def error_response(handler: AnyHandler, version: int, request: Message, error: KafkaError) -> Message:
+    """The response that tells of `error`: by the handler's own `on_error`, else the top-level error code."""
+    if handler.on_error is not None:
+        return handler.on_error(request, version, error)
+    response = response_class(handler.api_key)()
+    response.error_code = error.code  # type: ignore[attr-defined] # APIs without it declare on_error; _failed catches
+    if hasattr(response, "error_message"):
+        response.error_message = error.message or error.code.message
+    return response
+
+
