@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
-from odradek.server.dispatcher import AnyHandler, listed_versions
-from odradek.server.handlers import Handler
+from odradek.server.dispatcher import listed_versions
+from odradek.server.handlers import AnyHandler, Handler
 from odradek.wire.apis import ApiKey
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.api_versions import (

@@ -13,7 +13,7 @@ from odradek.ports.promise import Promise
 from odradek.security.acl import Authorizer
 from odradek.security.principal import ANONYMOUS
 from odradek.server.context import RequestContext
-from odradek.server.handlers import Handler
+from odradek.server.handlers import AnyHandler, CloseConnection
 from odradek.wire.apis import ApiKey, request_header_version, response_class, response_header_version, valid_versions
 from odradek.wire.budget import Budget
 from odradek.wire.errors import ErrorCode, KafkaError, ProtocolError
@@ -22,8 +22,6 @@ from odradek.wire.messages.headers import RequestHeader
 from odradek.wire.schema import Message
 
 log = structlog.get_logger(__name__)
-
-AnyHandler = Handler[Message, Message]
 
 MAX_REQUEST_OBJECTS = 1_000_000
 """How many structs, strings and array elements one request may make the decoder create."""
@@ -134,6 +132,8 @@ def _encode(context: RequestContext, response: Message | None) -> Reply:
 
 def _failed(handler: AnyHandler, context: RequestContext, request: Message, error: Exception) -> Reply:
     """The reply for a handler that raised: its API's error response, or a closed connection."""
+    if isinstance(error, CloseConnection):
+        return Outcome.CLOSE
     if not isinstance(error, KafkaError):
         log.error("request failed unexpectedly", api=context.api_key.name, client=context.client_id, exc_info=error)
         error = KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, _UNEXPECTED)

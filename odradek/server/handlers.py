@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from odradek.ports.promise import Promise
 from odradek.security.acl import Operation, ResourceType
@@ -41,3 +41,15 @@ class Handler(Generic[Req, Resp]):
         key = self.request.API_KEY
         assert key is not None, f"{self.request.NAME} is no request"
         return ApiKey(key)
+
+
+class CloseConnection(Exception):
+    """Raised by a handler where Kafka closes the connection instead of answering."""
+
+
+AnyHandler = Handler[Message, Message]
+
+
+def erase(handler: Handler[Req, Resp]) -> AnyHandler:
+    """The same handler for lists of mixed ones; the dispatcher hands it only requests of its own type."""
+    return cast("AnyHandler", handler)
