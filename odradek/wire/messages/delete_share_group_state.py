@@ -1,0 +1,37 @@
+"""DeleteShareGroupState (API key 86): request and response."""
+
+from __future__ import annotations
+
+from odradek.wire.schema import INT16, INT32, STRING, UUID, Message, Struct, array, field
+from odradek.wire.uuids import Uuid
+
+
+class PartitionData(Struct):
+    partition: int = field(INT32, "0+")
+
+
+class DeleteStateData(Struct):
+    topic_id: Uuid = field(UUID, "0+")
+    partitions: list[PartitionData] = field(array(PartitionData), "0+")
+
+
+class DeleteShareGroupStateRequest(
+    Message, kind="request", api_key=86, versions="0", flexible="0+", listeners=("broker",)
+):
+    group_id: str = field(STRING, "0+")
+    topics: list[DeleteStateData] = field(array(DeleteStateData), "0+")
+
+
+class PartitionResult(Struct):
+    partition: int = field(INT32, "0+")
+    error_code: int = field(INT16, "0+")
+    error_message: str | None = field(STRING, "0+", nullable="0+", default=None)
+
+
+class DeleteStateResult(Struct):
+    topic_id: Uuid = field(UUID, "0+")
+    partitions: list[PartitionResult] = field(array(PartitionResult), "0+")
+
+
+class DeleteShareGroupStateResponse(Message, kind="response", api_key=86, versions="0", flexible="0+"):
+    results: list[DeleteStateResult] = field(array(DeleteStateResult), "0+")

@@ -1,0 +1,38 @@
+"""DescribeAcls (API key 29): request and response."""
+
+from __future__ import annotations
+
+from odradek.wire.schema import INT8, INT16, INT32, STRING, Message, Struct, array, field
+
+
+class DescribeAclsRequest(
+    Message, kind="request", api_key=29, versions="1-3", flexible="2+", listeners=("broker", "controller")
+):
+    resource_type_filter: int = field(INT8, "0+")
+    resource_name_filter: str | None = field(STRING, "0+", nullable="0+")
+    pattern_type_filter: int = field(INT8, "1+", default=3)
+    principal_filter: str | None = field(STRING, "0+", nullable="0+")
+    host_filter: str | None = field(STRING, "0+", nullable="0+")
+    operation: int = field(INT8, "0+")
+    permission_type: int = field(INT8, "0+")
+
+
+class AclDescription(Struct):
+    principal: str = field(STRING, "0+")
+    host: str = field(STRING, "0+")
+    operation: int = field(INT8, "0+")
+    permission_type: int = field(INT8, "0+")
+
+
+class DescribeAclsResource(Struct):
+    resource_type: int = field(INT8, "0+")
+    resource_name: str = field(STRING, "0+")
+    pattern_type: int = field(INT8, "1+", default=3)
+    acls: list[AclDescription] = field(array(AclDescription), "0+")
+
+
+class DescribeAclsResponse(Message, kind="response", api_key=29, versions="1-3", flexible="2+"):
+    throttle_time_ms: int = field(INT32, "0+")
+    error_code: int = field(INT16, "0+")
+    error_message: str | None = field(STRING, "0+", nullable="0+")
+    resources: list[DescribeAclsResource] = field(array(DescribeAclsResource), "0+")

@@ -1,0 +1,3 @@
+"""The quorum's own state."""
+
+from __future__ import annotations

@@ -1,0 +1,25 @@
+"""RemoteLogSegmentMetadataUpdateRecord (type 1) of the remote log metadata topic."""
+
+from __future__ import annotations
+
+from odradek.wire.schema import BYTES, INT8, INT32, INT64, STRING, UUID, Message, Struct, field, nested
+from odradek.wire.uuids import Uuid
+
+
+class TopicIdPartitionEntry(Struct):
+    name: str = field(STRING, "0+")
+    id: Uuid = field(UUID, "0+")
+    partition: int = field(INT32, "0+")
+
+
+class RemoteLogSegmentIdEntry(Struct):
+    topic_id_partition: TopicIdPartitionEntry = field(nested(TopicIdPartitionEntry), "0+")
+    id: Uuid = field(UUID, "0+")
+
+
+class RemoteLogSegmentMetadataUpdateRecord(Message, kind="metadata", api_key=1, versions="0", flexible="0+"):
+    remote_log_segment_id: RemoteLogSegmentIdEntry = field(nested(RemoteLogSegmentIdEntry), "0+")
+    broker_id: int = field(INT32, "0+")
+    event_timestamp_ms: int = field(INT64, "0+")
+    custom_metadata: bytes | None = field(BYTES, "0+", nullable="0+", default=None)
+    remote_log_segment_state: int = field(INT8, "0+")
