@@ -1,0 +1,52 @@
+# The two commands of the README. Only Python is needed; everything else is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= odradek-data
+LISTEN ?= localhost:9092
+
+.PHONY: run test check lint compat apache bench docs clean
+
+run: $(VENV)/.runtime
+	@echo "Data: $(DATA). Once it is ready, send a first message from another terminal:"
+	@echo "    echo hello | $(BIN)/odradek produce greetings --bootstrap-server $(LISTEN)"
+	@echo "    $(BIN)/odradek consume greetings --from-beginning --bootstrap-server $(LISTEN)"
+	@$(BIN)/odradek serve --listen $(LISTEN) --data-dir $(DATA)
+
+test: $(VENV)/.development
+	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/compat --target odradek
+
+lint: $(VENV)/.development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: test lint
+
+apache: $(VENV)/.development
+	$(BIN)/python -m pytest tests/compat --target apache
+
+docs: $(VENV)/.development
+	$(BIN)/python -m tools.config_docs
+	$(BIN)/python -m tools.compatibility_docs
+
+clean:
+	rm -rf $(VENV) .cache build dist
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Odradek needs Python 3.11 or newer: make run PYTHON=python3.12")'
+	@echo "Making the virtual environment in $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing Odradek ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.development: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing the development tools, as locked ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@ $(VENV)/.runtime
