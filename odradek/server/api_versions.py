@@ -28,7 +28,7 @@ FIRST_WITH_NODE = 5
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Feature levels: supported (lowest, highest) by this node; finalized by the cluster as of `epoch` (-1: unknown)."""
+    """Levels of features: (lowest, highest) that this node supports; finalized as of `epoch` (-1: unknown)."""
 
     supported: Mapping[str, tuple[int, int]]
     finalized: Mapping[str, int]

@@ -14,7 +14,7 @@ from odradek.security.acl import Authorizer
 from odradek.security.principal import ANONYMOUS
 from odradek.server.context import RequestContext
 from odradek.server.handlers import AnyHandler, CloseConnection
-from odradek.wire.apis import ApiKey, request_header_version, response_class, response_header_version, valid_versions
+from odradek.wire.apis import ApiKey, request_header_version, response_class, response_header_version, stable_versions
 from odradek.wire.budget import Budget
 from odradek.wire.errors import ErrorCode, KafkaError, ProtocolError
 from odradek.wire.messages.api_versions import ApiVersion, ApiVersionsResponse
@@ -23,8 +23,8 @@ from odradek.wire.schema import Message
 
 log = structlog.get_logger(__name__)
 
-MAX_REQUEST_OBJECTS = 1_000_000
-"""How many structs, strings and array elements one request may make the decoder create."""
+MAX_REQUEST_OBJECTS = 262_144
+"""How many array elements and tagged fields one request may make the decoder create."""
 
 PRODUCE_LISTED_FROM = 0
 """Produce is listed from version 0, since librdkafka reads compression support off it, but served from 3."""
@@ -45,7 +45,7 @@ class Dispatcher:
         self.handlers: Mapping[ApiKey, AnyHandler] = {handler.api_key: handler for handler in handlers}
         self._authorizer = authorizer
         self._by_code: dict[int, _Route] = {
-            int(key): _Route(handler, *valid_versions(key)) for key, handler in self.handlers.items()
+            int(key): _Route(handler, *stable_versions(key)) for key, handler in self.handlers.items()
         }
 
     def handle(self, connection: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
@@ -105,13 +105,13 @@ class _Route:
 
 def listed_versions(key: ApiKey) -> tuple[int, int]:
     """The range that ApiVersions shows for an API."""
-    lowest, highest = valid_versions(key)
+    lowest, highest = stable_versions(key)
     return (PRODUCE_LISTED_FROM if key == ApiKey.PRODUCE else lowest), highest
 
 
 def unsupported_api_versions(correlation_id: int) -> Reply:
     """The answer to a version of ApiVersions from the future: version 0, and the range to try again with (KIP-511)."""
-    lowest, highest = valid_versions(ApiKey.API_VERSIONS)
+    lowest, highest = stable_versions(ApiKey.API_VERSIONS)
     response = ApiVersionsResponse(
         error_code=ErrorCode.UNSUPPORTED_VERSION,
         api_keys=[ApiVersion(api_key=ApiKey.API_VERSIONS, min_version=lowest, max_version=highest)],
@@ -153,5 +153,3 @@ def error_response(handler: AnyHandler, version: int, request: Message, error: K
     if hasattr(response, "error_message"):
         response.error_message = error.message or error.code.message
     return response
-
-

@@ -28,7 +28,7 @@ class Handler(Generic[Req, Resp]):
     """
 
     request: type[Req]
-    handle: Callable[[RequestContext, Req], Resp | None | Promise[Resp] | Promise[Resp | None]]
+    handle: Callable[[RequestContext, Req], Resp | Promise[Resp] | Promise[Resp | None] | None]
     operation: Operation
     resource: ResourceType
     on_error: Callable[[Req, int, KafkaError], Resp] | None = None
