@@ -44,9 +44,7 @@ class Dispatcher:
     def __init__(self, handlers: Iterable[AnyHandler], authorizer: Authorizer) -> None:
         self.handlers: Mapping[ApiKey, AnyHandler] = {handler.api_key: handler for handler in handlers}
         self._authorizer = authorizer
-        self._by_code: dict[int, _Route] = {
-            int(key): _Route(handler, *stable_versions(key)) for key, handler in self.handlers.items()
-        }
+        self._by_code: dict[int, _Route] = {int(key): _Route(handler) for key, handler in self.handlers.items()}
 
     def handle(self, connection: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
         """Answer one frame (a `FrameHandler`); never raises."""
@@ -96,22 +94,26 @@ class Dispatcher:
 class _Route:
     __slots__ = ("handler", "key", "max_version", "min_version")
 
-    def __init__(self, handler: AnyHandler, min_version: int, max_version: int) -> None:
+    def __init__(self, handler: AnyHandler) -> None:
         self.handler = handler
         self.key = handler.api_key
-        self.min_version = min_version
-        self.max_version = max_version
+        self.min_version, self.max_version = _served_versions(self.key)
+
+
+def _served_versions(key: ApiKey) -> tuple[int, int]:
+    versions = stable_versions(key)
+    return versions[0], versions[-1]
 
 
 def listed_versions(key: ApiKey) -> tuple[int, int]:
     """The range that ApiVersions shows for an API."""
-    lowest, highest = stable_versions(key)
+    lowest, highest = _served_versions(key)
     return (PRODUCE_LISTED_FROM if key == ApiKey.PRODUCE else lowest), highest
 
 
 def unsupported_api_versions(correlation_id: int) -> Reply:
     """The answer to a version of ApiVersions from the future: version 0, and the range to try again with (KIP-511)."""
-    lowest, highest = stable_versions(ApiKey.API_VERSIONS)
+    lowest, highest = _served_versions(ApiKey.API_VERSIONS)
     response = ApiVersionsResponse(
         error_code=ErrorCode.UNSUPPORTED_VERSION,
         api_keys=[ApiVersion(api_key=ApiKey.API_VERSIONS, min_version=lowest, max_version=highest)],

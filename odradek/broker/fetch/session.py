@@ -1,0 +1,235 @@
+"""Incremental fetch sessions (KIP-227): the broker remembers what a client fetches, so that it need not repeat it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from odradek.ports import Clock, Random
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.messages.fetch import FetchRequest, PartitionData
+
+INVALID_SESSION_ID = 0
+INITIAL_EPOCH = 0
+FINAL_EPOCH = -1
+_MAX_EPOCH = 2**31 - 1
+_FIRST_WITH_TOPIC_IDS = 13
+_UNKNOWN_OFFSET = -1
+
+PartitionKey = tuple[str | bytes, int]
+"""(topic name, or topic id from version 13 on; partition index): how the client names a partition."""
+
+
+@dataclass(slots=True)
+class FetchedPartition:
+    """What a client asks of a partition, and what it was last told."""
+
+    key: PartitionKey
+    fetch_offset: int
+    max_bytes: int
+    current_leader_epoch: int
+    last_fetched_epoch: int
+    log_start_offset: int
+    told_high_watermark: int = _UNKNOWN_OFFSET
+    told_log_start_offset: int = _UNKNOWN_OFFSET
+
+    def tells_something_new(self, response: PartitionData, *, remember: bool) -> bool:
+        """Whether an incremental response must carry `response`; with `remember`, note that it was told."""
+        changed = response.error_code != 0 or _size(response) > 0
+        changed |= response.preferred_read_replica != -1 or response.diverging_epoch.epoch >= 0
+        if response.high_watermark != self.told_high_watermark:
+            changed = True
+            if remember:
+                self.told_high_watermark = response.high_watermark
+        if response.log_start_offset != self.told_log_start_offset:
+            changed = True
+            if remember:
+                self.told_log_start_offset = response.log_start_offset
+        if response.error_code != 0 and remember:
+            # An error is repeated until it is gone, and its end is news too.
+            self.told_high_watermark = _UNKNOWN_OFFSET
+        return changed
+
+
+@dataclass(slots=True)
+class Session:
+    """One client's partitions, in the order in which they will be read next."""
+
+    id: int
+    uses_topic_ids: bool
+    is_follower: bool
+    partitions: dict[PartitionKey, FetchedPartition]
+    epoch: int
+    created_ms: float
+    last_used_ms: float
+
+    def update(self, request: FetchRequest) -> None:
+        """Add and change what the request names, drop what it forgets."""
+        for partition in partitions_of(request, by_id=self.uses_topic_ids):
+            known = self.partitions.get(partition.key)
+            if known is not None:
+                partition = replace(
+                    partition,
+                    told_high_watermark=known.told_high_watermark,
+                    told_log_start_offset=known.told_log_start_offset,
+                )
+            self.partitions[partition.key] = partition
+        for topic in request.forgotten_topics_data:
+            name = topic.topic_id if self.uses_topic_ids else topic.topic
+            for index in topic.partitions:
+                self.partitions.pop((name, index), None)
+
+    def move_last(self, key: PartitionKey) -> None:
+        """Let the others go first next time: without this, a busy partition could starve them."""
+        partition = self.partitions.pop(key, None)
+        if partition is not None:
+            self.partitions[key] = partition
+
+
+@dataclass(slots=True)
+class FetchPlan:
+    """The partitions to read for one request, and the session that the answer belongs to (None: sessionless)."""
+
+    partitions: list[FetchedPartition]
+    session: Session | None
+    incremental: bool
+
+    @property
+    def session_id(self) -> int:
+        """What the response carries."""
+        return self.session.id if self.session is not None else INVALID_SESSION_ID
+
+    def select(
+        self, responses: Iterable[tuple[FetchedPartition, PartitionData]]
+    ) -> list[tuple[FetchedPartition, PartitionData]]:
+        """What of the partitions' responses goes to the client: all, or in an incremental fetch the news."""
+        selected = []
+        for partition, response in responses:
+            news = partition.tells_something_new(response, remember=self.session is not None)
+            if news or not self.incremental:
+                selected.append((partition, response))
+            if self.session is not None and _size(response) > 0:
+                self.session.move_last(partition.key)
+        return selected
+
+
+class SessionCache:
+    """The sessions of all clients: at most `slots`, each kept at least `eviction_ms` since its last use."""
+
+    def __init__(self, clock: Clock, random: Random, *, slots: int, eviction_ms: int) -> None:
+        self._clock = clock
+        self._random = random
+        self._slots = slots
+        self._eviction_ms = eviction_ms
+        self._sessions: dict[int, Session] = {}
+        self.evictions = 0
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def partition_count(self) -> int:
+        """Partitions in all sessions."""
+        return sum(len(session.partitions) for session in self._sessions.values())
+
+    def plan(self, request: FetchRequest, version: int) -> FetchPlan:
+        """What to read for `request`.
+
+        Raises KafkaError FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH or FETCH_SESSION_TOPIC_ID_ERROR,
+        which are top-level errors of the response.
+        """
+        by_id = version >= _FIRST_WITH_TOPIC_IDS
+        if request.session_epoch in (INITIAL_EPOCH, FINAL_EPOCH):
+            self._sessions.pop(request.session_id, None)
+            # A full request may name a partition twice; the last mention counts, as in a map.
+            partitions = {partition.key: partition for partition in partitions_of(request, by_id=by_id)}
+            session = None
+            if request.session_epoch == INITIAL_EPOCH:
+                session = self._create(partitions, by_id=by_id, is_follower=is_follower(request))
+            return FetchPlan(list(partitions.values()), session, incremental=False)
+        session = self._sessions.get(request.session_id)
+        if session is None:
+            raise KafkaError(ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
+        if session.epoch != request.session_epoch:
+            raise KafkaError(ErrorCode.INVALID_FETCH_SESSION_EPOCH)
+        if session.uses_topic_ids != by_id:
+            raise KafkaError(ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR)
+        session.update(request)
+        if not session.partitions:
+            del self._sessions[session.id]
+            return FetchPlan([], None, incremental=False)
+        session.epoch = next_epoch(session.epoch)
+        session.last_used_ms = self._clock.monotonic_ms()
+        return FetchPlan(list(session.partitions.values()), session, incremental=True)
+
+    def _create(
+        self, partitions: dict[PartitionKey, FetchedPartition], *, by_id: bool, is_follower: bool
+    ) -> Session | None:
+        if not partitions:
+            return None
+        now_ms = self._clock.monotonic_ms()
+        if len(self._sessions) >= self._slots and not self._evict(now_ms, len(partitions), is_follower=is_follower):
+            return None
+        session = Session(self._new_id(), by_id, is_follower, partitions, INITIAL_EPOCH + 1, now_ms, now_ms)
+        self._sessions[session.id] = session
+        return session
+
+    def _evict(self, now_ms: float, newcomer_size: int, *, is_follower: bool) -> bool:
+        """Make room: an idle session goes, or a smaller one than the newcomer; followers keep theirs from clients."""
+        stale = min(self._sessions.values(), key=lambda session: session.last_used_ms, default=None)
+        if stale is not None and now_ms - stale.last_used_ms > self._eviction_ms:
+            victim = stale
+        else:
+            candidates = [
+                session
+                for session in self._sessions.values()
+                if now_ms - session.created_ms > self._eviction_ms
+                and (
+                    (is_follower and not session.is_follower)
+                    or (session.is_follower == is_follower and len(session.partitions) < newcomer_size)
+                )
+            ]
+            if not candidates:
+                return False
+            victim = min(candidates, key=lambda session: (session.is_follower, len(session.partitions)))
+        del self._sessions[victim.id]
+        self.evictions += 1
+        return True
+
+    def _new_id(self) -> int:
+        while True:
+            candidate = 1 + self._random.below(2**31 - 1)
+            if candidate not in self._sessions:
+                return candidate
+
+
+def next_epoch(epoch: int) -> int:
+    """The epoch after `epoch`; it wraps to 1, since 0 begins a session."""
+    return 1 if epoch == _MAX_EPOCH else epoch + 1
+
+
+def is_follower(request: FetchRequest) -> bool:
+    """Whether a replica sends this, not a consumer (the id moved to a tagged struct in version 15)."""
+    return request.replica_id >= 0 or request.replica_state.replica_id >= 0
+
+
+def partitions_of(request: FetchRequest, *, by_id: bool) -> Iterable[FetchedPartition]:
+    """The partitions that a request names, in its order."""
+    for topic in request.topics:
+        name = topic.topic_id if by_id else topic.topic
+        for partition in topic.partitions:
+            yield FetchedPartition(
+                (name, partition.partition),
+                partition.fetch_offset,
+                partition.partition_max_bytes,
+                partition.current_leader_epoch,
+                partition.last_fetched_epoch,
+                partition.log_start_offset,
+            )
+
+
+def _size(response: PartitionData) -> int:
+    records = response.records
+    if records is None:
+        return 0
+    return len(records) if isinstance(records, bytes | bytearray | memoryview) else records.size
