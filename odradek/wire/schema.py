@@ -318,7 +318,7 @@ class Struct(metaclass=StructMeta):
     unknown_tags: tuple[tuple[int, bytes], ...] = ()
 
     def __init__(self, *, unknown_tags: tuple[tuple[int, bytes], ...] = (), **values: object) -> None:
-        from odradek.wire.compiler import compile_init
+        from odradek.wire.compiler.constructor import compile_init
 
         cls = type(self)
         cls.__init__ = compile_init(cls)  # type: ignore[method-assign]
@@ -385,9 +385,7 @@ class Struct(metaclass=StructMeta):
         try:
             writer(self, out, marks)
         except (struct.error, UnicodeEncodeError) as error:
-            raise ProtocolError(
-                f"{cls.__name__} version {version}: a value does not fit its type: {error}"
-            ) from error
+            raise ProtocolError(f"{cls.__name__} version {version}: a value does not fit its type: {error}") from error
         return out, marks
 
     def __eq__(self, other: object) -> bool:
@@ -420,7 +418,7 @@ class Message(Struct):
 
 
 def _compiled_reader(cls: type[Struct], version: int) -> Reader:
-    from odradek.wire.compiler import compile_reader
+    from odradek.wire.compiler.reader import compile_reader
 
     _check_version(cls, version)
     reader = cls._readers[version] = compile_reader(cls, version)
@@ -428,7 +426,7 @@ def _compiled_reader(cls: type[Struct], version: int) -> Reader:
 
 
 def _compiled_writer(cls: type[Struct], version: int) -> Writer:
-    from odradek.wire.compiler import compile_writer
+    from odradek.wire.compiler.writer import compile_writer
 
     _check_version(cls, version)
     writer = cls._writers[version] = compile_writer(cls, version)
