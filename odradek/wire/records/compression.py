@@ -1,0 +1,91 @@
+"""Compression of records by codec, with a limit in bytes on what comes out."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.records.codecs import gzip, lz4, snappy, zstd
+from odradek.wire.records.codecs.bounded import OutputLimitError
+from odradek.wire.records.crc import Buffer
+
+__all__ = ["Codec", "OutputLimitError", "compress", "decompress", "level_range"]
+
+
+class Codec(IntEnum):
+    """Kafka's compression types: the numbers are those in a batch's attributes, the names those in configurations."""
+
+    NONE = 0
+    GZIP = 1
+    SNAPPY = 2
+    LZ4 = 3
+    ZSTD = 4
+
+    @property
+    def config_name(self) -> str:
+        """As in `compression.type`."""
+        return self.name.lower()
+
+    @classmethod
+    def of(cls, number: int) -> Codec:
+        """The codec of that number; KafkaError UNSUPPORTED_COMPRESSION_TYPE if there is none."""
+        if number > 4:
+            raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"Unknown compression type {number}")
+        return _CODECS[number]
+
+
+_CODECS = tuple(Codec)
+
+_LEVELS = {
+    Codec.GZIP: (gzip.MIN_LEVEL, gzip.MAX_LEVEL, gzip.DEFAULT_LEVEL),
+    Codec.LZ4: (lz4.MIN_LEVEL, lz4.MAX_LEVEL, lz4.DEFAULT_LEVEL),
+    Codec.ZSTD: (zstd.MIN_LEVEL, zstd.MAX_LEVEL, zstd.DEFAULT_LEVEL),
+}
+
+
+def level_range(codec: Codec) -> tuple[int, int, int] | None:
+    """(lowest, highest, default) as in `compression.<codec>.level`; None for a codec without levels.
+
+    gzip's default, -1, is outside its range and still a level.
+    """
+    return _LEVELS.get(codec)
+
+
+def compress(codec: Codec, data: Buffer, level: int | None = None) -> bytes:
+    """`data` compressed as Java's clients do; snappy has no level. ValueError for a level out of range."""
+    levels = _LEVELS.get(codec)
+    if level is not None and levels is not None:
+        lowest, highest, default = levels
+        if not lowest <= level <= highest and level != default:
+            raise ValueError(f"{codec.config_name} has no level {level}")
+    match codec:
+        case Codec.NONE:
+            return bytes(data)
+        case Codec.GZIP:
+            return gzip.compress(data, level)
+        case Codec.SNAPPY:
+            return snappy.compress(data)
+        case Codec.LZ4:
+            return lz4.compress(data, level)
+        case Codec.ZSTD:
+            return zstd.compress(data, level)
+
+
+def decompress(codec: Codec, data: Buffer, limit_bytes: int) -> bytes:
+    """`data` decompressed; never allocates more than about twice `limit_bytes`.
+
+    ProtocolError if the data is malformed; its subclass OutputLimitError if it holds more than `limit_bytes`.
+    """
+    match codec:
+        case Codec.NONE:
+            if len(data) > limit_bytes:
+                raise OutputLimitError(limit_bytes)
+            return bytes(data)
+        case Codec.GZIP:
+            return gzip.decompress(data, limit_bytes)
+        case Codec.SNAPPY:
+            return snappy.decompress(data, limit_bytes)
+        case Codec.LZ4:
+            return lz4.decompress(data, limit_bytes)
+        case Codec.ZSTD:
+            return zstd.decompress(data, limit_bytes)
