@@ -1,0 +1,1 @@
+"""What several test suites share: brokers as processes, raw connections, client drivers."""

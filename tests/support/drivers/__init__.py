@@ -1,0 +1,1 @@
+"""One way to say to every client library: produce these records, consume those."""

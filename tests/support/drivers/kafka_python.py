@@ -1,0 +1,155 @@
+"""kafka-python."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import kafka
+    from kafka.coordinator.assignors.range import RangePartitionAssignor
+    from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+    from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+
+from odradek.wire.errors import ErrorCode
+from tests.support.drivers.base import Ack, Consumer, ConsumerSettings, ProducerSettings, Record, TopicPartition
+
+ASSIGNORS = {
+    "range": RangePartitionAssignor,
+    "roundrobin": RoundRobinPartitionAssignor,
+    "sticky": StickyPartitionAssignor,
+}
+ACK_TIMEOUT_S = 30
+
+
+class KafkaPython:
+    name = "kafka-python"
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+
+    def produce(self, topic: str, records: Sequence[Record], settings: ProducerSettings) -> list[Ack]:
+        options: dict[str, Any] = {}
+        if settings.partitioner:
+            options["partitioner"] = None
+        producer = kafka.KafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            acks="all" if settings.acks == -1 else settings.acks,
+            enable_idempotence=settings.idempotent,
+            compression_type=None if settings.compression == "none" else settings.compression,
+            max_request_size=settings.max_request_bytes,
+            linger_ms=settings.linger_ms,
+            **options,
+        )
+        try:
+            futures = [
+                producer.send(
+                    topic,
+                    value=record.value,
+                    key=record.key,
+                    headers=list(record.headers),
+                    partition=record.partition,
+                    timestamp_ms=record.timestamp_ms,
+                )
+                for record in records
+            ]
+            producer.flush(timeout=ACK_TIMEOUT_S)
+            return [_ack(future) for future in futures]
+        finally:
+            producer.close(timeout=5)
+
+    def subscribe(self, topics: Sequence[str], settings: ConsumerSettings) -> Consumer:
+        consumer = self._consumer(settings)
+        consumer.subscribe(list(topics))
+        return _Consumer(consumer)
+
+    def assign(self, partitions: Mapping[TopicPartition, int], settings: ConsumerSettings) -> Consumer:
+        consumer = self._consumer(settings)
+        places = [kafka.TopicPartition(*place) for place in partitions]
+        consumer.assign(places)
+        for place, offset in zip(places, partitions.values(), strict=True):
+            if offset == -1:
+                consumer.seek_to_end(place)
+            elif offset == -2:
+                consumer.seek_to_beginning(place)
+            else:
+                consumer.seek(place, offset)
+        return _Consumer(consumer)
+
+    def offsets(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
+        place = kafka.TopicPartition(topic, partition)
+        consumer = self._consumer(ConsumerSettings())
+        try:
+            if timestamp_ms == -1:
+                return int(consumer.end_offsets([place])[place])
+            if timestamp_ms == -2:
+                return int(consumer.beginning_offsets([place])[place])
+            found = consumer.offsets_for_times({place: timestamp_ms})[place]
+            return None if found is None else int(found.offset)
+        finally:
+            consumer.close()
+
+    def close(self) -> None:
+        """Nothing is kept between calls."""
+
+    def _consumer(self, settings: ConsumerSettings) -> Any:
+        return kafka.KafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            group_id=settings.group,
+            group_instance_id=settings.instance_id,
+            auto_offset_reset=settings.reset,
+            isolation_level=settings.isolation,
+            enable_auto_commit=False,
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=min(500, settings.session_timeout_ms // 3),
+            partition_assignment_strategy=[ASSIGNORS[settings.assignor]],
+            fetch_max_bytes=settings.fetch_max_bytes,
+            max_partition_fetch_bytes=settings.partition_max_bytes,
+        )
+
+
+class _Consumer:
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+
+    def poll(self, timeout_s: float) -> list[Record]:
+        batches = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
+        return [_record(message) for batch in batches.values() for message in batch]
+
+    def assignment(self) -> set[TopicPartition]:
+        return {(place.topic, place.partition) for place in self._consumer.assignment()}
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self._consumer.commit(
+            {kafka.TopicPartition(*place): kafka.OffsetAndMetadata(offset, "", -1) for place, offset in offsets.items()}
+        )
+
+    def committed(self, partition: TopicPartition) -> int | None:
+        found = self._consumer.committed(kafka.TopicPartition(*partition))
+        return None if found is None else int(found)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def _ack(future: Any) -> Ack:
+    try:
+        metadata = future.get(timeout=ACK_TIMEOUT_S)
+    except kafka.errors.KafkaError as error:
+        number = getattr(error, "errno", None)
+        return Ack(error=ErrorCode(number).name if isinstance(number, int) else type(error).__name__)
+    return Ack(metadata.partition, metadata.offset, metadata.timestamp)
+
+
+def _record(message: Any) -> Record:
+    return Record(
+        value=message.value,
+        key=message.key,
+        headers=tuple(message.headers),
+        timestamp_ms=message.timestamp,
+        partition=message.partition,
+        topic=message.topic,
+        offset=message.offset,
+    )

@@ -1,0 +1,51 @@
+"""This project's broker as a process, started the way a user starts it."""
+
+from __future__ import annotations
+
+import queue
+import re
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+from tests.support.process import START_TIMEOUT_S, BrokerFailed, BrokerProcess
+
+READY = re.compile(rb"odradek ready on (\S+):(\d+)\s*")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Odradek(BrokerProcess):
+    """``python -m odradek serve`` over a data directory; keeps its port across restarts."""
+
+    name = "odradek"
+    ready_after_s = 0.0
+
+    def start(self) -> None:
+        """Run until the line that says it is ready. Raises BrokerFailed."""
+        argv = [sys.executable, "-m", "odradek", "serve", "--listen", f"{self.host}:{self.port}"]
+        argv += ["--data-dir", str(self.data_dir)]
+        for key, value in self.overrides.items():
+            argv += ["--set", f"{key}={value}"]
+        begun = time.monotonic()
+        self._spawn(argv, pipe_stdout=True, env={"PYTHONPATH": str(ROOT)})
+        assert self._process is not None
+        assert self._process.stdout is not None
+        line = _first_line(self._process.stdout, START_TIMEOUT_S)
+        match = READY.fullmatch(line)
+        if match is None:
+            if self.running:
+                self.kill()
+            raise BrokerFailed(f"odradek said {line!r} instead of being ready; its log ends:\n{self.log_tail()}")
+        self.ready_after_s = time.monotonic() - begun
+        self.port = int(match[2])
+
+
+def _first_line(stream: IO[bytes], timeout_s: float) -> bytes:
+    lines: queue.Queue[bytes] = queue.Queue()
+    threading.Thread(target=lambda: lines.put(stream.readline()), daemon=True).start()
+    try:
+        return lines.get(timeout=timeout_s)
+    except queue.Empty:
+        return b""
