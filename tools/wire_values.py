@@ -51,12 +51,10 @@ def versions_of(cls: type[Struct]) -> range:
 def random_value(cls: type[S], version: int, random: Random, *, unknown_tags: bool = False) -> S:
     """A value that `version` can carry: every field set, null, or left at its default; lists of 0 to 3 elements."""
     made = cls()
-    used = set()
+    used = {declared.tag for declared in cls.FIELDS}
     for declared in cls.FIELDS:
         if version not in version_range(declared.versions, cls.MAX_VERSION):
             continue
-        if declared.tag is not None:
-            used.add(declared.tag)
         nullable = version in version_range(declared.nullable, cls.MAX_VERSION)
         setattr(made, declared.name, _random_field(declared, version, random, nullable, unknown_tags))
     if unknown_tags and version in cls.FLEXIBLE and random.random() < 0.5:

@@ -304,7 +304,7 @@ def _set_versions(cls: type[Struct], first: int, last: int, flexible: str) -> No
 
 
 class Struct(metaclass=StructMeta):
-    """Part of a message, with its typed fields, and tagged fields that this version of the schema does not know."""
+    """Part of a message, with its typed fields, and the tagged fields, by tag, that the schema does not know."""
 
     __slots__ = ("unknown_tags",)
 
@@ -399,7 +399,7 @@ class Struct(metaclass=StructMeta):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        parts = [f"{declared.name}={getattr(self, declared.name)!r}" for declared in self.FIELDS]
+        parts = [f"{declared.name}={_shown(getattr(self, declared.name))}" for declared in self.FIELDS]
         if self.unknown_tags:
             parts.append(f"unknown_tags={self.unknown_tags!r}")
         return f"{type(self).__name__}({', '.join(parts)})"
@@ -415,6 +415,10 @@ class Message(Struct):
     KIND: ClassVar[str]
     LISTENERS: ClassVar[tuple[str, ...]]
     LATEST_UNSTABLE: ClassVar[bool]
+
+
+def _shown(value: object) -> str:
+    return f"<{value.nbytes} bytes>" if isinstance(value, memoryview) else repr(value)
 
 
 def _compiled_reader(cls: type[Struct], version: int) -> Reader:

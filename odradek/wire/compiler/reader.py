@@ -79,7 +79,7 @@ class _ReaderGenerator:
         kind = declared.type
         nullable = is_nullable(cls, declared, self.version)
         if kind.struct is not None:
-            self._struct_field(kind.struct, target, where, nullable)
+            self._struct_field(kind.struct, target, where, nullable, declared.tag is not None)
         elif kind.kind == "array":
             self._array(cast("FieldType[object]", kind.element), target, where, nullable, self._compact(cls, declared))
         else:
@@ -88,15 +88,18 @@ class _ReaderGenerator:
     def _compact(self, cls: type[Struct], declared: Field) -> bool:
         return is_compact(cls, declared, self.version)
 
-    def _struct_field(self, cls: type[Struct], target: str, where: str, nullable: bool) -> None:
+    def _struct_field(self, cls: type[Struct], target: str, where: str, nullable: bool, tagged: bool) -> None:
         if not nullable:
             self._flush()
             self.source.add(f"{target} = {self.struct(cls, where)}")
             return
         present = self.source.name("n")
-        self._fixed("b", present)
-        self._flush()
-        with Block(self.source, f"if {present} < 0:"):
+        if tagged:  # absence is varint 0 here, and a byte below 0 elsewhere
+            self._uvarint(present)
+        else:
+            self._fixed("b", present)
+            self._flush()
+        with Block(self.source, f"if {present} < {1 if tagged else 0}:"):
             self.source.add(f"{target} = None")
         with Block(self.source, "else:"):
             self.source.add(f"{target} = {self.struct(cls, where)}")
@@ -191,7 +194,7 @@ class _ReaderGenerator:
             with Block(source, f"for _ in range({count}):"):
                 self._tag(cls, plan, variable, where, unknown)
             with Block(source, f"if {unknown}:"):
-                source.add(f"{variable}.unknown_tags = tuple({unknown})")
+                source.add(f"{variable}.unknown_tags = tuple(sorted({unknown}))")
 
     def _tag(self, cls: type[Struct], plan: Plan, variable: str, where: str, unknown: str) -> None:
         source = self.source
@@ -209,6 +212,10 @@ class _ReaderGenerator:
                 with Block(source, f"if p != {stop}:"):
                     self._fail(f"{where}.{declared.name}", "'does not fill its tagged field'")
             branch = "elif"
-        with Block(source, "else:" if plan.tagged else "if True:"):
+        if plan.foreign_tags:
+            with Block(source, f"{branch} {tag} in {tuple(plan.foreign_tags)!r}:"):
+                self._fail(where, f"f'tag {{{tag}}} is not one of version {self.version}'")
+            branch = "elif"
+        with Block(source, "if True:" if branch == "if" else "else:"):
             source.add(f"{unknown}.append(({tag}, bytes(d[p:{stop}])))")
             source.add(f"p = {stop}")

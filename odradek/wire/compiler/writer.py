@@ -106,20 +106,21 @@ class _WriterGenerator:
             with Block(source, f"if {variable} is None:"):
                 self._fail(where, f"is null, which version {self.version} does not allow")
         if kind.struct is not None:
-            self._struct_field(kind.struct, variable, where, nullable)
+            self._struct_field(kind.struct, variable, where, nullable, declared.tag is not None)
         elif kind.kind == "array":
             self._array(cast("FieldType[object]", kind.element), variable, where, nullable, compact)
         else:
             self._variable(kind, variable, nullable, compact)
 
-    def _struct_field(self, cls: type[Struct], variable: str, where: str, nullable: bool) -> None:
+    def _struct_field(self, cls: type[Struct], variable: str, where: str, nullable: bool, tagged: bool) -> None:
         self.flush()
         if not nullable:
             self.struct(cls, variable, where)
             self.flush()
             return
         with Block(self.source, f"if {variable} is None:"):
-            self.source.add(f'{self._append}(b"\\xff")')
+            null = r'b"\x00"' if tagged else r'b"\xff"'
+            self.source.add(f"{self._append}({null})")
         with Block(self.source, "else:"):
             self.source.add(f"{self._append}(ONE_BYTE[1])")
             self.struct(cls, variable, where)
