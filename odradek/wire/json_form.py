@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from odradek.wire.errors import ProtocolError
-from odradek.wire.schema import KAFKA_DEFAULT, Field, FieldType, Struct, version_range
+from odradek.wire.schema import KAFKA_DEFAULT, Field, FieldType, Struct, check_version, version_range
 from odradek.wire.uuids import uuid_from_string, uuid_to_string
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def default_of(declared: Field) -> object:
 def to_json(value: Struct, version: int) -> dict[str, Json]:
     """The JSON form of `value` in `version`; `ProtocolError` if the version cannot carry it."""
     cls = type(value)
+    check_version(cls, version)
     found: dict[str, Json] = {}
     for declared in cls.FIELDS:
         content = getattr(value, declared.name)
@@ -62,6 +63,7 @@ def to_json(value: Struct, version: int) -> dict[str, Json]:
 
 def from_json(cls: type[S], raw: Json, version: int) -> S:
     """The inverse of `to_json`; `ProtocolError` if a field is missing or mistyped. Unknown keys are ignored."""
+    check_version(cls, version)
     if not isinstance(raw, dict):
         raise ProtocolError(f"{cls.__name__} is not a JSON object")
     found: dict[str, object] = {}

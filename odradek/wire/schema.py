@@ -424,7 +424,7 @@ def _shown(value: object) -> str:
 def _compiled_reader(cls: type[Struct], version: int) -> Reader:
     from odradek.wire.compiler.reader import compile_reader
 
-    _check_version(cls, version)
+    check_version(cls, version)
     reader = cls._readers[version] = compile_reader(cls, version)
     return reader
 
@@ -432,11 +432,12 @@ def _compiled_reader(cls: type[Struct], version: int) -> Reader:
 def _compiled_writer(cls: type[Struct], version: int) -> Writer:
     from odradek.wire.compiler.writer import compile_writer
 
-    _check_version(cls, version)
+    check_version(cls, version)
     writer = cls._writers[version] = compile_writer(cls, version)
     return writer
 
 
-def _check_version(cls: type[Struct], version: int) -> None:
+def check_version(cls: type[Struct], version: int) -> None:
+    """Raise `ProtocolError` unless the message that `cls` is or belongs to has `version`."""
     if not cls.MIN_VERSION <= version <= cls.MAX_VERSION:
         raise ProtocolError(f"{cls.__name__} has no version {version}, only {cls.MIN_VERSION} to {cls.MAX_VERSION}")

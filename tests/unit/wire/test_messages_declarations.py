@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from java_oracle import KAFKA_VERSION, libs_folder
 from kafka_schema import FieldSpec, MessageSpec, StructSpec, load_messages
-from odradek.wire.schema import KAFKA_DEFAULT, Field, FieldType, Message, Struct, version_range
 from wire_values import message_classes
+
+from odradek.wire.schema import KAFKA_DEFAULT, Field, FieldType, Message, Struct, version_range
 
 FAMILY_OF_JAR = {
     "kafka-clients": "odradek.wire.messages",
@@ -136,7 +136,7 @@ def test_every_declaration_equals_the_jars_json(libs: Path) -> None:
     seen = set()
     for spec in load_messages(libs, KAFKA_VERSION):
         family = FAMILY_OF_JAR[spec.jar]
-        cls = next((c for c in classes if c.NAME == spec.name and c.__module__.startswith(family + ".")), None)
+        cls = next((c for c in classes if spec.name == c.NAME and c.__module__.startswith(family + ".")), None)
         if cls is None:
             found.append(f"{spec.name} of {spec.jar} is not declared")
         else:

@@ -1,4 +1,4 @@
-"""Any bytes, for any message in any version, give a value or `ProtocolError`: nothing else, and within memory bounds."""
+"""Any bytes, for any message in any version, give a value or `ProtocolError` and nothing else, in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from wire_values import message_classes, random_value, versions_of
 
 from odradek.wire import Budget, Message, ProtocolError
-from wire_values import message_classes, random_value, versions_of
 
 SCHEMAS = [(cls, version) for cls in message_classes() for version in versions_of(cls)]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-
 from golden import CORPUS, family_of, read_corpus
+from wire_values import message_classes, versions_of
+
 from odradek.wire.json_form import Json, from_json, to_json
 from odradek.wire.schema import Message
-from wire_values import message_classes, versions_of
 
 FAMILIES = ("messages", "metadata", "group", "transaction", "share", "raft", "storage")
 
@@ -21,7 +21,8 @@ def classes_of(family: str) -> dict[str, type[Message]]:
 
 def corpus(family: str) -> list[tuple[type[Message], int, bytes, Json, bool]]:
     classes = classes_of(family)
-    return [(classes[name], *rest) for name, *rest in read_corpus(CORPUS / f"{family}.jsonl.gz")]
+    entries = read_corpus(CORPUS / f"{family}.jsonl.gz")
+    return [(classes[name], version, content, raw, tagged) for name, version, content, raw, tagged in entries]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from golden import compare, make_cases
 from java_oracle import why_not
 
