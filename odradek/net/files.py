@@ -1,0 +1,251 @@
+"""The operating system's files, behind the FileSystem port."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from odradek.ports.files import Buffer
+
+_RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+_MAX_IO_BYTES = 1 << 30
+"""Linux moves at most 2 GiB less one page in one call."""
+_MAX_BUFFERS = 512
+"""IOV_MAX is 1024 on Linux and macOS."""
+
+
+class OsFile:
+    """An open file of the operating system."""
+
+    __slots__ = ("_fd", "_path")
+
+    def __init__(self, path: str, fd: int) -> None:
+        self._path = path
+        self._fd = fd
+
+    @property
+    def path(self) -> str:
+        """The path it was opened at."""
+        return self._path
+
+    def size(self) -> int:
+        """Length in bytes."""
+        return os.fstat(self._fd).st_size
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """At most `size` bytes from `offset`; fewer only at the end of the file."""
+        data = _pread(self._fd, min(size, _MAX_IO_BYTES), offset)
+        if len(data) == size or not data:
+            return data
+        parts = [data]
+        got = len(data)
+        while got < size:
+            data = _pread(self._fd, min(size - got, _MAX_IO_BYTES), offset + got)
+            if not data:
+                break
+            parts.append(data)
+            got += len(data)
+        return b"".join(parts)
+
+    def pwrite(self, data: Buffer, offset: int) -> int:
+        """Write `data` whole at `offset`."""
+        size = len(data)
+        written = _pwrite(self._fd, data, offset)
+        if written != size:
+            view = memoryview(data)
+            while written < size:
+                written += _progress(_pwrite(self._fd, view[written:], offset + written), self._path)
+        return size
+
+    def pwritev(self, buffers: Sequence[Buffer], offset: int) -> int:
+        """Write `buffers` one behind the other, whole."""
+        if not hasattr(os, "pwritev") or len(buffers) > _MAX_BUFFERS:
+            return self.pwrite(b"".join(buffers), offset)
+        total = sum(map(len, buffers))
+        written = os.pwritev(self._fd, buffers, offset)
+        if written != total:
+            rest = memoryview(b"".join(buffers))[written:]
+            self.pwrite(rest, offset + written)
+        return total
+
+    def truncate(self, size: int) -> None:
+        """Cut or extend to `size` bytes."""
+        os.ftruncate(self._fd, size)
+
+    def sync(self) -> None:
+        """fsync; on macOS F_FULLFSYNC, since fsync does not empty the drive's cache there."""
+        if sys.platform == "darwin":
+            import fcntl
+
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self._fd, fcntl.F_FULLFSYNC)
+                return
+        os.fsync(self._fd)
+
+    def fileno(self) -> int | None:
+        """The descriptor."""
+        return self._fd
+
+    def is_warm(self, size: int, offset: int) -> bool:
+        """Ask the page cache for the first and the last page, with preadv(RWF_NOWAIT)."""
+        if not _RWF_NOWAIT or size <= 0:
+            return True
+        return self._is_page_warm(offset) and self._is_page_warm(offset + size - 1)
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def _is_page_warm(self, offset: int) -> bool:
+        try:
+            os.preadv(self._fd, [bytearray(1)], offset, _RWF_NOWAIT)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+                return True
+            raise
+        return True
+
+
+class OsMappedFile:
+    """A file mapped read-only."""
+
+    __slots__ = ("_map", "_view")
+
+    def __init__(self, mapping: mmap.mmap | None) -> None:
+        self._map = mapping
+        self._view = memoryview(mapping) if mapping is not None else memoryview(b"")
+
+    @property
+    def view(self) -> memoryview:
+        """The content."""
+        return self._view
+
+    def close(self) -> None:
+        """Unmap; no view may be left."""
+        self._view.release()
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+
+
+class OsFileSystem:
+    """Directories and names of the operating system."""
+
+    def open(self, path: str, *, create: bool = False, read_only: bool = False) -> OsFile:
+        """Open an existing file, or create an empty one if `create`."""
+        flags = os.O_RDONLY if read_only else os.O_RDWR
+        if create:
+            flags |= os.O_CREAT
+        flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        return OsFile(path, os.open(path, flags, 0o644))
+
+    def map(self, path: str) -> OsMappedFile:
+        """Map a file read-only."""
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            if os.fstat(fd).st_size == 0:
+                return OsMappedFile(None)
+            return OsMappedFile(mmap.mmap(fd, 0, access=mmap.ACCESS_READ))
+        finally:
+            os.close(fd)
+
+    def read(self, path: str) -> bytes:
+        """The whole file."""
+        with open(path, "rb") as file:
+            return file.read()
+
+    def write_atomically(self, path: str, data: Buffer) -> None:
+        """Write beside the file, fsync, rename over it, fsync the directory."""
+        temporary = path + ".tmp"
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        self.sync_dir(os.path.dirname(path) or ".")
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or directory has this name."""
+        return os.path.exists(path)
+
+    def size(self, path: str) -> int:
+        """A file's length in bytes."""
+        return os.stat(path).st_size
+
+    def list(self, path: str) -> list[str]:
+        """The names in a directory, sorted."""
+        return sorted(os.listdir(path))
+
+    def is_dir(self, path: str) -> bool:
+        """Whether the name is a directory's."""
+        return os.path.isdir(path)
+
+    def mkdir(self, path: str) -> None:
+        """Create a directory and its parents."""
+        os.makedirs(path, exist_ok=True)
+
+    def rename(self, source: str, target: str) -> None:
+        """Atomically rename, replacing a file of the target's name."""
+        os.replace(source, target)
+
+    def remove(self, path: str) -> None:
+        """Delete a file; one that is gone already is fine."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+    def remove_tree(self, path: str) -> None:
+        """Delete a directory with all it holds; one that is gone already is fine."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)
+
+    def sync_dir(self, path: str) -> None:
+        """fsync the directory, where the platform can."""
+        if sys.platform == "win32":
+            return
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def usable_bytes(self, path: str) -> tuple[int, int]:
+        """(total bytes, usable bytes) of the volume that holds `path`."""
+        usage = shutil.disk_usage(path)
+        return usage.total, usage.free
+
+
+def _progress(written: int, path: str) -> int:
+    """`written`, unless nothing was: then going on would never end."""
+    if written == 0:
+        raise OSError(errno.EIO, "the file takes no more bytes", path)
+    return written
+
+
+_position_lock = threading.Lock()
+"""Seeking and then reading is two calls, which the executor's threads must not mix."""
+
+
+def _seek_and_read(fd: int, size: int, offset: int) -> bytes:
+    with _position_lock:
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, size)
+
+
+def _seek_and_write(fd: int, data: Buffer, offset: int) -> int:
+    with _position_lock:
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.write(fd, data)
+
+
+_pread: Callable[[int, int, int], bytes] = getattr(os, "pread", _seek_and_read)
+_pwrite: Callable[[int, Buffer, int], int] = getattr(os, "pwrite", _seek_and_write)

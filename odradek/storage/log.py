@@ -1,0 +1,490 @@
+"""One partition's log: append, read, truncate, roll and flush (Kafka's UnifiedLog)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from odradek.ports import Promise
+from odradek.ports.files import Buffer
+from odradek.storage import log_lookup
+from odradek.storage.append_checks import check_leader_append, check_replicated, parse_headers
+from odradek.storage.batches import CorruptBatchError, scan_valid
+from odradek.storage.checkpoints import CorruptFileError
+from odradek.storage.environment import LogEnvironment
+from odradek.storage.file_names import LEADER_EPOCH_CHECKPOINT
+from odradek.storage.leader_epochs import LeaderEpochCache
+from odradek.storage.log_config import LogConfig
+from odradek.storage.log_files import delete_segments, sync_files
+from odradek.storage.log_results import AppendInfo, AppendOrigin, LogSlice, TimestampOffset
+from odradek.storage.markers import apply_batch
+from odradek.storage.producer_snapshot import SnapshotFiles
+from odradek.storage.producers import ProducerStateManager
+from odradek.storage.recovery import rebuild_producers
+from odradek.storage.segment import Segment
+from odradek.storage.segments import Segments
+from odradek.storage.topic_partition import TopicPartition
+from odradek.storage.txn_index import AbortedTransaction
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.records.header import (
+    LOG_OVERHEAD_BYTES,
+    BatchHeader,
+    rewrite_base_offset_and_epoch,
+    set_log_append_time,
+)
+
+
+class Log:
+    """Batches of one partition, with offsets from `log_start_offset` up to `log_end_offset` (exclusive).
+
+    All methods belong to the thread of the state machines. What meets a failing disk raises KafkaError
+    KAFKA_STORAGE_ERROR after telling the environment; damaged batches that a read meets are CORRUPT_MESSAGE.
+    """
+
+    def __init__(
+        self, env: LogEnvironment, directory: str, topic_partition: TopicPartition, topic_id: bytes | None,
+        config: LogConfig, segments: Segments, epochs: LeaderEpochCache, snapshots: SnapshotFiles,
+        producers: ProducerStateManager, *, log_start_offset: int, log_end_offset: int, recovery_point: int,
+        high_watermark: int,
+    ) -> None:  # fmt: skip
+        self._env = env
+        self.directory = directory
+        """The directory of this log, which is in `log_dir`."""
+        self.topic_partition = topic_partition
+        self.topic_id = topic_id
+        """16 bytes; None where the directory does not say."""
+        self.config = config
+        self.segments = segments
+        self.leader_epochs = epochs
+        self.producers = producers
+        self.log_start_offset = log_start_offset
+        self.log_end_offset = log_end_offset
+        self.recovery_point = recovery_point
+        """All before it has been synced."""
+        self.high_watermark = 0
+        self.is_offline = False
+        """The disk failed: appends and reads are refused."""
+        self._snapshots = snapshots
+        self._truncations = 0
+        self._last_flush_ms = env.clock.now_ms()
+        self.update_high_watermark(high_watermark)
+
+    @property
+    def log_dir(self) -> str:
+        """The entry of `log.dirs` that the log is in."""
+        return self.directory.rpartition("/")[0]
+
+    @property
+    def local_log_start_offset(self) -> int:
+        """The first offset that is on this disk: the log start offset, while there is no remote tier."""
+        return self.log_start_offset
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all segments' batches."""
+        return self.segments.size_bytes()
+
+    @property
+    def last_stable_offset(self) -> int:
+        """All before it is below the high watermark and decided: what read_committed consumers may see."""
+        unstable = self.producers.first_unstable_offset()
+        if unstable is None or unstable >= self.high_watermark:
+            return self.high_watermark
+        return max(unstable, self.log_start_offset)
+
+    @property
+    def last_flush_ms(self) -> int:
+        """When it was last synced, for `flush.ms`."""
+        return self._last_flush_ms
+
+    def update_config(self, config: LogConfig) -> None:
+        """Settings that apply from now on."""
+        self.config = config
+
+    def update_high_watermark(self, offset: int) -> int:
+        """Set the high watermark, within the log's offsets; returns what it is now."""
+        high_watermark = min(max(offset, self.log_start_offset), self.log_end_offset)
+        if high_watermark != self.high_watermark:
+            self.high_watermark = high_watermark
+            self.producers.on_high_watermark(high_watermark)
+        return high_watermark
+
+    def append_as_leader(
+        self, batches: bytearray | memoryview, *, leader_epoch: int, now_ms: int,
+        origin: AppendOrigin = AppendOrigin.CLIENT, headers: Sequence[BatchHeader] | None = None,
+        transaction_version: int = 0,
+    ) -> AppendInfo:  # fmt: skip
+        """Append whole batches whose headers and checksums the caller has checked.
+
+        Assigns offsets and leader epoch, and the time for LogAppendTime, in place: `batches` must be writable.
+        `headers`, if the caller has them, saves parsing them again. `transaction_version` is that of a marker.
+        A client's duplicate is answered with its first offsets, and nothing is written.
+
+        Raises KafkaError MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, OUT_OF_ORDER_SEQUENCE_NUMBER,
+        INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE, TRANSACTION_COORDINATOR_FENCED, KAFKA_STORAGE_ERROR.
+        """
+        if self.is_offline:
+            raise self._offline()
+        if headers is None:
+            headers = parse_headers(batches)
+        offset = first_offset = self.log_end_offset
+        is_stamped = self.config.uses_log_append_time
+        duplicate = check_leader_append(self, batches, headers, origin, transaction_version)
+        if duplicate is not None:
+            return AppendInfo(
+                duplicate.first_offset, duplicate.last_offset, duplicate.timestamp_ms, self.log_start_offset,
+                duplicate.timestamp_ms, is_duplicate=True,
+            )  # fmt: skip
+        position = 0
+        max_timestamp_ms = -1
+        base_offsets = []
+        for header in headers:
+            base_offsets.append(offset)
+            rewrite_base_offset_and_epoch(batches, position, offset, leader_epoch)
+            if is_stamped:
+                set_log_append_time(batches, position, now_ms)
+            elif header.max_timestamp_ms > max_timestamp_ms:
+                max_timestamp_ms = header.max_timestamp_ms
+            offset += header.last_offset_delta + 1
+            position += header.length + LOG_OVERHEAD_BYTES
+        if is_stamped:
+            headers = parse_headers(batches)
+            max_timestamp_ms = now_ms
+        if leader_epoch != self.leader_epochs.latest_epoch and leader_epoch >= 0:
+            self.assign_epoch(leader_epoch, first_offset)
+        self._write(batches, headers, base_offsets, offset - 1, max_timestamp_ms, now_ms)
+        return AppendInfo(
+            first_offset, offset - 1, now_ms if is_stamped else -1, self.log_start_offset, max_timestamp_ms
+        )
+
+    def append_as_follower(self, batches: Buffer) -> AppendInfo | None:
+        """Append batches as the leader has them, offsets and epochs included. Half a batch at the end is left out.
+
+        None if there is no whole batch. Raises UnexpectedOffsetError if they begin before the log end offset or go
+        back, KafkaError CORRUPT_MESSAGE or KAFKA_STORAGE_ERROR.
+        """
+        if self.is_offline:
+            raise self._offline()
+        view, headers = check_replicated(memoryview(batches), self.log_end_offset)
+        if not headers:
+            return None
+        for header in headers:
+            if header.leader_epoch >= 0 and header.leader_epoch != self.leader_epochs.latest_epoch:
+                self.assign_epoch(header.leader_epoch, header.base_offset)
+        base_offsets = [header.base_offset for header in headers]
+        last_offset = headers[-1].last_offset
+        max_timestamp_ms = max(header.max_timestamp_ms for header in headers)
+        self._write(view, headers, base_offsets, last_offset, max_timestamp_ms, self._env.clock.now_ms())
+        return AppendInfo(base_offsets[0], last_offset, -1, self.log_start_offset, max_timestamp_ms)
+
+    def assign_epoch(self, leader_epoch: int, start_offset: int) -> None:
+        """A leader epoch begins at `start_offset`: called when a leader is elected, and by appends."""
+        with self._disk():
+            self.leader_epochs.assign(leader_epoch, start_offset)
+
+    def read(self, offset: int, *, max_bytes: int, max_offset: int, min_one_message: bool) -> LogSlice:
+        """Batches from the one that holds `offset`, at most `max_bytes`, up to `max_offset` (exclusive).
+
+        With `min_one_message` the first batch is returned whole, however large. Raises KafkaError
+        OFFSET_OUT_OF_RANGE, CORRUPT_MESSAGE, KAFKA_STORAGE_ERROR.
+        """
+        if self.is_offline:
+            raise self._offline()
+        end_offset = self.log_end_offset
+        if offset < self.log_start_offset or offset > end_offset:
+            raise KafkaError(
+                ErrorCode.OFFSET_OUT_OF_RANGE,
+                f"{self.topic_partition} has offsets {self.log_start_offset} to {end_offset}, not {offset}",
+            )
+        segments = self.segments
+        if offset >= max_offset or offset == end_offset:
+            return LogSlice(b"", segments.active.base_offset, segments.active.size)
+        with self._disk():
+            for index in range(segments.floor(offset), len(segments)):
+                segment = segments.at(index)
+                located = segment.locate(offset)
+                if located is None:
+                    continue
+                end = segment.size if max_offset >= end_offset else _end_position(segment, max_offset)
+                size = min(end - located.position, max(max_bytes, located.size) if min_one_message else max_bytes)
+                if size <= 0:
+                    return LogSlice(b"", segment.base_offset, located.position, max_bytes < located.size)
+                return LogSlice(
+                    segment.log.range(located.position, size),
+                    segment.base_offset,
+                    located.position,
+                    size < located.size,
+                )
+        return LogSlice(b"", segments.active.base_offset, segments.active.size)
+
+    def iter_batches(self, from_offset: int, max_offset: int | None = None) -> Iterator[tuple[BatchHeader, memoryview]]:
+        """The batches from the one that holds `from_offset` (or comes next) with their bytes, checksums checked.
+
+        Stops before batches that begin at `max_offset`, which is the log end offset by default. Raises KafkaError
+        CORRUPT_MESSAGE, KAFKA_STORAGE_ERROR.
+        """
+        end_offset = self.log_end_offset if max_offset is None else max_offset
+        for segment in self.segments.from_offset(from_offset):
+            with self._disk():
+                located = segment.locate(from_offset)
+                if located is None:
+                    continue
+                for stored, view in scan_valid(segment.log, located.position, segment.size):
+                    if stored.header.base_offset >= end_offset:
+                        return
+                    yield stored.header, view
+
+    def offset_for_timestamp(self, timestamp_ms: int) -> TimestampOffset | None:
+        """The first record with at least this timestamp; None if there is none."""
+        with self._disk():
+            return log_lookup.find_timestamp(self.segments, timestamp_ms, self.log_start_offset)
+
+    def offset_of_max_timestamp(self) -> TimestampOffset | None:
+        """The record with the largest timestamp (KIP-734); None if no record has one."""
+        with self._disk():
+            return log_lookup.find_max_timestamp(self.segments)
+
+    def aborted_transactions(self, from_offset: int, upto_offset: int) -> list[AbortedTransaction]:
+        """The aborted transactions that a reader of [from_offset, upto_offset) has to leave out."""
+        with self._disk():
+            return log_lookup.aborted_transactions(self.segments, from_offset, upto_offset)
+
+    def truncate_to(self, offset: int) -> bool:
+        """Cut off `offset` and all behind it; False if the log ends before it anyway. Raises KafkaError."""
+        with self._disk():
+            if offset >= self.log_end_offset:
+                self.leader_epochs.truncate_from_end(offset)
+                return False
+            if offset < self.segments.first.base_offset:
+                self.truncate_fully_and_start_at(offset)
+                return True
+            self._truncations += 1
+            removed = self.segments.remove_from(offset + 1)
+            delete_segments(self._env, removed, (), self.config.file_delete_delay_ms)
+            self._cut_to(self.segments.active.truncate_to(offset, self._env.clock.now_ms()))
+            return True
+
+    def truncate_fully_and_start_at(self, offset: int, log_start_offset: int | None = None) -> None:
+        """Drop everything; the log is empty and begins at `offset`. Raises KafkaError."""
+        with self._disk():
+            self._truncations += 1
+            delete_segments(
+                self._env, list(self.segments),
+                [self._snapshots.path(snapshot) for snapshot in self._snapshots.take_all()],
+                self.config.file_delete_delay_ms,
+            )  # fmt: skip
+            self.segments = Segments([self._new_segment(offset)])
+            self.leader_epochs.clear()
+            self.producers.clear(offset)
+            self.log_end_offset = offset
+            self.log_start_offset = offset if log_start_offset is None else log_start_offset
+            self.recovery_point = min(self.recovery_point, offset)
+            self.update_high_watermark(self.high_watermark)
+
+    def delete_records_before(self, offset: int) -> int:
+        """Move the log start offset up to `offset`, at most to the high watermark (-1: there); returns it.
+
+        Raises KafkaError OFFSET_OUT_OF_RANGE for one beyond the high watermark.
+        """
+        target = self.high_watermark if offset == -1 else offset
+        if target < 0 or target > self.high_watermark:
+            raise KafkaError(
+                ErrorCode.OFFSET_OUT_OF_RANGE,
+                f"{self.topic_partition} is replicated up to {self.high_watermark}, so {offset} cannot be its start",
+            )
+        self.advance_log_start_offset(target)
+        return self.log_start_offset
+
+    def advance_log_start_offset(self, offset: int) -> bool:
+        """Forget what is before `offset`; False if it begins there or behind already. Segments go by retention."""
+        if offset <= self.log_start_offset:
+            return False
+        self.log_start_offset = offset
+        with self._disk():
+            self.leader_epochs.truncate_from_start(offset)
+        self.producers.on_high_watermark(offset)
+        self.update_high_watermark(max(self.high_watermark, offset))
+        return True
+
+    def delete_oldest_segments(self, count: int) -> None:
+        """Delete the oldest `count` segments; the log starts behind them. If these are all, a new one is begun."""
+        with self._disk():
+            if count == len(self.segments):
+                self.roll()
+            removed = self.segments.remove_first(count)
+            stale = [offset for offset in self._snapshots.offsets() if offset < self.segments.first.base_offset]
+            paths = [self._snapshots.path(offset) for offset in stale]
+            self._snapshots.forget(stale)
+            delete_segments(self._env, removed, paths, self.config.file_delete_delay_ms)
+        self.advance_log_start_offset(self.segments.first.base_offset)
+
+    def roll(self, base_offset: int | None = None) -> None:
+        """Begin a new active segment at the log end offset, or at `base_offset` if that is behind it.
+
+        The old one is synced in the background. Raises KafkaError KAFKA_STORAGE_ERROR.
+        """
+        with self._disk():
+            active = self.segments.active
+            begin = max(self.log_end_offset, base_offset or 0)
+            if active.base_offset == begin and active.size == 0:
+                return
+            active.seal()
+            self._take_snapshot()
+            self.segments.add(self._new_segment(begin))
+            self.producers.end_offset = begin
+        self.flush_later()
+
+    def flush(self) -> None:
+        """Return once all that was appended is on the disk. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        end = self.log_end_offset
+        if self.recovery_point < end:
+            with self._disk():
+                paths, directory, flushed = self._unsynced()
+                sync_files(self._env.fs, paths, directory)
+                self._synced(end, flushed)
+
+    def flush_later(self) -> Promise[None]:
+        """Sync in the background what has been appended by now. The promise fails with KafkaError."""
+        end = self.log_end_offset
+        truncations = self._truncations
+        settled: Promise[None] = Promise()
+        try:
+            with self._disk():
+                paths, directory, flushed = self._unsynced()
+        except KafkaError as error:
+            settled.reject(error)
+            return settled
+
+        def done(result: Promise[None]) -> None:
+            if result.error is not None:
+                settled.reject(self._failed(result.error) if isinstance(result.error, OSError) else result.error)
+                return
+            if truncations == self._truncations:
+                self._synced(end, flushed)
+            settled.resolve(None)
+
+        self._env.executor.submit(lambda: sync_files(self._env.fs, paths, directory)).on_done(done)
+        return settled
+
+    def close(self) -> None:
+        """Write indexes and a producer snapshot, and sync everything: after this a start needs no recovery."""
+        with self._disk():
+            self.segments.active.seal()
+            self._take_snapshot()
+            self.flush()
+        self.release()
+
+    def release(self) -> None:
+        """Close the descriptors without writing; ranges that are held stay readable."""
+        for segment in self.segments:
+            segment.close()
+
+    def move(self, directory: str) -> None:
+        """The directory was renamed."""
+        self.directory = directory
+        for segment in self.segments:
+            segment.move(directory)
+        self._snapshots.move(directory)
+        self.leader_epochs.move(f"{directory}/{LEADER_EPOCH_CHECKPOINT}")
+
+    def _write(
+        self, batches: Buffer, headers: Sequence[BatchHeader], base_offsets: Sequence[int], last_offset: int,
+        max_timestamp_ms: int, now_ms: int,
+    ) -> None:  # fmt: skip
+        """Write to the active segment, which may be a new one, and bring indexes and producer state up to date."""
+        config = self.config
+        segment = self.segments.active
+        if segment.should_roll(config, len(batches), last_offset, max_timestamp_ms, now_ms):
+            self.roll(base_offsets[0])
+            segment = self.segments.active
+        position = segment.log.size
+        try:
+            segment.log.append(batches)
+            at = 0
+            for header, base_offset in zip(headers, base_offsets, strict=True):
+                segment.note(header, base_offset + header.last_offset_delta, position + at, config.index_interval_bytes)
+                if header.producer_id >= 0:
+                    self._update_producer(segment, header, base_offset, batches, at)
+                at += header.length + LOG_OVERHEAD_BYTES
+        except OSError as error:
+            raise self._failed(error) from error
+        self.log_end_offset = last_offset + 1
+        if last_offset + 1 - self.recovery_point >= config.flush_messages:
+            self.flush()
+
+    def _update_producer(
+        self, segment: Segment, header: BatchHeader, base_offset: int, batches: Buffer, at: int
+    ) -> None:
+        batch = memoryview(batches)[at : at + header.size_bytes] if header.is_control else b""
+        completed = apply_batch(self.producers, header, base_offset, batch)
+        if completed is not None:
+            if completed.is_aborted:
+                segment.txn_index.append(self.producers.aborted(completed))
+            self.producers.complete(completed)
+
+    def _cut_to(self, offset: int) -> None:
+        """What else truncation to `offset` changes; the segments are cut already."""
+        self.log_end_offset = offset
+        self.log_start_offset = min(self.log_start_offset, offset)
+        self.recovery_point = min(self.recovery_point, offset)
+        self.leader_epochs.truncate_from_end(offset)
+        rebuild_producers(
+            self.producers, self._snapshots, self.segments, self.log_start_offset, offset,
+            self._env.clock.now_ms(), self._env.producer_expiration_ms,
+        )  # fmt: skip
+        self.update_high_watermark(self.high_watermark)
+
+    def _take_snapshot(self) -> None:
+        self.producers.end_offset = self.log_end_offset
+        if self.log_end_offset > self.log_start_offset:
+            self._snapshots.write(self.log_end_offset, self.producers.active_producers())
+
+    def _new_segment(self, base_offset: int) -> Segment:
+        jitter_ms = min(self.config.segment_jitter_ms, self.config.segment_ms)
+        return Segment.create(
+            self._env.pool, self.directory, base_offset, now_ms=self._env.clock.now_ms(),
+            roll_jitter_ms=self._env.random.below(jitter_ms) if jitter_ms > 0 else 0,
+        )  # fmt: skip
+
+    def _unsynced(self) -> tuple[list[str], str | None, list[Segment]]:
+        """The files that the recovery point does not cover, with the directory if it has new names."""
+        segments = self.segments.from_offset(self.recovery_point)
+        paths: list[str] = []
+        for segment in segments:
+            segment.write_out()
+            paths.extend(segment.paths)
+        paths.extend(
+            self._snapshots.path(offset) for offset in self._snapshots.offsets() if offset >= self.recovery_point
+        )
+        return paths, self.directory if any(segment.is_new for segment in segments) else None, segments
+
+    def _synced(self, end_offset: int, segments: Sequence[Segment]) -> None:
+        self.recovery_point = max(self.recovery_point, end_offset)
+        self._last_flush_ms = self._env.clock.now_ms()
+        for segment in segments:
+            segment.is_new = False
+
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[None]:
+        """Turn what files raise into what clients are told."""
+        try:
+            yield
+        except OSError as error:
+            raise self._failed(error) from error
+        except CorruptBatchError as error:
+            raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"{self.topic_partition}: {error}") from error
+        except CorruptFileError as error:
+            raise self._failed(error) from error
+
+    def _offline(self) -> KafkaError:
+        return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{self.topic_partition} is in {self.log_dir}, which failed")
+
+    def _failed(self, error: Exception) -> KafkaError:
+        self._env.on_failure(self.log_dir, error)
+        return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{self.topic_partition}: {error}")
+
+
+def _end_position(segment: Segment, max_offset: int) -> int:
+    """Where the batch that holds `max_offset` begins, the end if it is behind the segment."""
+    located = segment.locate(max_offset)
+    return located.position if located is not None else segment.size

@@ -1,0 +1,209 @@
+"""Opening a log's directory: what a crash left is put right, the rest is taken as it is."""
+
+from __future__ import annotations
+
+import logging
+
+from odradek.ports import FileSystem
+from odradek.storage.checkpoints import CorruptFileError, read_topic_id
+from odradek.storage.environment import LogEnvironment
+from odradek.storage.file_names import (
+    CLEANED_SUFFIX,
+    DELETED_SUFFIX,
+    INDEX_SUFFIX,
+    LEADER_EPOCH_CHECKPOINT,
+    LOG_SUFFIX,
+    SEGMENT_SUFFIXES,
+    SWAP_SUFFIX,
+    TIME_INDEX_SUFFIX,
+    offset_name,
+    offset_of_name,
+)
+from odradek.storage.leader_epochs import LeaderEpochCache
+from odradek.storage.log import Log
+from odradek.storage.log_config import LogConfig
+from odradek.storage.log_files import delete_segments
+from odradek.storage.producer_snapshot import SnapshotFiles
+from odradek.storage.producers import ProducerStateManager
+from odradek.storage.recovery import rebuild_producers, recover_segment
+from odradek.storage.segment import Segment
+from odradek.storage.segments import Segments
+from odradek.storage.topic_partition import TopicPartition
+
+_log = logging.getLogger(__name__)
+
+
+def load_log(
+    env: LogEnvironment, directory: str, topic_partition: TopicPartition, config: LogConfig, *,
+    recovery_point: int = 0, log_start_offset: int = 0, high_watermark: int = 0, is_clean: bool = False,
+) -> Log:  # fmt: skip
+    """Open the log in `directory`, which exists; it may be empty. The offsets are those of the checkpoints.
+
+    After a clean stop (`is_clean`) nothing is scanned; otherwise every batch from the segment of the recovery point on
+    is checked, and the log ends where the first does not hold. Raises OSError, CorruptFileError.
+    """
+    loader = _Loader(env, directory, topic_partition, config, recovery_point, log_start_offset)
+    return loader.load(high_watermark, is_clean)
+
+
+class _Loader:
+    def __init__(
+        self, env: LogEnvironment, directory: str, topic_partition: TopicPartition, config: LogConfig,
+        recovery_point: int, log_start_offset: int,
+    ) -> None:  # fmt: skip
+        self._env = env
+        self._directory = directory
+        self._topic_partition = topic_partition
+        self._config = config
+        self._recovery_point = recovery_point
+        self._log_start_offset = log_start_offset
+        self._now_ms = env.clock.now_ms()
+        remove_leftovers(env.fs, directory)
+        names = env.fs.list(directory)
+        self._snapshots = SnapshotFiles(env.fs, directory, names)
+        self._epochs = self._load_epochs()
+        self._segments = self._find_segments(frozenset(names))
+
+    def load(self, high_watermark: int, is_clean: bool) -> Log:
+        end_offset = self._end_offset(is_clean)
+        if self._segments and end_offset < self._log_start_offset:
+            _log.warning("%s ends at %d, before its start %d", self._directory, end_offset, self._log_start_offset)
+            self._drop(self._segments)
+            self._segments = []
+            self._epochs.clear()
+        if not self._segments:
+            end_offset = self._log_start_offset
+            self._segments = [Segment.create(self._env.pool, self._directory, end_offset, now_ms=self._now_ms)]
+        segments = Segments(self._segments)
+        log_start_offset = max(self._log_start_offset, segments.first.base_offset)
+        self._epochs.truncate_from_end(end_offset)
+        self._epochs.truncate_from_start(log_start_offset)
+        producers = ProducerStateManager(str(self._topic_partition))
+        self._snapshots.remove_strays(segments.base_offsets())
+        rebuild_producers(
+            producers, self._snapshots, segments, log_start_offset, end_offset, self._now_ms,
+            self._env.producer_expiration_ms,
+        )  # fmt: skip
+        return Log(
+            self._env, self._directory, self._topic_partition, self._read_topic_id(), self._config, segments,
+            self._epochs, self._snapshots, producers, log_start_offset=log_start_offset, log_end_offset=end_offset,
+            recovery_point=end_offset if is_clean else min(self._recovery_point, end_offset),
+            high_watermark=high_watermark,
+        )  # fmt: skip
+
+    def _load_epochs(self) -> LeaderEpochCache:
+        path = f"{self._directory}/{LEADER_EPOCH_CHECKPOINT}"
+        try:
+            return LeaderEpochCache(self._env.fs, path)
+        except CorruptFileError as error:
+            _log.warning("leader epochs are read from the batches again: %s", error)
+            self._recovery_point = 0
+            self._env.fs.remove(path)
+            return LeaderEpochCache(self._env.fs, path)
+
+    def _read_topic_id(self) -> bytes | None:
+        return read_topic_id(self._env.fs, self._directory)
+
+    def _find_segments(self, names: frozenset[str]) -> list[Segment]:
+        segments = []
+        for name in sorted(names):
+            base_offset = offset_of_name(name)
+            if base_offset is None:
+                continue
+            if name.endswith(LOG_SUFFIX):
+                size = self._env.fs.size(f"{self._directory}/{name}")
+                segments.append(Segment(self._env.pool, self._directory, base_offset, size, created_ms=self._now_ms))
+            elif name.endswith(SEGMENT_SUFFIXES) and offset_name(base_offset, LOG_SUFFIX) not in names:
+                _log.warning("%s/%s belongs to no segment", self._directory, name)
+                self._env.fs.remove(f"{self._directory}/{name}")
+        self._unindexed = [segment for segment in segments if not self._has_indexes(segment, names)]
+        return segments
+
+    def _has_indexes(self, segment: Segment, names: frozenset[str]) -> bool:
+        """Whether the indexes are there, so that the segment need not be read for them."""
+        wanted = (offset_name(segment.base_offset, suffix) for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX))
+        if not all(name in names for name in wanted):
+            return False
+        try:
+            segment.txn_index.entries()
+        except CorruptFileError as error:
+            _log.warning("the transaction index is made anew: %s", error)
+            return False
+        segment.txn_index.forget()
+        return segment.index.is_sane() and segment.time_index.is_sane()
+
+    def _end_offset(self, is_clean: bool) -> int:
+        """The log end offset, after recovering what needs it."""
+        unindexed = [segment.base_offset for segment in self._unindexed]
+        first_unsynced = self._first_unsynced(is_clean)
+        end_offset = self._segments[-1].base_offset if self._segments else self._log_start_offset
+        is_known = False
+        for number, segment in enumerate(self._segments):
+            if number < first_unsynced and segment.base_offset not in unindexed:
+                continue
+            producers = self._producers_before(number)
+            recovered = recover_segment(segment, producers, self._epochs, self._config.index_interval_bytes)
+            self._snapshots.remove(recovered.next_offset)
+            if recovered.next_offset > segment.base_offset:
+                self._snapshots.write(recovered.next_offset, producers.active_producers())
+            end_offset = recovered.next_offset
+            is_known = number + 1 == len(self._segments)
+            if recovered.dropped_bytes and not is_known:
+                _log.error("%s: all behind offset %d is dropped", self._directory, end_offset)
+                self._drop(self._segments[number + 1 :])
+                del self._segments[number + 1 :]
+                return end_offset
+        return end_offset if is_known or not self._segments else self._segments[-1].next_offset()
+
+    def _first_unsynced(self, is_clean: bool) -> int:
+        """The number of the first segment that has to be checked."""
+        if is_clean:
+            return len(self._segments)
+        numbers = [n for n, segment in enumerate(self._segments) if segment.base_offset <= self._recovery_point]
+        return numbers[-1] if numbers else 0
+
+    def _producers_before(self, number: int) -> ProducerStateManager:
+        """Producer state where a segment begins."""
+        producers = ProducerStateManager(str(self._topic_partition))
+        base_offset = self._segments[number].base_offset
+        earlier = self._segments[:number]
+        if earlier:
+            snapshots = SnapshotFiles(self._env.fs, self._directory, self._env.fs.list(self._directory))
+            rebuild_producers(
+                producers, snapshots, Segments(earlier), self._log_start_offset, base_offset, self._now_ms,
+                self._env.producer_expiration_ms, keep_snapshots=True,
+            )  # fmt: skip
+        return producers
+
+    def _drop(self, segments: list[Segment]) -> None:
+        offsets = [segment.base_offset for segment in segments]
+        stale = [offset for offset in self._snapshots.offsets() if offsets and offset >= offsets[0]]
+        paths = [self._snapshots.path(offset) for offset in stale]
+        self._snapshots.forget(stale)
+        delete_segments(self._env, segments, paths, self._config.file_delete_delay_ms)
+
+
+def remove_leftovers(fs: FileSystem, directory: str) -> None:
+    """Delete what waited to be deleted, and finish or undo a compaction that a crash interrupted. Raises OSError.
+
+    A swap counts as soon as a `.swap` file has its name, unless files that are still `.cleaned` begin before it.
+    """
+    names = fs.list(directory)
+    cleaned = [name for name in names if name.endswith(CLEANED_SUFFIX)]
+    swapped = [name for name in names if name.endswith(SWAP_SUFFIX)]
+    first_cleaned = min((_offset(name) for name in cleaned), default=None)
+    for name in names:
+        is_half_done = first_cleaned is not None and name in swapped and _offset(name) >= first_cleaned
+        # KRaft's snapshots have their own way of being deleted.
+        is_deleted = name.endswith(DELETED_SUFFIX) and not name.endswith(".checkpoint" + DELETED_SUFFIX)
+        if is_half_done or is_deleted or name in cleaned:
+            fs.remove(f"{directory}/{name}")
+            if is_half_done:
+                swapped.remove(name)
+    for name in swapped:
+        fs.rename(f"{directory}/{name}", f"{directory}/{name.removesuffix(SWAP_SUFFIX)}")
+
+
+def _offset(name: str) -> int:
+    offset = offset_of_name(name)
+    return offset if offset is not None else -1

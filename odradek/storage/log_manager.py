@@ -1,0 +1,368 @@
+"""All logs of a node: loading, creating, deleting, checkpoints and the timers behind them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from odradek.ports import Clock, Executor, FileSystem, Random, Scheduler, TimerHandle
+from odradek.storage.checkpoints import (
+    CorruptFileError,
+    read_clean_shutdown,
+    read_offsets,
+    write_clean_shutdown,
+    write_offsets,
+    write_topic_id,
+)
+from odradek.storage.environment import DEFAULT_PRODUCER_EXPIRATION_MS, LogEnvironment
+from odradek.storage.file_names import (
+    CLEAN_SHUTDOWN,
+    CLUSTER_METADATA_TOPIC,
+    HIGH_WATERMARK_CHECKPOINT,
+    LOG_START_CHECKPOINT,
+    RECOVERY_POINT_CHECKPOINT,
+    deleted_dir_name,
+    is_marked_for_deletion,
+    log_dir_name,
+    partition_of_dir,
+)
+from odradek.storage.file_pool import DEFAULT_MAX_OPEN_FILES, FilePool
+from odradek.storage.log import Log
+from odradek.storage.log_config import INFINITE, LogConfig
+from odradek.storage.log_loader import load_log
+from odradek.storage.retention import delete_old_segments
+from odradek.storage.topic_partition import TopicPartition
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.uuids import ZERO_UUID
+
+_log = logging.getLogger(__name__)
+
+UNKNOWN_BROKER_EPOCH = -1
+
+
+@dataclass(frozen=True, slots=True)
+class LogManagerSettings:
+    """The broker's settings for all logs, by Kafka's names; milliseconds."""
+
+    retention_check_interval_ms: int = 300_000
+    """`log.retention.check.interval.ms`"""
+    flush_check_interval_ms: int = INFINITE
+    """`log.flush.scheduler.interval.ms`"""
+    recovery_point_interval_ms: int = 60_000
+    """`log.flush.offset.checkpoint.interval.ms`"""
+    log_start_interval_ms: int = 60_000
+    """`log.flush.start.offset.checkpoint.interval.ms`"""
+    high_watermark_interval_ms: int = 5_000
+    """`replica.high.watermark.checkpoint.interval.ms`"""
+    producer_expiration_ms: int = DEFAULT_PRODUCER_EXPIRATION_MS
+    """`producer.id.expiration.ms`"""
+    producer_expiration_check_ms: int = 600_000
+    """`producer.id.expiration.check.interval.ms`"""
+    file_delete_delay_ms: int = 60_000
+    """`log.segment.delete.delay.ms`: how long a deleted topic's directory stays"""
+    max_open_files: int = DEFAULT_MAX_OPEN_FILES
+
+
+@dataclass(frozen=True, slots=True)
+class LogDirInfo:
+    """One of `log.dirs`, for DescribeLogDirs. Bytes are -1 where the platform does not tell."""
+
+    path: str
+    is_online: bool
+    total_bytes: int
+    usable_bytes: int
+    logs: tuple[Log, ...]
+
+
+class LogManager:
+    """The logs in `log.dirs`. A directory whose disk fails goes offline, with its logs; the others go on (KIP-112)."""
+
+    def __init__(
+        self, fs: FileSystem, clock: Clock, scheduler: Scheduler, executor: Executor, random: Random,
+        log_dirs: Sequence[str], settings: LogManagerSettings | None = None,
+    ) -> None:  # fmt: skip
+        self.settings = settings if settings is not None else LogManagerSettings()
+        pool = FilePool(fs, self.settings.max_open_files)
+        self.environment = LogEnvironment(
+            pool, clock, scheduler, executor, random, self._dir_failed, self.settings.producer_expiration_ms
+        )
+        self.previous_broker_epoch = UNKNOWN_BROKER_EPOCH
+        """The epoch of the clean stop before this start, -1 after any other."""
+        self.on_dir_failure: Callable[[str], None] | None = None
+        """Called once with each directory that goes offline, after it did."""
+        self._fs = fs
+        self._log_dirs = [path.rstrip("/") or "/" for path in log_dirs]
+        self._offline: dict[str, None] = {}
+        self._logs: dict[TopicPartition, Log] = {}
+        self._timers: dict[str, TimerHandle] = {}
+        self._checkpoints: dict[str, dict[TopicPartition, int]] = {}
+
+    def load(self, config_of: Callable[[str], LogConfig]) -> None:
+        """Open every log, recover what needs it, and start the timers.
+
+        A directory that cannot be read goes offline; raises KafkaError KAFKA_STORAGE_ERROR if none is left.
+        """
+        epochs = []
+        for log_dir in self._log_dirs:
+            try:
+                epochs.append(self._load_dir(log_dir, config_of))
+            except (OSError, CorruptFileError) as error:
+                self._dir_failed(log_dir, error)
+        if len(self._offline) == len(self._log_dirs):
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"no log directory of {self._log_dirs} can be used")
+        if epochs and all(epoch == epochs[0] for epoch in epochs) and epochs[0] is not None:
+            self.previous_broker_epoch = epochs[0]
+        self._start_timers()
+
+    def log(self, topic_partition: TopicPartition) -> Log | None:
+        """The partition's log, also while its directory is offline; None if there is none."""
+        return self._logs.get(topic_partition)
+
+    def logs(self) -> Iterable[Log]:
+        """All logs."""
+        return list(self._logs.values())
+
+    def create_log(self, topic_partition: TopicPartition, topic_id: bytes | None, config: LogConfig) -> Log:
+        """The partition's log, made in the online directory with the fewest logs if there is none.
+
+        Raises KafkaError KAFKA_STORAGE_ERROR; INCONSISTENT_TOPIC_ID if there is one of another topic of that name.
+        """
+        existing = self._logs.get(topic_partition)
+        if existing is not None:
+            return self._with_topic_id(existing, topic_id)
+        log_dir = self._emptiest_dir()
+        directory = f"{log_dir}/{log_dir_name(topic_partition)}"
+        try:
+            self._fs.mkdir(directory)
+            if topic_id is not None and topic_id != ZERO_UUID:
+                write_topic_id(self._fs, directory, topic_id)
+            log = load_log(self.environment, directory, topic_partition, config, is_clean=True)
+        except OSError as error:
+            self._dir_failed(log_dir, error)
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{topic_partition}: {error}") from error
+        self._logs[topic_partition] = log
+        return log
+
+    def delete_log(self, topic_partition: TopicPartition) -> None:
+        """Forget the log at once; its files are renamed, and removed after the delay. Nothing happens if there is none.
+
+        Raises KafkaError KAFKA_STORAGE_ERROR.
+        """
+        log = self._logs.pop(topic_partition, None)
+        if log is None:
+            return
+        log.release()
+        log_dir = log.log_dir
+        if log_dir in self._offline:
+            return
+        target = f"{log_dir}/{deleted_dir_name(topic_partition, self.environment.random.token(16))}"
+        try:
+            self._fs.rename(log.directory, target)
+        except OSError as error:
+            self._dir_failed(log_dir, error)
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{topic_partition}: {error}") from error
+        log.move(target)
+        self._remove_later(log_dir, target)
+        self._checkpoint(log_dir)
+
+    def log_dirs(self) -> list[LogDirInfo]:
+        """All of `log.dirs`, in their order."""
+        infos = []
+        for log_dir in self._log_dirs:
+            is_online = log_dir not in self._offline
+            total, usable = self._fs.usable_bytes(log_dir) if is_online else (-1, -1)
+            infos.append(LogDirInfo(log_dir, is_online, total, usable, tuple(self._logs_in(log_dir))))
+        return infos
+
+    def enforce_retention(self) -> int:
+        """Delete the segments that have had their time; how many."""
+        now_ms = self.environment.clock.now_ms()
+        return self._on_each(lambda log: delete_old_segments(log, now_ms))
+
+    def flush_dirty_logs(self) -> None:
+        """Sync, in the background, the logs that have waited for `flush.ms`."""
+        now_ms = self.environment.clock.now_ms()
+        for log in self._online_logs():
+            if log.recovery_point < log.log_end_offset and now_ms - log.last_flush_ms >= log.config.flush_ms:
+                log.flush_later()
+
+    def checkpoint_recovery_points(self) -> None:
+        """Write the recovery points of all directories."""
+        self._on_each_dir(self._write_recovery_points)
+
+    def checkpoint_log_starts(self) -> None:
+        """Write the log start offsets of all directories."""
+        self._on_each_dir(self._write_log_starts)
+
+    def checkpoint_high_watermarks(self) -> None:
+        """Write the high watermarks of all directories."""
+        self._on_each_dir(self._write_high_watermarks)
+
+    def expire_producers(self) -> None:
+        """Forget producers that have not written for long."""
+        now_ms = self.environment.clock.now_ms()
+        for log in self._logs.values():
+            log.producers.expire(now_ms, self.settings.producer_expiration_ms)
+
+    def shutdown(self, broker_epoch: int = UNKNOWN_BROKER_EPOCH) -> None:
+        """Sync and close all logs, and leave the marker of a clean stop where that worked. Does not raise."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        for log in self._online_logs():
+            try:
+                log.close()
+            except KafkaError as error:
+                _log.error("%s is not stopped cleanly: %s", log.topic_partition, error)
+        for log_dir in self._log_dirs:
+            if log_dir not in self._offline:
+                self._checkpoint(log_dir)
+            if log_dir not in self._offline:
+                self._guard(log_dir, partial(write_clean_shutdown, self._fs, log_dir, broker_epoch))
+
+    def _load_dir(self, log_dir: str, config_of: Callable[[str], LogConfig]) -> int | None:
+        """Open the logs of one directory; the broker epoch of the clean stop before, None after another."""
+        self._fs.mkdir(log_dir)
+        broker_epoch = read_clean_shutdown(self._fs, log_dir)
+        self._fs.remove(f"{log_dir}/{CLEAN_SHUTDOWN}")
+        recovery_points = self._read_checkpoint(log_dir, RECOVERY_POINT_CHECKPOINT)
+        log_starts = self._read_checkpoint(log_dir, LOG_START_CHECKPOINT)
+        high_watermarks = self._read_checkpoint(log_dir, HIGH_WATERMARK_CHECKPOINT)
+        configs: dict[str, LogConfig] = {}
+        for name in self._fs.list(log_dir):
+            directory = f"{log_dir}/{name}"
+            if is_marked_for_deletion(name):
+                self._remove_later(log_dir, directory)
+                continue
+            topic_partition = partition_of_dir(name)
+            if topic_partition is None or topic_partition.topic == CLUSTER_METADATA_TOPIC:
+                continue
+            if not self._fs.is_dir(directory):
+                continue
+            topic = topic_partition.topic
+            if topic not in configs:
+                configs[topic] = config_of(topic)
+            self._logs[topic_partition] = load_log(
+                self.environment, directory, topic_partition, configs[topic],
+                recovery_point=recovery_points.get(topic_partition, 0),
+                log_start_offset=log_starts.get(topic_partition, 0),
+                high_watermark=high_watermarks.get(topic_partition, 0),
+                is_clean=broker_epoch is not None,
+            )  # fmt: skip
+        return broker_epoch
+
+    def _read_checkpoint(self, log_dir: str, name: str) -> dict[TopicPartition, int]:
+        try:
+            return read_offsets(self._fs, f"{log_dir}/{name}")
+        except CorruptFileError as error:
+            _log.warning("a checkpoint is not used: %s", error)
+            return {}
+
+    def _with_topic_id(self, log: Log, topic_id: bytes | None) -> Log:
+        if log.topic_id is None and topic_id is not None and topic_id != ZERO_UUID:
+            self._guard(log.log_dir, partial(write_topic_id, self._fs, log.directory, topic_id))
+            log.topic_id = topic_id
+        elif topic_id is not None and topic_id not in (log.topic_id, ZERO_UUID):
+            raise KafkaError(ErrorCode.INCONSISTENT_TOPIC_ID, f"{log.topic_partition} is of another topic")
+        return log
+
+    def _emptiest_dir(self) -> str:
+        counts = {log_dir: 0 for log_dir in self._log_dirs if log_dir not in self._offline}
+        if not counts:
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, "all log directories are offline")
+        if len(counts) > 1:
+            for log in self._logs.values():
+                if log.log_dir in counts:
+                    counts[log.log_dir] += 1
+        return min(counts, key=lambda log_dir: counts[log_dir])
+
+    def _logs_in(self, log_dir: str) -> list[Log]:
+        return [log for log in self._logs.values() if log.log_dir == log_dir]
+
+    def _online_logs(self) -> list[Log]:
+        return [log for log in self._logs.values() if not log.is_offline]
+
+    def _remove_later(self, log_dir: str, directory: str) -> None:
+        def remove() -> None:
+            self._guard(log_dir, partial(self._fs.remove_tree, directory))
+
+        self.environment.scheduler.call_later(self.settings.file_delete_delay_ms, remove)
+
+    def _checkpoint(self, log_dir: str) -> None:
+        for write in (self._write_recovery_points, self._write_log_starts, self._write_high_watermarks):
+            if log_dir not in self._offline:
+                self._guard(log_dir, partial(write, log_dir))
+
+    def _write_recovery_points(self, log_dir: str) -> None:
+        offsets = {log.topic_partition: log.recovery_point for log in self._logs_in(log_dir)}
+        self._write(f"{log_dir}/{RECOVERY_POINT_CHECKPOINT}", offsets)
+
+    def _write_log_starts(self, log_dir: str) -> None:
+        offsets = {
+            log.topic_partition: log.log_start_offset
+            for log in self._logs_in(log_dir)
+            if log.log_start_offset > log.segments.first.base_offset
+        }
+        self._write(f"{log_dir}/{LOG_START_CHECKPOINT}", offsets)
+
+    def _write_high_watermarks(self, log_dir: str) -> None:
+        offsets = {log.topic_partition: log.high_watermark for log in self._logs_in(log_dir)}
+        self._write(f"{log_dir}/{HIGH_WATERMARK_CHECKPOINT}", offsets)
+
+    def _write(self, path: str, offsets: dict[TopicPartition, int]) -> None:
+        """Replace a checkpoint, unless it says this already: an idle node leaves the disk alone."""
+        if self._checkpoints.get(path) != offsets:
+            write_offsets(self._fs, path, offsets)
+            self._checkpoints[path] = offsets
+
+    def _on_each(self, work: Callable[[Log], int]) -> int:
+        total = 0
+        for log in self._online_logs():
+            try:
+                total += work(log)
+            except KafkaError as error:
+                _log.warning("%s: %s", log.topic_partition, error)
+        return total
+
+    def _on_each_dir(self, work: Callable[[str], None]) -> None:
+        for log_dir in self._log_dirs:
+            if log_dir not in self._offline:
+                self._guard(log_dir, partial(work, log_dir))
+
+    def _guard(self, log_dir: str, work: Callable[[], None]) -> None:
+        """Do something to a directory, which goes offline if it fails."""
+        try:
+            work()
+        except OSError as error:
+            self._dir_failed(log_dir, error)
+
+    def _dir_failed(self, log_dir: str, error: Exception) -> None:
+        if log_dir in self._offline:
+            return
+        _log.error("log directory %s is offline: %s", log_dir, error)
+        self._offline[log_dir] = None
+        for log in self._logs_in(log_dir):
+            log.is_offline = True
+        if self.on_dir_failure is not None:
+            self.on_dir_failure(log_dir)
+
+    def _start_timers(self) -> None:
+        settings = self.settings
+        self._repeat("retention", settings.retention_check_interval_ms, self.enforce_retention)
+        self._repeat("flush", settings.flush_check_interval_ms, self.flush_dirty_logs)
+        self._repeat("recovery points", settings.recovery_point_interval_ms, self.checkpoint_recovery_points)
+        self._repeat("log starts", settings.log_start_interval_ms, self.checkpoint_log_starts)
+        self._repeat("high watermarks", settings.high_watermark_interval_ms, self.checkpoint_high_watermarks)
+        self._repeat("producers", settings.producer_expiration_check_ms, self.expire_producers)
+
+    def _repeat(self, name: str, interval_ms: int, work: Callable[[], object]) -> None:
+        if interval_ms >= INFINITE:
+            return
+
+        def tick() -> None:
+            self._timers[name] = self.environment.scheduler.call_later(interval_ms, tick)
+            work()
+
+        self._timers[name] = self.environment.scheduler.call_later(interval_ms, tick)

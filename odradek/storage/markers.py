@@ -1,0 +1,60 @@
+"""Keeping producer state in step with the batches of a log."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from odradek.ports.files import Buffer
+from odradek.storage.producers import CompletedTransaction, ProducerStateManager
+from odradek.wire.records.batch import iter_records
+from odradek.wire.records.header import BatchHeader, increment_sequence
+
+_ABORT = 0
+_COMMIT = 1
+_MIN_KEY_BYTES = 4
+_MIN_VALUE_BYTES = 6
+
+
+class Marker(NamedTuple):
+    """What an end transaction marker says (EndTxnMarker and the key of a control record)."""
+
+    is_abort: bool
+    coordinator_epoch: int
+    timestamp_ms: int
+
+
+def parse_marker(batch: Buffer) -> Marker | None:
+    """The marker in a control batch; None if it holds another kind of control record, or none. Raises KafkaError."""
+    record = next(iter_records(batch), None)
+    if record is None or record.key is None or record.value is None:
+        return None
+    if len(record.key) < _MIN_KEY_BYTES or len(record.value) < _MIN_VALUE_BYTES:
+        return None
+    kind = int.from_bytes(record.key[2:4], "big", signed=True)
+    if kind not in (_ABORT, _COMMIT):
+        return None
+    return Marker(kind == _ABORT, int.from_bytes(record.value[2:6], "big", signed=True), record.timestamp_ms)
+
+
+def apply_batch(
+    producers: ProducerStateManager, header: BatchHeader, base_offset: int, batch: Buffer
+) -> CompletedTransaction | None:
+    """A producer's batch was written at `base_offset`; what it ended, if it is a marker that ended a transaction.
+
+    The caller enters the transaction into the index, if it was aborted, and completes it.
+    """
+    if header.is_control:
+        marker = parse_marker(batch)
+        if marker is None:
+            return None
+        return producers.apply_marker(
+            header.producer_id, header.producer_epoch, marker.coordinator_epoch, base_offset, marker.timestamp_ms,
+            is_abort=marker.is_abort,
+        )  # fmt: skip
+    delta = header.last_offset_delta
+    producers.apply_data(
+        header.producer_id, header.producer_epoch,
+        increment_sequence(header.base_sequence, delta) if header.base_sequence >= 0 else -1,
+        base_offset + delta, delta, header.max_timestamp_ms, header.is_transactional,
+    )  # fmt: skip
+    return None

@@ -1,0 +1,269 @@
+"""One segment of a log: a `.log` file with its indexes."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import NamedTuple
+
+from odradek.storage.batches import scan
+from odradek.storage.file_names import INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, offset_name
+from odradek.storage.file_pool import FilePool
+from odradek.storage.indexes import MAX_RELATIVE_OFFSET, NO_TIMESTAMP, OffsetIndex, TimeIndex
+from odradek.storage.log_config import LogConfig
+from odradek.storage.segment_file import SegmentFile
+from odradek.storage.txn_index import TransactionIndex
+from odradek.wire.records.header import HEADER_BYTES, LOG_OVERHEAD_BYTES, BatchHeader, parse_header
+
+_TAIL_BATCHES = 256
+"""So many of the latest batches are found without reading headers from the file."""
+_LOOKUP_BYTES = 8192
+"""What a look-up reads at once: an index interval and a header fit in it by default."""
+
+
+class Located(NamedTuple):
+    """Where a batch is."""
+
+    position: int
+    size: int
+
+
+class Segment:
+    """The batches from `base_offset` on, up to the next segment's. Only the last segment of a log is written to."""
+
+    __slots__ = (
+        "_bytes_since_index_entry",
+        "_first_timestamp_ms",
+        "_max_timestamp_ms",
+        "_offset_of_max_timestamp",
+        "_tail_last_offsets",
+        "_tail_positions",
+        "_tail_start",
+        "base_offset",
+        "created_ms",
+        "index",
+        "is_new",
+        "log",
+        "roll_jitter_ms",
+        "time_index",
+        "txn_index",
+    )
+
+    def __init__(
+        self, pool: FilePool, directory: str, base_offset: int, size: int, *,
+        created_ms: int, roll_jitter_ms: int = 0, is_new: bool = False, suffix: str = "",
+    ) -> None:  # fmt: skip
+        self.base_offset = base_offset
+        self.created_ms = created_ms
+        self.roll_jitter_ms = roll_jitter_ms
+        self.is_new = is_new
+        """Its names are not known to have reached the disk yet."""
+        path = f"{directory}/{offset_name(base_offset, '')}"
+        self.log = SegmentFile(pool, path + LOG_SUFFIX + suffix, size)
+        self.index = OffsetIndex(pool, path + INDEX_SUFFIX + suffix, base_offset, is_new=is_new)
+        self.time_index = TimeIndex(pool, path + TIME_INDEX_SUFFIX + suffix, base_offset, is_new=is_new)
+        self.txn_index = TransactionIndex(pool, path + TXN_INDEX_SUFFIX + suffix)
+        self._bytes_since_index_entry = 0
+        self._first_timestamp_ms: int | None = None
+        self._max_timestamp_ms: int | None = NO_TIMESTAMP if is_new else None
+        self._offset_of_max_timestamp = base_offset
+        self._tail_start = -1
+        self._tail_last_offsets: list[int] = []
+        self._tail_positions: list[int] = []
+
+    @classmethod
+    def create(
+        cls, pool: FilePool, directory: str, base_offset: int, *, now_ms: int, roll_jitter_ms: int = 0, suffix: str = ""
+    ) -> Segment:
+        """A new, empty segment with its files; what is left of an older one of the same name goes. Raises OSError."""
+        segment = cls(
+            pool, directory, base_offset, 0,
+            created_ms=now_ms, roll_jitter_ms=roll_jitter_ms, is_new=True, suffix=suffix,
+        )  # fmt: skip
+        pool.fs.remove(segment.txn_index.path)
+        for path in (segment.index.path, segment.time_index.path, segment.log.path):
+            file = pool.fs.open(path, create=True)
+            try:
+                if file.size():
+                    file.truncate(0)
+            finally:
+                file.close()
+        return segment
+
+    @property
+    def size(self) -> int:
+        """Bytes of its batches."""
+        return self.log.size
+
+    @property
+    def paths(self) -> tuple[str, str, str, str]:
+        """Its files: log, offset index, time index, transaction index. The last may not exist."""
+        return self.log.path, self.index.path, self.time_index.path, self.txn_index.path
+
+    @property
+    def max_timestamp_ms(self) -> int:
+        """The largest timestamp in it, -1 if it has none."""
+        maximum = self._max_timestamp_ms
+        return maximum if maximum is not None else self._load_max_timestamp()
+
+    @property
+    def offset_of_max_timestamp(self) -> int:
+        """The last offset of the first batch that has the largest timestamp."""
+        if self._max_timestamp_ms is None:
+            self._load_max_timestamp()
+        return self._offset_of_max_timestamp
+
+    def should_roll(self, config: LogConfig, size: int, last_offset: int, max_timestamp_ms: int, now_ms: int) -> bool:
+        """Whether `size` more bytes up to `last_offset` belong into the next segment."""
+        mine = self.log.size
+        if mine > config.segment_bytes - size or last_offset - self.base_offset > MAX_RELATIVE_OFFSET:
+            return True
+        if mine == 0:
+            return False
+        if self.waited_ms(now_ms, max_timestamp_ms) > config.max_segment_ms - self.roll_jitter_ms:
+            return True
+        return self.index.is_full(config.segment_index_bytes) or self.time_index.is_full(config.segment_index_bytes)
+
+    def waited_ms(self, now_ms: int, timestamp_ms: int) -> int:
+        """The segment's age when a record of `timestamp_ms` comes: since its first batch, if that has a timestamp."""
+        first = self._first_timestamp_ms
+        if first is None:
+            first = self._first_timestamp_ms = self._read_first_timestamp()
+        return timestamp_ms - first if first >= 0 else now_ms - self.created_ms
+
+    def note(self, header: BatchHeader, last_offset: int, position: int, index_interval: int) -> None:
+        """A batch up to `last_offset` was written at `position`: index it, if it is time.
+
+        Its maximum timestamp and size are the header's; its offsets may have been assigned since.
+        """
+        maximum = self._max_timestamp_ms
+        if maximum is None:
+            maximum = self._load_max_timestamp(position)
+        if header.max_timestamp_ms > maximum:
+            self._max_timestamp_ms = maximum = header.max_timestamp_ms
+            self._offset_of_max_timestamp = last_offset
+        if position == 0:
+            self._first_timestamp_ms = header.max_timestamp_ms
+        if self._bytes_since_index_entry > index_interval:
+            self.index.append(last_offset, position)
+            self.time_index.append_if_later(maximum, self._offset_of_max_timestamp)
+            self._bytes_since_index_entry = 0
+        self._bytes_since_index_entry += header.length + LOG_OVERHEAD_BYTES
+        last_offsets = self._tail_last_offsets
+        if not last_offsets:
+            self._tail_start = last_offset - header.last_offset_delta
+        last_offsets.append(last_offset)
+        self._tail_positions.append(position)
+        if len(last_offsets) > _TAIL_BATCHES:
+            self._trim_tail()
+
+    def locate(self, offset: int) -> Located | None:
+        """The first batch that holds `offset` or comes behind it; None if there is none here."""
+        if self._tail_last_offsets and offset >= self._tail_start:
+            return self._locate_in_tail(offset)
+        _, position = self.index.lookup(offset)
+        for batch in scan(self.log, position, self.log.size, chunk_bytes=_LOOKUP_BYTES):
+            if batch.header.last_offset >= offset:
+                return Located(batch.position, batch.header.size_bytes)
+        return None
+
+    def next_offset(self) -> int:
+        """The offset behind its last batch, its base offset when empty. Reads from the last index entry on."""
+        _, position = self.index.last()
+        last = self.base_offset - 1
+        for batch in scan(self.log, position, self.log.size, chunk_bytes=_LOOKUP_BYTES):
+            last = batch.header.last_offset
+        return last + 1
+
+    def seal(self) -> None:
+        """Another segment follows, or the log is closed: the last timestamp is indexed, and the indexes are written."""
+        if self.max_timestamp_ms >= 0:
+            self.time_index.append_if_later(self.max_timestamp_ms, self._offset_of_max_timestamp)
+        self.index.seal()
+        self.time_index.seal()
+        self.txn_index.forget()
+        self._forget_tail()
+        self.log.cut_leftovers()
+
+    def truncate_to(self, offset: int, now_ms: int) -> int:
+        """Cut off the batch that holds `offset` and all behind it; the offset that the segment ends at now.
+
+        That is `offset`, unless it is within a batch.
+        """
+        located = self.locate(offset)
+        end_offset = offset
+        if located is not None:
+            end_offset = min(offset, parse_header(self.log.read(HEADER_BYTES, located.position)).base_offset)
+        self.index.truncate_to(offset)
+        self.time_index.truncate_to(offset)
+        self.txn_index.truncate_to(offset)
+        self._forget_tail()
+        if located is not None:
+            self.log.truncate(located.position)
+        if self.log.size == 0:
+            self.created_ms = now_ms
+            self._first_timestamp_ms = None
+        self._bytes_since_index_entry = 0
+        self._max_timestamp_ms = None
+        return end_offset
+
+    def restart(self, max_timestamp_ms: int, offset_of_max_timestamp: int, size: int) -> None:
+        """The file was read again up to `size`, which is where it ends now; its indexes were made anew meanwhile."""
+        self._max_timestamp_ms = max_timestamp_ms
+        self._offset_of_max_timestamp = offset_of_max_timestamp
+        self._first_timestamp_ms = None
+        self._bytes_since_index_entry = 0
+        if size < self.log.size:
+            self.log.truncate(size)
+        self.time_index.append_if_later(max_timestamp_ms, offset_of_max_timestamp)
+        self.index.write_out()
+        self.time_index.write_out()
+
+    def move(self, directory: str) -> None:
+        """The log's directory was renamed."""
+        for file in (self.index, self.time_index, self.txn_index):
+            file.path = f"{directory}/{file.path.rpartition('/')[2]}"
+        self.log.move(f"{directory}/{self.log.path.rpartition('/')[2]}")
+
+    def write_out(self) -> None:
+        """Bring the indexes to their files; raises OSError."""
+        self.index.write_out()
+        self.time_index.write_out()
+
+    def close(self) -> None:
+        """Release the descriptors; ranges that are held stay readable."""
+        self.log.retire()
+        self.index.close()
+        self.time_index.close()
+
+    def _locate_in_tail(self, offset: int) -> Located | None:
+        positions = self._tail_positions
+        index = bisect_left(self._tail_last_offsets, offset)
+        if index == len(positions):
+            return None
+        end = positions[index + 1] if index + 1 < len(positions) else self.log.size
+        return Located(positions[index], end - positions[index])
+
+    def _trim_tail(self) -> None:
+        half = _TAIL_BATCHES // 2
+        self._tail_start = self._tail_last_offsets[half - 1] + 1
+        del self._tail_last_offsets[:half]
+        del self._tail_positions[:half]
+
+    def _forget_tail(self) -> None:
+        self._tail_last_offsets = []
+        self._tail_positions = []
+
+    def _read_first_timestamp(self) -> int:
+        first = next(scan(self.log, 0, self.log.size, chunk_bytes=HEADER_BYTES), None)
+        return first.header.max_timestamp_ms if first is not None else NO_TIMESTAMP
+
+    def _load_max_timestamp(self, end: int | None = None) -> int:
+        """From the time index's last entry and the batches behind it; `end` leaves out a batch that is being added."""
+        maximum, offset = self.time_index.last()
+        _, position = self.index.lookup(offset)
+        for batch in scan(self.log, position, end if end is not None else self.log.size):
+            if batch.header.max_timestamp_ms > maximum:
+                maximum, offset = batch.header.max_timestamp_ms, batch.header.last_offset
+        self._max_timestamp_ms = maximum
+        self._offset_of_max_timestamp = offset
+        return maximum
