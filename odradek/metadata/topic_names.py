@@ -41,3 +41,10 @@ def check_name(name: str) -> None:
     fault = name_fault(name)
     if fault is not None:
         raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"Topic name is invalid: {fault}")
+
+
+def collision_key(name: str) -> str | None:
+    """What colliding names have in common, since metrics cannot tell '.' from '_'; None for a name with neither."""
+    if "." in name or "_" in name:
+        return name.replace(".", "_")
+    return None

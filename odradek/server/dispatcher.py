@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Iterable, Mapping
 from typing import cast
-
-import structlog
 
 from odradek.ports.network import ConnectionInfo, Outcome, Reply
 from odradek.ports.promise import Promise
@@ -21,7 +20,7 @@ from odradek.wire.messages.api_versions import ApiVersion, ApiVersionsResponse
 from odradek.wire.messages.headers import RequestHeader
 from odradek.wire.schema import Message
 
-log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 MAX_REQUEST_OBJECTS = 262_144
 """How many array elements and tagged fields one request may make the decoder create."""
@@ -51,10 +50,10 @@ class Dispatcher:
         try:
             return self._dispatch(connection, frame)
         except ProtocolError as error:
-            log.warning("closing: malformed request", peer=connection.peer_host, reason=str(error))
+            _log.warning("closing the connection from %s: %s", connection.peer_host, error)
             return Outcome.CLOSE
-        except Exception:
-            log.exception("closing: request failed unexpectedly", peer=connection.peer_host)
+        except Exception:  # noqa: BLE001 - logged with its traceback; costs one connection
+            _log.exception("closing the connection from %s: its request failed unexpectedly", connection.peer_host)
             return Outcome.CLOSE
 
     def _dispatch(self, connection: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
@@ -137,12 +136,12 @@ def _failed(handler: AnyHandler, context: RequestContext, request: Message, erro
     if isinstance(error, CloseConnection):
         return Outcome.CLOSE
     if not isinstance(error, KafkaError):
-        log.error("request failed unexpectedly", api=context.api_key.name, client=context.client_id, exc_info=error)
+        _log.error("%s of %s failed unexpectedly", context.api_key.name, context.client_id, exc_info=error)
         error = KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, _UNEXPECTED)
     try:
         return _encode(context, error_response(handler, context.api_version, request, error))
-    except Exception:
-        log.exception("closing: no error response can be built", api=context.api_key.name)
+    except Exception:  # noqa: BLE001 - logged with its traceback; costs one connection
+        _log.exception("closing the connection: %s has no error response", context.api_key.name)
         return Outcome.CLOSE
 
 

@@ -1,0 +1,157 @@
+"""DescribeConfigs (32) and ListConfigResources (74): configurations with their sources (KIP-226, KIP-1142)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from odradek.broker.replication.manager import ReplicaManager
+from odradek.config import BrokerConfig
+from odradek.config.describe import (
+    ConfigEntry,
+    describe_broker_logger,
+    describe_broker_resource,
+    describe_client_metrics,
+    describe_group,
+    describe_topic,
+)
+from odradek.config.types import ResourceType as ConfigResourceType
+from odradek.metadata.topic_names import check_name
+from odradek.security.acl import Operation, ResourceType
+from odradek.server.context import RequestContext
+from odradek.server.handlers import AnyHandler, Handler, erase
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.messages.describe_configs import (
+    DescribeConfigsRequest,
+    DescribeConfigsResource,
+    DescribeConfigsResourceResult,
+    DescribeConfigsResponse,
+    DescribeConfigsResult,
+    DescribeConfigsSynonym,
+)
+from odradek.wire.messages.list_config_resources import (
+    ConfigResource,
+    ListConfigResourcesRequest,
+    ListConfigResourcesResponse,
+)
+
+_FIRST_WITH_TYPES = 1
+_LISTED = (
+    ConfigResourceType.GROUP,
+    ConfigResourceType.CLIENT_METRICS,
+    ConfigResourceType.BROKER_LOGGER,
+    ConfigResourceType.BROKER,
+    ConfigResourceType.TOPIC,
+)
+"""The types that can be listed, in the order in which Kafka lists them."""
+
+
+class ConfigsApi:
+    """Answers what is configured; `config` gives the broker's configuration as it is now, dynamic values included."""
+
+    def __init__(self, replicas: ReplicaManager, config: Callable[[], BrokerConfig]) -> None:
+        self._replicas = replicas
+        self._config = config
+
+    def handlers(self) -> list[AnyHandler]:
+        """The declarations of these APIs."""
+        return [
+            erase(
+                Handler(
+                    DescribeConfigsRequest,
+                    self._describe,
+                    Operation.DESCRIBE_CONFIGS,
+                    ResourceType.CLUSTER,
+                    _describe_failed,
+                    differences=("A broker has no loggers to describe; the documentation texts are our own.",),
+                )
+            ),
+            erase(Handler(ListConfigResourcesRequest, self._list, Operation.DESCRIBE_CONFIGS, ResourceType.CLUSTER)),
+        ]
+
+    def _describe(self, _context: RequestContext, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
+        for resource in request.resources:
+            if resource.resource_type not in _LISTED:
+                raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unexpected resource type {resource.resource_type}")
+        results = []
+        for resource in request.resources:
+            result = DescribeConfigsResult(
+                resource_type=resource.resource_type, resource_name=resource.resource_name, error_message=None
+            )
+            try:
+                entries = self._entries(resource, documentation=request.include_documentation)
+                result.configs = [_result(entry, synonyms=request.include_synonyms) for entry in entries]
+            except KafkaError as error:
+                result.error_code, result.error_message = error.code, error.message
+            results.append(result)
+        return DescribeConfigsResponse(results=results)
+
+    def _entries(self, resource: DescribeConfigsResource, *, documentation: bool) -> list[ConfigEntry]:
+        kind, name, keys = resource.resource_type, resource.resource_name, resource.configuration_keys
+        config = self._config()
+        if kind == ConfigResourceType.BROKER:
+            return describe_broker_resource(config, name, keys, documentation=documentation)
+        if kind == ConfigResourceType.BROKER_LOGGER:
+            return describe_broker_logger(config, name, {}, keys)
+        overrides = self._replicas.image.configs.properties(kind, name)
+        if kind == ConfigResourceType.TOPIC:
+            check_name(name)
+            if name not in self._replicas.image.topics.by_name:
+                raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+            return describe_topic(config, overrides, keys, documentation=documentation)
+        if kind == ConfigResourceType.GROUP:
+            return describe_group(config, name, overrides, keys, documentation=documentation)
+        return describe_client_metrics(name, overrides, keys, documentation=documentation)
+
+    def _list(self, context: RequestContext, request: ListConfigResourcesRequest) -> ListConfigResourcesResponse:
+        if context.api_version < _FIRST_WITH_TYPES:
+            wanted: tuple[int, ...] = (ConfigResourceType.CLIENT_METRICS,)
+        else:
+            wanted = tuple(request.resource_types) or _LISTED
+        if any(kind not in _LISTED for kind in wanted):
+            raise KafkaError(ErrorCode.UNSUPPORTED_VERSION)
+        return ListConfigResourcesResponse(
+            config_resources=[
+                ConfigResource(resource_name=name, resource_type=kind)
+                for kind in _LISTED
+                if kind in wanted
+                for name in self._names(kind)
+            ]
+        )
+
+    def _names(self, kind: ConfigResourceType) -> list[str]:
+        image = self._replicas.image
+        if kind is ConfigResourceType.TOPIC:
+            return list(image.topics.by_name)
+        if kind in (ConfigResourceType.BROKER, ConfigResourceType.BROKER_LOGGER):
+            return [str(broker.id) for broker in image.cluster.brokers.values() if not broker.fenced]
+        return [name for (type_, name) in image.configs.resources if type_ == kind]
+
+
+def _result(entry: ConfigEntry, *, synonyms: bool) -> DescribeConfigsResourceResult:
+    return DescribeConfigsResourceResult(
+        name=entry.name,
+        value=entry.value,
+        read_only=entry.read_only,
+        config_source=entry.source,
+        is_sensitive=entry.sensitive,
+        synonyms=[
+            DescribeConfigsSynonym(name=synonym.name, value=synonym.value, source=synonym.source)
+            for synonym in (entry.synonyms if synonyms else ())
+        ],
+        config_type=entry.type,
+        documentation=entry.documentation,
+    )
+
+
+def _describe_failed(request: DescribeConfigsRequest, _version: int, error: KafkaError) -> DescribeConfigsResponse:
+    return DescribeConfigsResponse(
+        results=[
+            DescribeConfigsResult(
+                error_code=error.code,
+                error_message=error.message,
+                resource_type=resource.resource_type,
+                resource_name=resource.resource_name,
+            )
+            for resource in request.resources
+        ]
+    )

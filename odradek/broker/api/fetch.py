@@ -1,0 +1,131 @@
+"""Fetch (API key 1): records to consumers, at once or when there are enough (KIP-74, KIP-227, KIP-320, KIP-516)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from odradek.broker.fetch.reader import CONSUMER, FetchOptions, FetchRead, FetchReader
+from odradek.broker.fetch.session import FetchedPartition, FetchPlan, SessionCache
+from odradek.broker.replication.manager import ReplicaManager
+from odradek.broker.replication.partition import Isolation
+from odradek.ports import Promise
+from odradek.ports.network import FileRange
+from odradek.security.acl import Operation, ResourceType
+from odradek.server.context import RequestContext
+from odradek.server.handlers import Handler
+from odradek.storage.topic_partition import TopicPartition
+from odradek.wire.errors import KafkaError
+from odradek.wire.messages.fetch import FetchableTopicResponse, FetchRequest, FetchResponse, PartitionData
+
+FIRST_WITH_REPLICA_STATE = 15
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """`fetch.max.bytes`: what one response may hold, whatever the client allows."""
+
+    max_bytes: int
+
+
+class FetchApi:
+    """Answers Fetch."""
+
+    def __init__(self, replicas: ReplicaManager, sessions: SessionCache, limits: FetchLimits) -> None:
+        self._replicas = replicas
+        self._sessions = sessions
+        self._limits = limits
+        self._reader = FetchReader(replicas)
+
+    def handler(self) -> Handler[FetchRequest, FetchResponse]:
+        """The declaration of this API."""
+        return Handler(FetchRequest, self._handle, Operation.READ, ResourceType.TOPIC)
+
+    def _handle(self, context: RequestContext, request: FetchRequest) -> FetchResponse | Promise[FetchResponse]:
+        try:
+            plan = self._sessions.plan(request, context.api_version)
+        except KafkaError as error:
+            return FetchResponse(error_code=error.code, session_id=request.session_id)
+        options = self._options(context.api_version, request)
+        read = self._reader.read(plan.partitions, options)
+        if (
+            read.answer_now
+            or request.max_wait_ms <= 0
+            or read.size >= request.min_bytes
+            or not plan.partitions
+            or self._has_news(plan, read)
+        ):
+            return _respond(plan, read)
+        return self._wait(plan, options, request, read)
+
+    def _options(self, version: int, request: FetchRequest) -> FetchOptions:
+        replica_id = request.replica_state.replica_id if version >= FIRST_WITH_REPLICA_STATE else request.replica_id
+        if replica_id != CONSUMER:
+            isolation = Isolation.LOG_END
+        else:
+            isolation = Isolation(1 if request.isolation_level == Isolation.READ_COMMITTED else 0)
+        return FetchOptions(min(request.max_bytes, self._limits.max_bytes), isolation, replica_id)
+
+    @staticmethod
+    def _has_news(plan: FetchPlan, read: FetchRead) -> bool:
+        """A follower whose high watermark is behind must hear of it; a consumer's fetch waits for data."""
+        return (
+            plan.session is not None
+            and plan.session.is_follower
+            and any(fetched.told_high_watermark != response.high_watermark for fetched, response in read.responses)
+        )
+
+    def _wait(
+        self, plan: FetchPlan, options: FetchOptions, request: FetchRequest, first: FetchRead
+    ) -> Promise[FetchResponse]:
+        """Park until `min_bytes` are there, a partition fails, or `max_wait_ms` is over."""
+        answer: Promise[FetchResponse] = Promise()
+        latest = first
+
+        def is_ready() -> bool:
+            nonlocal latest
+            _release(latest)
+            latest = self._reader.read(plan.partitions, options)
+            return latest.answer_now or latest.size >= request.min_bytes
+
+        self._replicas.waiting.park(
+            self._watched(plan.partitions),
+            is_ready=is_ready,
+            finish=lambda: answer.resolve(_respond(plan, latest)),
+            timeout_ms=request.max_wait_ms,
+        )
+        return answer
+
+    def _watched(self, partitions: list[FetchedPartition]) -> list[TopicPartition]:
+        names = (self._reader.resolve(fetched) for fetched in partitions)
+        return [name for name in names if name is not None]
+
+
+def _respond(plan: FetchPlan, read: FetchRead) -> FetchResponse:
+    """Group what is told by topic, in the order read; neighbours of one topic share an entry."""
+    topics: list[FetchableTopicResponse] = []
+    current: str | bytes | None = None
+    for fetched, response in plan.select(read.responses):
+        topic = fetched.key[0]
+        if topic != current or not topics:
+            current = topic
+            topics.append(
+                FetchableTopicResponse(topic_id=topic)
+                if isinstance(topic, bytes)
+                else FetchableTopicResponse(topic=topic)
+            )
+        topics[-1].partitions.append(response)
+    return FetchResponse(session_id=plan.session_id, responses=topics)
+
+
+def _release(read: FetchRead) -> None:
+    """Give back the file ranges of a read that will not be sent."""
+    for _fetched, response in read.responses:
+        _release_records(response)
+
+
+def _release_records(response: PartitionData) -> None:
+    records = response.records
+    if records is not None and not isinstance(records, bytes | bytearray | memoryview):
+        range_: FileRange = records  # type: ignore[assignment] # storage's RecordsSource is a FileRange
+        range_.release()
+    response.records = b""

@@ -1,0 +1,177 @@
+"""ListOffsets (2), OffsetForLeaderEpoch (23) and DeleteRecords (21): where a partition begins, ends and forks."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from odradek.broker.replication.manager import ReplicaManager
+from odradek.broker.replication.partition import Isolation, Partition
+from odradek.security.acl import Operation, ResourceType
+from odradek.server.context import RequestContext
+from odradek.server.handlers import AnyHandler, Handler, erase
+from odradek.storage.log import Log
+from odradek.storage.log_results import TimestampOffset
+from odradek.storage.topic_partition import TopicPartition
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.messages.delete_records import (
+    DeleteRecordsPartitionResult,
+    DeleteRecordsRequest,
+    DeleteRecordsResponse,
+    DeleteRecordsTopicResult,
+)
+from odradek.wire.messages.list_offsets import (
+    ListOffsetsPartition,
+    ListOffsetsPartitionResponse,
+    ListOffsetsRequest,
+    ListOffsetsResponse,
+    ListOffsetsTopicResponse,
+)
+from odradek.wire.messages.offset_for_leader_epoch import (
+    EpochEndOffset,
+    OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse,
+    OffsetForLeaderPartition,
+    OffsetForLeaderTopicResult,
+)
+
+LATEST = -1
+EARLIEST = -2
+MAX_TIMESTAMP = -3
+EARLIEST_LOCAL = -4
+LATEST_TIERED = -5
+EARLIEST_PENDING_UPLOAD = -6
+_SINCE_VERSION = {
+    LATEST: 1,
+    EARLIEST: 1,
+    MAX_TIMESTAMP: 7,
+    EARLIEST_LOCAL: 8,
+    LATEST_TIERED: 9,
+    EARLIEST_PENDING_UPLOAD: 11,
+}
+_UNKNOWN = TimestampOffset(timestamp_ms=-1, offset=-1, leader_epoch=-1)
+_HIGH_WATERMARK = -1
+"""DeleteRecords: delete all that is committed."""
+_CONSUMER = -1
+_INTERNAL_TOPICS = ("__consumer_offsets", "__transaction_state", "__share_group_state")
+
+
+class OffsetsApi:
+    """Answers questions about offsets."""
+
+    def __init__(self, replicas: ReplicaManager) -> None:
+        self._replicas = replicas
+
+    def handlers(self) -> list[AnyHandler]:
+        """The declarations of these APIs."""
+        return [
+            erase(Handler(ListOffsetsRequest, self._list_offsets, Operation.DESCRIBE, ResourceType.TOPIC)),
+            erase(
+                Handler(
+                    OffsetForLeaderEpochRequest,
+                    self._offset_for_leader_epoch,
+                    Operation.DESCRIBE,
+                    ResourceType.TOPIC,
+                )
+            ),
+            erase(Handler(DeleteRecordsRequest, self._delete_records, Operation.DELETE, ResourceType.TOPIC)),
+        ]
+
+    def _list_offsets(self, context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse:
+        isolation = Isolation.LOG_END if request.replica_id != _CONSUMER else Isolation(request.isolation_level == 1)
+        mentions = Counter(
+            (topic.name, partition.partition_index) for topic in request.topics for partition in topic.partitions
+        )
+        response = ListOffsetsResponse()
+        for topic in request.topics:
+            answers = []
+            for asked in topic.partitions:
+                name = TopicPartition(topic.name, asked.partition_index)
+                answer = ListOffsetsPartitionResponse(partition_index=asked.partition_index)
+                try:
+                    if mentions[topic.name, asked.partition_index] > 1:
+                        raise KafkaError(ErrorCode.INVALID_REQUEST)
+                    found = self._find(name, asked, isolation, context.api_version)
+                    answer.timestamp, answer.offset = found.timestamp_ms, found.offset
+                    answer.leader_epoch = found.leader_epoch
+                except KafkaError as error:
+                    answer.error_code = error.code
+                answers.append(answer)
+            response.topics.append(ListOffsetsTopicResponse(name=topic.name, partitions=answers))
+        return response
+
+    def _find(
+        self, name: TopicPartition, asked: ListOffsetsPartition, isolation: Isolation, version: int
+    ) -> TimestampOffset:
+        timestamp = asked.timestamp
+        if timestamp < 0 and version < _SINCE_VERSION.get(timestamp, version + 1):
+            raise KafkaError(ErrorCode.UNSUPPORTED_VERSION)
+        partition = self._replicas.partition(name)
+        log = partition.leader_log(asked.current_leader_epoch)
+        if timestamp == LATEST:
+            return TimestampOffset(-1, partition.readable_end(isolation), partition.leader_epoch)
+        if timestamp in (EARLIEST, EARLIEST_LOCAL):
+            start = log.log_start_offset if timestamp == EARLIEST else log.local_log_start_offset
+            return TimestampOffset(-1, start, _epoch_at(log, partition, start))
+        if timestamp in (LATEST_TIERED, EARLIEST_PENDING_UPLOAD):
+            return _UNKNOWN
+        found = log.offset_of_max_timestamp() if timestamp == MAX_TIMESTAMP else log.offset_for_timestamp(timestamp)
+        if found is None or found.offset >= partition.readable_end(isolation):
+            return _UNKNOWN
+        return found
+
+    def _offset_for_leader_epoch(
+        self, _context: RequestContext, request: OffsetForLeaderEpochRequest
+    ) -> OffsetForLeaderEpochResponse:
+        return OffsetForLeaderEpochResponse(
+            topics=[
+                OffsetForLeaderTopicResult(
+                    topic=topic.topic,
+                    partitions=[self._epoch_end(topic.topic, asked) for asked in topic.partitions],
+                )
+                for topic in request.topics
+            ]
+        )
+
+    def _epoch_end(self, topic: str, asked: OffsetForLeaderPartition) -> EpochEndOffset:
+        answer = EpochEndOffset(partition=asked.partition)
+        try:
+            partition = self._replicas.partition(TopicPartition(topic, asked.partition))
+            log = partition.leader_log(asked.current_leader_epoch)
+            answer.leader_epoch, answer.end_offset = log.leader_epochs.end_offset_for(
+                asked.leader_epoch, log.log_end_offset
+            )
+        except KafkaError as error:
+            answer.error_code = error.code
+        return answer
+
+    def _delete_records(self, _context: RequestContext, request: DeleteRecordsRequest) -> DeleteRecordsResponse:
+        response = DeleteRecordsResponse()
+        for topic in request.topics:
+            results = []
+            for asked in topic.partitions:
+                result = DeleteRecordsPartitionResult(partition_index=asked.partition_index, low_watermark=-1)
+                try:
+                    name = TopicPartition(topic.name, asked.partition_index)
+                    result.low_watermark = self._delete_before(name, asked.offset)
+                except KafkaError as error:
+                    result.error_code = error.code
+                results.append(result)
+            response.topics.append(DeleteRecordsTopicResult(name=topic.name, partitions=results))
+        return response
+
+    def _delete_before(self, name: TopicPartition, offset: int) -> int:
+        if name.topic in _INTERNAL_TOPICS:
+            raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION)
+        log = self._replicas.partition(name).leader_log()
+        if "delete" not in log.config.cleanup_policy:
+            raise KafkaError(ErrorCode.POLICY_VIOLATION)
+        target = log.high_watermark if offset == _HIGH_WATERMARK else offset
+        if not 0 <= target <= log.high_watermark:
+            raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
+        log.delete_records_before(target)
+        return log.log_start_offset
+
+
+def _epoch_at(log: Log, partition: Partition, offset: int) -> int:
+    epoch = log.leader_epochs.epoch_for(offset)
+    return partition.leader_epoch if epoch < 0 and offset == log.log_end_offset else epoch

@@ -1,0 +1,168 @@
+"""All partitions of this broker: created, led and deleted as the metadata says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from odradek.broker.replication.partition import Partition
+from odradek.broker.replication.waiting import WaitingRoom
+from odradek.metadata.image import MetadataImage, TopicImage
+from odradek.ports import Clock, Scheduler
+from odradek.storage.log_config import LogConfig
+from odradek.storage.log_manager import LogManager
+from odradek.storage.log_results import AppendInfo, AppendOrigin
+from odradek.storage.topic_partition import TopicPartition
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.records.header import BatchHeader
+
+_log = logging.getLogger(__name__)
+
+LeadershipListener = Callable[[Partition], None]
+
+
+class ReplicaManager:
+    """The local replicas. Handlers look partitions up here; metadata changes come in through `apply`."""
+
+    def __init__(
+        self,
+        *,
+        node_id: int,
+        logs: LogManager,
+        clock: Clock,
+        scheduler: Scheduler,
+        log_config_of: Callable[[MetadataImage, str], LogConfig],
+    ) -> None:
+        self.node_id = node_id
+        self.logs = logs
+        self.clock = clock
+        self.image = MetadataImage.empty()
+        self.waiting: WaitingRoom[TopicPartition] = WaitingRoom(scheduler)
+        self._log_config_of = log_config_of
+        self._partitions: dict[TopicPartition, Partition] = {}
+        self._on_leader: list[LeadershipListener] = []
+        self._on_resigned: list[LeadershipListener] = []
+
+    @property
+    def partitions(self) -> Mapping[TopicPartition, Partition]:
+        """The local replicas by name."""
+        return self._partitions
+
+    def on_leadership(self, gained: LeadershipListener, lost: LeadershipListener) -> None:
+        """Call `gained(partition)` at each new leader epoch that this broker leads, `lost` when that ends."""
+        self._on_leader.append(gained)
+        self._on_resigned.append(lost)
+
+    def topic_name(self, topic_id: bytes) -> str | None:
+        """The name of a topic that exists; None for an unknown id."""
+        topic = self.image.topics.by_id.get(topic_id)
+        return None if topic is None else topic.name
+
+    def partition(self, topic_partition: TopicPartition) -> Partition:
+        """The local replica.
+
+        Raises KafkaError NOT_LEADER_OR_FOLLOWER if the cluster has the partition elsewhere, else
+        UNKNOWN_TOPIC_OR_PARTITION.
+        """
+        partition = self._partitions.get(topic_partition)
+        if partition is not None:
+            return partition
+        topic = self.image.topics.by_name.get(topic_partition.topic)
+        if topic is not None and topic_partition.partition in topic.partitions:
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+
+    def append(
+        self,
+        topic_partition: TopicPartition,
+        batches: memoryview,
+        headers: Sequence[BatchHeader] | None = None,
+        *,
+        all_replicas: bool,
+        origin: AppendOrigin = AppendOrigin.CLIENT,
+    ) -> AppendInfo:
+        """Append checked batches as the leader; raises KafkaError as `partition` and `Partition.append` do."""
+        partition = self.partition(topic_partition)
+        info = partition.append(batches, headers, all_replicas=all_replicas, now_ms=self.clock.now_ms(), origin=origin)
+        self.waiting.moved(topic_partition)
+        return info
+
+    def apply(self, image: MetadataImage, changed: Iterable[str], deleted: Iterable[str]) -> None:
+        """Follow the metadata: `changed` and `deleted` name the topics that differ from the image before."""
+        self.image = image
+        for name in deleted:
+            self._delete(name)
+        for name in changed:
+            topic = image.topics.by_name.get(name)
+            if topic is not None:
+                self._follow(topic)
+
+    def apply_topic_configs(self, names: Iterable[str]) -> None:
+        """Give the topics' logs the configuration that the image holds now."""
+        for name in names:
+            topic = self.image.topics.by_name.get(name)
+            if topic is None:
+                continue
+            config = self._log_config_of(self.image, name)
+            for index in topic.partitions:
+                partition = self._partitions.get(TopicPartition(name, index))
+                if partition is not None and partition.log is not None:
+                    partition.log.update_config(config)
+
+    def _follow(self, topic: TopicImage) -> None:
+        for index, image in topic.partitions.items():
+            name = TopicPartition(topic.name, index)
+            partition = self._partitions.get(name)
+            if partition is not None and partition.topic_id != topic.id:
+                self._remove(partition)
+                partition = None
+            if self.node_id not in image.replicas:
+                if partition is not None:
+                    self._remove(partition)
+                continue
+            if partition is None:
+                partition = self._create(name, topic.id)
+            led = partition.is_leader
+            if not partition.apply(image):
+                continue
+            if led and not partition.is_leader:
+                self._resigned(partition)
+            if partition.is_leader:
+                for listener in self._on_leader:
+                    listener(partition)
+            self.waiting.moved(name)
+
+    def _create(self, name: TopicPartition, topic_id: bytes) -> Partition:
+        partition = Partition(name, topic_id, self.node_id)
+        try:
+            existing = self.logs.log(name)
+            if existing is not None and existing.topic_id != topic_id:
+                self.logs.delete_log(name)
+                existing = None
+            partition.log = existing or self.logs.create_log(
+                name, topic_id, self._log_config_of(self.image, name.topic)
+            )
+        except (OSError, KafkaError) as error:
+            _log.error("partition %s is offline: %s", name, error)
+        partition.add_watermark_listener(self._watermark_moved)
+        self._partitions[name] = partition
+        return partition
+
+    def _delete(self, topic: str) -> None:
+        for name in [name for name in self._partitions if name.topic == topic]:
+            self._remove(self._partitions[name])
+
+    def _remove(self, partition: Partition) -> None:
+        name = partition.topic_partition
+        del self._partitions[name]
+        if partition.is_leader:
+            self._resigned(partition)
+        self.logs.delete_log(name)
+        self.waiting.moved(name)
+
+    def _resigned(self, partition: Partition) -> None:
+        for listener in self._on_resigned:
+            listener(partition)
+
+    def _watermark_moved(self, partition: Partition) -> None:
+        self.waiting.moved(partition.topic_partition)
