@@ -25,7 +25,10 @@ from odradek.config.table import (
 )
 from odradek.config.types import ConfigError, ConfigKey, ConfigValue, parse_value
 from odradek.config.unknown import is_known, unknown_property
+from odradek.config.values import TypedValues
 
+# In the order in which Kafka complains.
+_REQUIRED = ("process.roles", "node.id", "controller.listener.names")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -36,7 +39,7 @@ class ProcessRole(Enum):
     CONTROLLER = "controller"
 
 
-class BrokerConfig:
+class BrokerConfig(TypedValues):
     """Properties of a node: what its file says and what was set at run time, over the table's defaults.
 
     Immutable: `with_dynamic` makes another one. A dynamic value of this broker comes before one of the cluster, then
@@ -55,8 +58,13 @@ class BrokerConfig:
         self.dynamic_default: Mapping[str, str] = MappingProxyType(dict(dynamic_default))
         self.dynamic_broker: Mapping[str, str] = MappingProxyType(dict(dynamic_broker))
         self._values: dict[str, ConfigValue] = {}
-        for source in (self.originals, self.dynamic_default, self.dynamic_broker):
+        for name, text in self.originals.items():
+            self._values[name] = _parse_property(name, text)
+        for source in (self.dynamic_default, self.dynamic_broker):
             for name, text in source.items():
+                # A key set at run time silences those that set the same thing in another unit.
+                for synonym in broker_synonyms(name) if name in BROKER else ():
+                    self._values.pop(synonym, None)
                 self._values[name] = _parse_property(name, text)
 
     @classmethod
@@ -72,11 +80,9 @@ class BrokerConfig:
                 "config.providers", "config.providers is not supported: write the values into the file instead"
             )
         config = cls(originals)
-        for key in BROKER.values():
-            if key.required and key.name not in originals:
-                raise ConfigError(
-                    key.name, f'Missing required configuration "{key.name}" which has no default value.'
-                )
+        for name in _REQUIRED:
+            if name not in originals:
+                raise ConfigError(name, f'Missing required configuration "{name}" which has no default value.')
         config.check()
         return config
 
@@ -98,51 +104,6 @@ class BrokerConfig:
             return self._values[name]
         key = BROKER.get(name) or BROKER_QUOTAS[name]
         return key.default
-
-    def int_(self, name: str) -> int:
-        """An INT, SHORT or LONG that is set or has a default."""
-        value = self.value(name)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} holds no integer: {value!r}")
-        return value
-
-    def optional_int(self, name: str) -> int | None:
-        """An INT, SHORT or LONG, or None where it is not set."""
-        return None if self.value(name) is None else self.int_(name)
-
-    def bool_(self, name: str) -> bool:
-        """A BOOLEAN."""
-        value = self.value(name)
-        if not isinstance(value, bool):
-            raise TypeError(f"{name} holds no boolean: {value!r}")
-        return value
-
-    def double(self, name: str) -> float:
-        """A DOUBLE."""
-        value = self.value(name)
-        if not isinstance(value, float):
-            raise TypeError(f"{name} holds no float: {value!r}")
-        return value
-
-    def string(self, name: str) -> str:
-        """A STRING, CLASS or PASSWORD that is set or has a default."""
-        value = self.value(name)
-        if not isinstance(value, str):
-            raise TypeError(f"{name} holds no string: {value!r}")
-        return value
-
-    def optional_string(self, name: str) -> str | None:
-        """A STRING, CLASS or PASSWORD, or None where it is not set."""
-        return None if self.value(name) is None else self.string(name)
-
-    def list_(self, name: str) -> tuple[str, ...]:
-        """A LIST; empty where it is not set."""
-        value = self.value(name)
-        if value is None:
-            return ()
-        if not isinstance(value, tuple):
-            raise TypeError(f"{name} holds no list: {value!r}")
-        return value
 
     def is_set(self, name: str) -> bool:
         """Whether the key has a value from the file or from run time."""

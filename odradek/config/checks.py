@@ -1,6 +1,6 @@
 """Kafka's rules that involve more than one broker key, applied when a node starts.
 
-The wording is Kafka's without its "requirement failed: " in front.
+The wording is Kafka's; most of these rules are requirements in the sense of `ConfigError`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,17 @@ def check_broker(config: BrokerConfig) -> None:
 
 def _require(condition: bool, name: str, message: str) -> None:
     if not condition:
+        raise ConfigError(name, message, requirement=True)
+
+
+def _refuse(condition: bool, name: str, message: str) -> None:
+    if condition:
         raise ConfigError(name, message)
 
 
 def _check_logs(config: BrokerConfig) -> None:
-    _require(
-        config.node_id == config.int_("broker.id"),
+    _refuse(
+        config.node_id != config.int_("broker.id"),
         "broker.id",
         "`node.id` and `broker.id` must be set to the same value. `broker.id` is deprecated, "
         "please use `node.id` instead.",
@@ -45,7 +50,7 @@ def _check_logs(config: BrokerConfig) -> None:
         "log.retention.ms must be unlimited (-1) or, greater than or equal to 1",
     )
     cleaner_threads = config.int_("log.cleaner.threads")
-    _require(cleaner_threads >= 1, "log.cleaner.threads", "log.cleaner.threads must be at least 1 when a node starts")
+    _refuse(cleaner_threads < 1, "log.cleaner.threads", "log.cleaner.threads must be at least 1 when a node starts")
     _require(
         config.int_("log.cleaner.dedupe.buffer.size") // cleaner_threads > _BYTES_PER_MIB,
         "log.cleaner.dedupe.buffer.size",
@@ -53,7 +58,7 @@ def _check_logs(config: BrokerConfig) -> None:
     )
     for name in ("offsets.topic.compression.codec", "share.coordinator.state.topic.compression.codec"):
         codec = config.int_(name)
-        _require(0 <= codec <= _LARGEST_COMPRESSION_ID, name, f"{name}: Unknown compression type id: {codec}")
+        _refuse(not 0 <= codec <= _LARGEST_COMPRESSION_ID, name, f"{name}: Unknown compression type id: {codec}")
 
 
 def _check_replication(config: BrokerConfig) -> None:
@@ -74,8 +79,8 @@ def _check_replication(config: BrokerConfig) -> None:
 
 def _check_roles(config: BrokerConfig) -> None:
     voters = [parse_voter("controller.quorum.voters", text)[0] for text in config.list_("controller.quorum.voters")]
-    _require(
-        bool(voters or config.list_("controller.quorum.bootstrap.servers")),
+    _refuse(
+        not (voters or config.list_("controller.quorum.bootstrap.servers")),
         "controller.quorum.bootstrap.servers",
         "If using process.roles, either controller.quorum.bootstrap.servers must contain the set of bootstrap "
         "controllers or controller.quorum.voters must contain a parseable set of controllers.",
@@ -119,7 +124,7 @@ def _check_controller_role(config: BrokerConfig) -> None:
         or config.inter_broker_listener_name not in config.controller_listener_names,
         "inter.broker.listener.name",
         "controller.listener.names must not contain an explicitly set inter.broker.listener.name configuration value "
-        "when process.roles=controller",
+        "when process.roles=controller'",
     )
 
 
@@ -139,11 +144,13 @@ def _check_broker_role(config: BrokerConfig, voters: list[int], shown: str) -> N
     )
     protocols = config.security_protocol_map
     for name in names:
-        _require(
-            name.upper() in protocols,
+        _refuse(
+            name.upper() not in protocols,
             "controller.listener.names",
             f"Controller listener with name {name.upper()} defined in controller.listener.names not found in "
-            "listener.security.protocol.map: every controller listener needs an entry there",
+            "listener.security.protocol.map  (an explicit security mapping for each controller listener is required if "
+            "listener.security.protocol.map is non-empty, or if there are security protocols other than PLAINTEXT in "
+            "use)",
         )
     _require(
         not config.bool_("controller.quorum.auto.join.enable"),
@@ -162,16 +169,16 @@ def _check_listeners(config: BrokerConfig) -> None:
         _check_cordoned(config)
     for listener in (*advertised, *config.advertised_controller_listeners):
         _require(
-            listener.host != "0.0.0.0" or listener not in (advertised or ()),
+            listener.host != "0.0.0.0",
             "advertised.listeners",
             "advertised.listeners cannot use the nonroutable meta-address 0.0.0.0. Use a routable IP address.",
         )
     known = {listener.name for listener in config.listeners} | set(config.controller_listener_names)
     for name in config.list_("early.start.listeners"):
-        _require(
-            name.upper() in known,
+        _refuse(
+            name not in known,
             "early.start.listeners",
-            f"early.start.listeners contains listener {name.upper()}, but this is not contained in listeners or "
+            f"early.start.listeners contains listener {name}, but this is not contained in listeners or "
             "controller.listener.names",
         )
     if inter_broker_protocol.name.startswith("SASL"):
@@ -234,8 +241,8 @@ def _check_connections(config: BrokerConfig) -> None:
         "max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set.",
     )
     invalid = [host for host in overrides if not host or not _HOST_CHARACTERS.issuperset(host)]
-    _require(
-        not invalid,
+    _refuse(
+        bool(invalid),
         "max.connections.per.ip.overrides",
         "max.connections.per.ip.overrides contains invalid addresses : " + ",".join(invalid),
     )
@@ -253,8 +260,8 @@ _HOST_CHARACTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN
 
 
 def _check_groups(config: BrokerConfig) -> None:
-    _require(
-        "classic" in config.list_("group.coordinator.rebalance.protocols"),
+    _refuse(
+        "classic" not in config.list_("group.coordinator.rebalance.protocols"),
         "group.coordinator.rebalance.protocols",
         "Disabling the 'classic' protocol is not supported.",
     )
@@ -262,7 +269,7 @@ def _check_groups(config: BrokerConfig) -> None:
         for name in ("heartbeat.interval.ms", "session.timeout.ms", "assignment.interval.ms"):
             _check_bounds(config, f"group.{kind}.", name)
         heartbeat, session = (f"group.{kind}.{name}" for name in ("heartbeat.interval.ms", "session.timeout.ms"))
-        _require(config.int_(heartbeat) < config.int_(session), heartbeat, f"{heartbeat} must be less than {session}")
+        _refuse(config.int_(heartbeat) >= config.int_(session), heartbeat, f"{heartbeat} must be less than {session}")
     for name in ("delivery.count.limit", "partition.max.record.locks", "record.lock.duration.ms"):
         _at_least(config, f"group.share.max.{name}", f"group.share.{name}")
         _at_least(config, f"group.share.{name}", f"group.share.min.{name}")
@@ -279,10 +286,8 @@ def _check_bounds(config: BrokerConfig, prefix: str, name: str) -> None:
 
 
 def _at_least(config: BrokerConfig, larger: str, smaller: str) -> None:
-    holds = config.int_(larger) >= config.int_(smaller)
-    _require(holds, larger, f"{larger} must be greater than or equal to {smaller}")
+    _refuse(config.int_(larger) < config.int_(smaller), larger, f"{larger} must be greater than or equal to {smaller}")
 
 
 def _at_most(config: BrokerConfig, smaller: str, larger: str) -> None:
-    holds = config.int_(smaller) <= config.int_(larger)
-    _require(holds, smaller, f"{smaller} must be less than or equal to {larger}")
+    _refuse(config.int_(smaller) > config.int_(larger), smaller, f"{smaller} must be less than or equal to {larger}")

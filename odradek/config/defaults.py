@@ -17,9 +17,7 @@ SINGLE_NODE_TOPIC_DEFAULTS: Mapping[str, str] = {
 }
 
 
-def single_node_defaults(
-    host: str, port: int, *, data_dir: str, advertised_host: str | None = None
-) -> dict[str, str]:
+def single_node_defaults(host: str, port: int, *, data_dir: str, advertised_host: str | None = None) -> dict[str, str]:
     """Properties of a node that listens on host:port (0: any free port) and keeps its data in `data_dir`.
 
     Everything else is Kafka's default; properties given by the user go on top. An IPv6 host is put into brackets.

@@ -82,9 +82,7 @@ def parse_listeners(
         _check_names_and_ports(property_name, listeners, texts, distinct_ports)
     except ConfigError as error:
         shown = "[" + ", ".join(texts) + "]"
-        raise ConfigError(
-            property_name, f"Error creating broker listeners from '{shown}': {error.message}"
-        ) from error
+        raise ConfigError(property_name, f"Error creating broker listeners from '{shown}': {error.message}") from error
     return listeners
 
 

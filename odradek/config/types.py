@@ -73,12 +73,21 @@ class ResourceType(IntEnum):
 
 
 class ConfigError(Exception):
-    """A property that cannot be accepted: `name` says which one, `message` is one line for the user."""
+    """A property that cannot be accepted: `name` says which one, `message` is one line for the user.
 
-    def __init__(self, name: str, message: str) -> None:
+    `requirement` marks a rule whose text Kafka sends to clients with "requirement failed: " in front.
+    """
+
+    def __init__(self, name: str, message: str, *, requirement: bool = False) -> None:
         super().__init__(message)
         self.name = name
         self.message = message
+        self.requirement = requirement
+
+    @property
+    def client_message(self) -> str:
+        """The text that Kafka puts into a response."""
+        return f"requirement failed: {self.message}" if self.requirement else self.message
 
 
 class ConfigKey(NamedTuple):

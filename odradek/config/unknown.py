@@ -1,7 +1,7 @@
 """Which property names a broker takes: those of the table, listener overrides, and prefixes that belong to plug-ins.
 
-Apache Kafka only warns about a name it does not know. Here it is an error, since such a name is nearly always a typing
-mistake; what Kafka hands on to plug-ins by prefix stays allowed.
+Apache Kafka only warns about a name it does not know. Here it is an error, since such a name is nearly always a
+typing mistake; what Kafka hands on to plug-ins by prefix stays allowed.
 """
 
 from __future__ import annotations
@@ -97,7 +97,10 @@ def _hint(name: str) -> str:
         return ": it is a topic's property and can only be set on a topic"
     if name in GROUP:
         return ": it is a group's property and can only be set on a group"
-    suggestion = closest(name, BROKER)
+    base = listener_base_name(name)
+    suggestion = closest(base or name, BROKER)
+    if suggestion and base:
+        suggestion = name.removesuffix(base) + suggestion
     return f"; did you mean '{suggestion}'?" if suggestion else "; docs/configuration.md lists all properties"
 
 
