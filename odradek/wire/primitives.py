@@ -110,7 +110,7 @@ def string_prefix(length_plus_one: int) -> bytes:
 def write_tags(
     append: Callable[[bytes], None], known: Sequence[tuple[int, bytes]], unknown: Sequence[tuple[int, bytes]]
 ) -> None:
-    """The tagged-field section: known (in ascending order) and unknown fields merged by tag."""
+    """The tagged-field section: known and unknown fields together, by tag."""
     fields = sorted([*known, *unknown], key=lambda field: field[0])
     for (tag, _), (following, _) in pairwise(fields):
         if tag == following:

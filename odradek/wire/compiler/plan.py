@@ -27,7 +27,6 @@ class Plan:
         present = {declared.tag for declared in self.tagged}
         self.foreign_tags = [d.tag for d in cls.FIELDS if d.tag is not None and d.tag not in present]
         """Tags that only other versions have: Kafka takes them for an error, not for unknown fields."""
-        self.tagged.sort(key=lambda declared: declared.tag or 0)
 
 
 def is_nullable(cls: type[Struct], declared: Field, version: int) -> bool:

@@ -42,9 +42,7 @@ class BeginQuorumEpochResponsePartitionData(Struct):
 
 class BeginQuorumEpochResponseTopicData(Struct):
     topic_name: str = field(STRING, "0+")
-    partitions: list[BeginQuorumEpochResponsePartitionData] = field(
-        array(BeginQuorumEpochResponsePartitionData), "0+"
-    )
+    partitions: list[BeginQuorumEpochResponsePartitionData] = field(array(BeginQuorumEpochResponsePartitionData), "0+")
 
 
 class NodeEndpoint(Struct):

@@ -12,9 +12,7 @@ class CreatePartitionsAssignment(Struct):
 class CreatePartitionsTopic(Struct):
     name: str = field(STRING, "0+", map_key=True)
     count: int = field(INT32, "0+")
-    assignments: list[CreatePartitionsAssignment] | None = field(
-        array(CreatePartitionsAssignment), "0+", nullable="0+"
-    )
+    assignments: list[CreatePartitionsAssignment] | None = field(array(CreatePartitionsAssignment), "0+", nullable="0+")
 
 
 class CreatePartitionsRequest(

@@ -13,9 +13,7 @@ class DescribeDelegationTokenOwner(Struct):
 class DescribeDelegationTokenRequest(
     Message, kind="request", api_key=41, versions="1-3", flexible="2+", listeners=("broker", "controller")
 ):
-    owners: list[DescribeDelegationTokenOwner] | None = field(
-        array(DescribeDelegationTokenOwner), "0+", nullable="0+"
-    )
+    owners: list[DescribeDelegationTokenOwner] | None = field(array(DescribeDelegationTokenOwner), "0+", nullable="0+")
 
 
 class DescribedDelegationTokenRenewer(Struct):

@@ -5,9 +5,7 @@ from __future__ import annotations
 from odradek.wire.schema import BOOL, BYTES, INT16, INT32, STRING, Message, Struct, array, field
 
 
-class DescribeGroupsRequest(
-    Message, kind="request", api_key=15, versions="0-6", flexible="5+", listeners=("broker",)
-):
+class DescribeGroupsRequest(Message, kind="request", api_key=15, versions="0-6", flexible="5+", listeners=("broker",)):
     groups: list[str] = field(array(STRING), "0+")
     include_authorized_operations: bool = field(BOOL, "3+")
 

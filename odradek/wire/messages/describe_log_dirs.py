@@ -10,9 +10,7 @@ class DescribableLogDirTopic(Struct):
     partitions: list[int] = field(array(INT32), "0+")
 
 
-class DescribeLogDirsRequest(
-    Message, kind="request", api_key=35, versions="1-5", flexible="2+", listeners=("broker",)
-):
+class DescribeLogDirsRequest(Message, kind="request", api_key=35, versions="1-5", flexible="2+", listeners=("broker",)):
     topics: list[DescribableLogDirTopic] | None = field(array(DescribableLogDirTopic), "0+", nullable="0+")
 
 

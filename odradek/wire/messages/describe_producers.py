@@ -10,9 +10,7 @@ class TopicRequest(Struct):
     partition_indexes: list[int] = field(array(INT32), "0+")
 
 
-class DescribeProducersRequest(
-    Message, kind="request", api_key=61, versions="0", flexible="0+", listeners=("broker",)
-):
+class DescribeProducersRequest(Message, kind="request", api_key=61, versions="0", flexible="0+", listeners=("broker",)):
     topics: list[TopicRequest] = field(array(TopicRequest), "0+")
 
 

@@ -35,9 +35,7 @@ class FetchSnapshotRequestPartitionSnapshot(Struct):
 
 class FetchSnapshotRequestTopicSnapshot(Struct):
     name: str = field(STRING, "0+")
-    partitions: list[FetchSnapshotRequestPartitionSnapshot] = field(
-        array(FetchSnapshotRequestPartitionSnapshot), "0+"
-    )
+    partitions: list[FetchSnapshotRequestPartitionSnapshot] = field(array(FetchSnapshotRequestPartitionSnapshot), "0+")
 
 
 class FetchSnapshotRequest(

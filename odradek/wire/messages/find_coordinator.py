@@ -5,9 +5,7 @@ from __future__ import annotations
 from odradek.wire.schema import INT8, INT16, INT32, STRING, Message, Struct, array, field
 
 
-class FindCoordinatorRequest(
-    Message, kind="request", api_key=10, versions="0-6", flexible="3+", listeners=("broker",)
-):
+class FindCoordinatorRequest(Message, kind="request", api_key=10, versions="0-6", flexible="3+", listeners=("broker",)):
     key: str = field(STRING, "0-3")
     key_type: int = field(INT8, "1+", default=0)
     coordinator_keys: list[str] = field(array(STRING), "4+")

@@ -38,9 +38,7 @@ class StreamsGroupTopologyDescriptionUpdateRequest(
     topology_description: TopologyDescription = field(nested(TopologyDescription), "0+")
 
 
-class StreamsGroupTopologyDescriptionUpdateResponse(
-    Message, kind="response", api_key=93, versions="0", flexible="0+"
-):
+class StreamsGroupTopologyDescriptionUpdateResponse(Message, kind="response", api_key=93, versions="0", flexible="0+"):
     throttle_time_ms: int = field(INT32, "0+")
     error_code: int = field(INT16, "0+")
     error_message: str | None = field(STRING, "0+", nullable="0+", default=None)

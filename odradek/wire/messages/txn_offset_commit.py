@@ -19,9 +19,7 @@ class TxnOffsetCommitRequestTopic(Struct):
     partitions: list[TxnOffsetCommitRequestPartition] = field(array(TxnOffsetCommitRequestPartition), "0+")
 
 
-class TxnOffsetCommitRequest(
-    Message, kind="request", api_key=28, versions="0-6", flexible="3+", listeners=("broker",)
-):
+class TxnOffsetCommitRequest(Message, kind="request", api_key=28, versions="0-6", flexible="3+", listeners=("broker",)):
     transactional_id: str = field(STRING, "0+")
     group_id: str = field(STRING, "0+")
     producer_id: int = field(INT64, "0+")

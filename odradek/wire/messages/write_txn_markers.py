@@ -19,9 +19,7 @@ class WritableTxnMarker(Struct):
     transaction_version: int = field(INT8, "2+", default=0, ignorable=True)
 
 
-class WriteTxnMarkersRequest(
-    Message, kind="request", api_key=27, versions="1-2", flexible="1+", listeners=("broker",)
-):
+class WriteTxnMarkersRequest(Message, kind="request", api_key=27, versions="1-2", flexible="1+", listeners=("broker",)):
     markers: list[WritableTxnMarker] = field(array(WritableTxnMarker), "0+")
 
 

@@ -42,7 +42,8 @@ def decode_metadata_record(data: Buffer) -> tuple[Message, int]:
 
 def encode_versioned(message: Message, version: int) -> bytes:
     """An int16 version and the body: a coordinator record's value, or the consumer protocol's blobs."""
-    return _INT16.pack(version) + message.encode(version)
+    body = message.encode(version)
+    return _INT16.pack(version) + body
 
 
 def decode_versioned(cls: type[M], data: Buffer) -> tuple[M, int]:

@@ -231,6 +231,19 @@ def test_a_count_is_refused_before_anything_is_made_of_it() -> None:
         CreateTopicsRequest.decode(count + os.urandom(1000), 2)
 
 
+def test_a_count_is_measured_against_the_bytes_that_are_left() -> None:
+    class Padded(Message, kind="data", versions="0-1", flexible="1+"):
+        text: str = field(STRING, "0+")
+        numbers: list[int] = field(array(INT32), "0+")
+
+    head = Padded(text="x" * 100).encode(0)[:-4]
+    with pytest.raises(ProtocolError, match="3 elements, but 11 bytes are left"):
+        Padded.decode(head + b"\x00\x00\x00\x03" + bytes(11), 0)
+    assert Padded.decode(head + b"\x00\x00\x00\x03" + bytes(12), 0).numbers == [0, 0, 0]
+    with pytest.raises(ProtocolError, match="6 tagged fields, but 11 bytes are left"):
+        Padded.decode(Padded(text="x" * 100).encode(1)[:-1] + b"\x06" + bytes(11), 1)
+
+
 def test_nested_structs_have_the_versions_of_their_message() -> None:
     topic = CreatableTopic(name="t", num_partitions=3)
     assert CreatableTopic.decode(topic.encode(5), 5) == topic

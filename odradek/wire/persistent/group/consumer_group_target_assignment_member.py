@@ -6,9 +6,7 @@ from odradek.wire.schema import INT32, STRING, UUID, Message, Struct, array, fie
 from odradek.wire.uuids import Uuid
 
 
-class ConsumerGroupTargetAssignmentMemberKey(
-    Message, kind="coordinator-key", api_key=7, versions="0", flexible="none"
-):
+class ConsumerGroupTargetAssignmentMemberKey(Message, kind="coordinator-key", api_key=7, versions="0", flexible="none"):
     group_id: str = field(STRING, "0")
     member_id: str = field(STRING, "0")
 

@@ -6,9 +6,7 @@ from odradek.wire.schema import INT8, INT32, STRING, UUID, Message, Struct, arra
 from odradek.wire.uuids import Uuid
 
 
-class ShareGroupCurrentMemberAssignmentKey(
-    Message, kind="coordinator-key", api_key=14, versions="0", flexible="none"
-):
+class ShareGroupCurrentMemberAssignmentKey(Message, kind="coordinator-key", api_key=14, versions="0", flexible="none"):
     group_id: str = field(STRING, "0")
     member_id: str = field(STRING, "0")
 

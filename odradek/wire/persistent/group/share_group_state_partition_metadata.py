@@ -21,9 +21,7 @@ class TopicInfo(Struct):
     topic_name: str = field(STRING, "0+")
 
 
-class ShareGroupStatePartitionMetadataValue(
-    Message, kind="coordinator-value", api_key=15, versions="0", flexible="0+"
-):
+class ShareGroupStatePartitionMetadataValue(Message, kind="coordinator-value", api_key=15, versions="0", flexible="0+"):
     initializing_topics: list[TopicPartitionsInfo] = field(array(TopicPartitionsInfo), "0+")
     initialized_topics: list[TopicPartitionsInfo] = field(array(TopicPartitionsInfo), "0+")
     deleting_topics: list[TopicInfo] = field(array(TopicInfo), "0+")

@@ -16,7 +16,5 @@ class TopicPartition(Struct):
     partitions: list[int] = field(array(INT32), "0+")
 
 
-class ShareGroupTargetAssignmentMemberValue(
-    Message, kind="coordinator-value", api_key=13, versions="0", flexible="0+"
-):
+class ShareGroupTargetAssignmentMemberValue(Message, kind="coordinator-value", api_key=13, versions="0", flexible="0+"):
     topic_partitions: list[TopicPartition] = field(array(TopicPartition), "0+")

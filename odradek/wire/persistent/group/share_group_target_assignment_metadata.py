@@ -5,9 +5,7 @@ from __future__ import annotations
 from odradek.wire.schema import INT32, INT64, STRING, Message, field
 
 
-class ShareGroupTargetAssignmentMetadataKey(
-    Message, kind="coordinator-key", api_key=12, versions="0", flexible="none"
-):
+class ShareGroupTargetAssignmentMetadataKey(Message, kind="coordinator-key", api_key=12, versions="0", flexible="none"):
     group_id: str = field(STRING, "0")
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from odradek.wire.schema import INT32, STRING, Message, Struct, array, field
 
 
-class StreamsGroupTargetAssignmentMemberKey(
-    Message, kind="coordinator-key", api_key=21, versions="0", flexible="none"
-):
+class StreamsGroupTargetAssignmentMemberKey(Message, kind="coordinator-key", api_key=21, versions="0", flexible="none"):
     group_id: str = field(STRING, "0")
     member_id: str = field(STRING, "0")
 
