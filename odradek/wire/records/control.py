@@ -1,7 +1,7 @@
 """Control records: transaction markers, and what KRaft writes into its log and snapshots.
 
-A control record's key is two int16, version and type; its value is a message that carries its own version first
-(a transaction marker's is the prefix before it).
+A control record's key is two int16, version and type. Kafka 4.4 writes and reads the value at version 0 always; the
+`version` field that KRaft's messages have is data to it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _KEY = struct.Struct(">hh")
 _MARKER = struct.Struct(">hi")
 _KEY_VERSION = 0
 _MARKER_VERSION = 0
+_MESSAGE_VERSION = 0
 
 
 class ControlType(IntEnum):
@@ -118,16 +119,13 @@ def message_class(control_type: ControlType) -> type[Message]:
 
 
 def build_control_batch(
-    messages: Sequence[tuple[ControlType, Message, int]],
+    messages: Sequence[tuple[ControlType, Message]],
     *,
     base_offset: int,
     timestamp_ms: int,
     leader_epoch: int,
 ) -> bytes:
-    """A KRaft control batch of (type, message, version) in their order.
-
-    The message's own `version` field is the caller's to set; Kafka writes the version there too.
-    """
+    """A KRaft control batch of messages with their types, in their order."""
     builder = BatchBuilder(
         base_offset,
         producer_id=NO_PRODUCER_ID,
@@ -135,8 +133,8 @@ def build_control_batch(
         is_control=True,
         leader_epoch=leader_epoch,
     )
-    for control_type, message, version in messages:
-        builder.append(timestamp_ms, encode_control_key(control_type), message.encode(version))
+    for control_type, message in messages:
+        builder.append(timestamp_ms, encode_control_key(control_type), message.encode(_MESSAGE_VERSION))
     return builder.build()
 
 
@@ -148,10 +146,7 @@ def parse_control_message(record: Record) -> tuple[ControlType, Message] | None:
     control_type = parse_control_type(record.key)
     if control_type is None or control_type not in _MESSAGES:
         return None
-    message = message_class(control_type)
-    if record.value is None or len(record.value) < 2:
+    if record.value is None:
         raise ProtocolError(f"{control_type.name} record without a value")
-    version = int.from_bytes(record.value[:2], "big", signed=True)
-    if not message.MIN_VERSION <= version <= message.MAX_VERSION:
-        raise ProtocolError(f"{control_type.name} record of version {version}")
-    return control_type, message.decode(record.value, version)
+    message, _ = message_class(control_type).decode_prefix(record.value, _MESSAGE_VERSION)
+    return control_type, message

@@ -36,6 +36,9 @@ MAGIC_V2 = 2
 MIN_LENGTH_V0_BYTES = 14
 """The smallest length of any batch or message: that of an empty message of magic 0."""
 
+MAX_LENGTH_BYTES = 0x7FFF_FFFF - LOG_OVERHEAD_BYTES
+"""With the largest length the whole batch has a size that fits an int32."""
+
 CODEC_MASK = 0x07
 LOG_APPEND_TIME_BIT = 0x08
 TRANSACTIONAL_BIT = 0x10
@@ -184,8 +187,8 @@ def next_batch_size(data: Buffer, position: int = 0) -> int | None:
     if left < LOG_OVERHEAD_BYTES:
         return None
     (length,) = _INT32.unpack_from(data, position + LENGTH_AT)
-    if length < MIN_LENGTH_V0_BYTES:
-        raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"Batch length {length} is too small")
+    if not MIN_LENGTH_V0_BYTES <= length <= MAX_LENGTH_BYTES:
+        raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"Batch length {length} is out of range")
     if left <= MAGIC_AT:
         return None
     magic = data[position + MAGIC_AT]

@@ -62,11 +62,13 @@ FRAME_HEADER = _with_checksum(bytes((_VERSION | _INDEPENDENT, 4 << 4)))
 
 def compress(data: Buffer, level: int | None = None) -> bytes:
     """A frame as Java writes it; `level` is 1 to 17."""
+    if level is not None and level != DEFAULT_LEVEL:
+        return _compress_at_level(data, level)
     view = memoryview(data)
     parts = [FRAME_HEADER]
     for start in range(0, len(view), BLOCK_BYTES):
         plain = view[start : start + BLOCK_BYTES]
-        block = _compress_block(plain, level)
+        block = bytes(cramjam.lz4.compress_block(plain, store_size=False))
         if len(block) < len(plain):
             parts += (_UINT32.pack(len(block)), block)
         else:
@@ -75,11 +77,20 @@ def compress(data: Buffer, level: int | None = None) -> bytes:
     return b"".join(parts)
 
 
-def _compress_block(plain: memoryview, level: int | None) -> bytes:
-    if level is None or level == DEFAULT_LEVEL:
-        return bytes(cramjam.lz4.compress_block(plain, store_size=False))
-    block = cramjam.lz4.compress_block(plain, mode="high_compression", compression=level, store_size=False)
-    return bytes(block)
+def _compress_at_level(data: Buffer, level: int) -> bytes:
+    """The library's frame, without the checksums that it puts after each block: Java writes none."""
+    compressor = cramjam.lz4.Compressor(level=level, content_checksum=False, block_linked=False)
+    compressor.compress(data)
+    frame = memoryview(bytes(compressor.finish()))
+    flags, _, descriptor_bytes = _descriptor(frame)
+    checksum_bytes = 4 if flags & _BLOCK_CHECKSUM else 0
+    position = len(_MAGIC) + descriptor_bytes + 1
+    parts: list[Buffer] = [FRAME_HEADER]
+    while size := _UINT32.unpack_from(frame, position)[0] & ~_STORED:
+        parts.append(frame[position : position + 4 + size])
+        position += 4 + size + checksum_bytes
+    parts.append(_END)
+    return b"".join(parts)
 
 
 def decompress(data: Buffer, limit_bytes: int, *, ignore_header_checksum: bool = False) -> bytes:
