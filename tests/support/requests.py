@@ -82,10 +82,18 @@ def wait_for_topic(connection: Connection, name: str, partitions: int) -> Metada
     def ready() -> bool:
         topic = metadata(connection, name)
         led = [partition for partition in topic.partitions if partition.leader_id >= 0]
-        return topic.error_code == 0 and len(led) == partitions
+        return topic.error_code == 0 and len(led) == partitions and serves(connection, name, partitions)
 
     wait_for(ready, f"{name} has {partitions} partitions with leaders")
     return metadata(connection, name)
+
+
+def serves(connection: Connection, topic: str, partitions: int) -> bool:
+    """Whether the leader knows that it is one: Metadata may say so a moment earlier."""
+    wanted = [ListOffsetsPartition(partition_index=index, timestamp=-1) for index in range(partitions)]
+    request = ListOffsetsRequest(replica_id=-1, topics=[ListOffsetsTopic(name=topic, partitions=wanted)])
+    answer = connection.call(request, ListOffsetsResponse)
+    return all(partition.error_code == 0 for partition in answer.topics[0].partitions)
 
 
 def metadata(connection: Connection, name: str, *, create: bool = False) -> MetadataResponseTopic:
