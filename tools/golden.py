@@ -15,9 +15,10 @@ from random import Random
 from typing import cast
 
 from java_oracle import ROOT, Question, ask_for_verdicts, why_not
+from wire_values import message_classes, random_value, versions_of
+
 from odradek.wire.json_form import Json, json_name, to_json
 from odradek.wire.schema import Message, Struct
-from wire_values import message_classes, random_value, versions_of
 
 CORPUS = ROOT / "tests" / "unit" / "wire" / "golden"
 SEED = 440
