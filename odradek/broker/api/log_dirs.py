@@ -7,7 +7,7 @@ from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
 from odradek.server.handlers import Handler
 from odradek.storage.log import Log
-from odradek.storage.log_manager import LogDirInfo
+from odradek.storage.manager import LogDirInfo
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.describe_log_dirs import (
     DescribeLogDirsPartition,
