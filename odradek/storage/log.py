@@ -261,7 +261,8 @@ class Log:
             self._truncations += 1
             removed = self.segments.remove_from(offset + 1)
             delete_segments(self._env, removed, (), self.config.file_delete_delay_ms)
-            self._cut_to(self.segments.active.truncate_to(offset, self._env.clock.now_ms()))
+            end_offset = self.segments.active.truncate_to(offset, self._env.clock.now_ms())
+            self._cut_to(max(end_offset, min(offset, self.log_start_offset)))
             return True
 
     def truncate_fully_and_start_at(self, offset: int, log_start_offset: int | None = None) -> None:

@@ -1,0 +1,173 @@
+"""Rolling, indexes and look-ups: what a log's directory holds, and that reads do not depend on where it was cut."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from odradek.storage.log_config import LogConfig
+from odradek.wire.errors import ErrorCode, KafkaError
+from tests.unit.storage.support import DIRECTORY, NOW_MS, Disk, batch, read_records
+
+SIZE = len(batch(b"v" * 30))
+
+
+def log_names(disk: Disk) -> list[str]:
+    return [name for name in disk.names() if name.endswith(".log")]
+
+
+def offset_entries(disk: Disk, base_offset: int) -> list[tuple[int, int]]:
+    data = disk.fs.read(f"{DIRECTORY}/{base_offset:020d}.index")
+    return list(struct.iter_unpack(">ii", data))
+
+
+def time_entries(disk: Disk, base_offset: int) -> list[tuple[int, int]]:
+    data = disk.fs.read(f"{DIRECTORY}/{base_offset:020d}.timeindex")
+    return list(struct.iter_unpack(">qi", data))
+
+
+def test_a_segment_holds_as_many_bytes_as_segment_bytes_allows_and_no_more() -> None:
+    disk = Disk(LogConfig(segment_bytes=3 * SIZE))
+    for _ in range(7):
+        disk.append(b"v" * 30)
+    assert log_names(disk) == [f"{offset:020d}.log" for offset in (0, 3, 6)]
+    assert [value for _, value in disk.read_all()] == [b"v" * 30] * 7
+
+
+def test_an_append_larger_than_a_segment_is_refused() -> None:
+    disk = Disk(LogConfig(segment_bytes=SIZE - 1))
+    with pytest.raises(KafkaError) as raised:
+        disk.append(b"v" * 30)
+    assert raised.value.code is ErrorCode.RECORD_LIST_TOO_LARGE
+
+
+def test_a_segment_rolls_when_a_record_is_segment_ms_younger_than_its_first_batch() -> None:
+    disk = Disk(LogConfig(segment_ms=1000))
+    for timestamp_ms in (NOW_MS, NOW_MS + 1000, NOW_MS + 1001):
+        disk.append(b"v", timestamp_ms=timestamp_ms)
+    assert log_names(disk) == [f"{offset:020d}.log" for offset in (0, 2)]
+
+
+def test_a_segment_without_timestamps_rolls_by_the_clock() -> None:
+    disk = Disk(LogConfig(segment_ms=1000))
+    disk.append(b"v", timestamp_ms=-1)
+    disk.clock.advance(1000)
+    disk.append(b"v", timestamp_ms=-1)
+    disk.clock.advance(1)
+    disk.append(b"v", timestamp_ms=-1)
+    assert log_names(disk) == [f"{offset:020d}.log" for offset in (0, 2)]
+
+
+def test_jitter_makes_segments_roll_earlier_but_never_later() -> None:
+    disk = Disk(LogConfig(segment_ms=1000, segment_jitter_ms=900, segment_bytes=SIZE * 2))
+    for number in range(40):
+        disk.append(b"v" * 30, timestamp_ms=NOW_MS + number)
+    jitters = {segment.roll_jitter_ms for segment in disk.log.segments}
+    assert len(jitters) > 5
+    assert max(jitters) < 900
+
+
+def test_a_full_index_rolls_the_segment() -> None:
+    disk = Disk(LogConfig(index_interval_bytes=0, segment_index_bytes=36))
+    for number in range(4):
+        disk.append(b"v", timestamp_ms=NOW_MS + number)
+    # Three time index entries fit, one is kept free for the segment's last; the first batch is never indexed.
+    assert log_names(disk) == [f"{offset:020d}.log" for offset in (0, 3)]
+
+
+def test_offsets_too_far_from_the_base_roll_the_segment() -> None:
+    disk = Disk()
+    disk.append(b"first")
+    far = batch(b"far")
+    struct.pack_into(">q", far, 0, 2**31)
+    disk.log.append_as_follower(bytes(far))
+    assert log_names(disk) == [f"{offset:020d}.log" for offset in (0, 2**31)]
+    assert read_records(disk.log, 1) == [(2**31, b"far")]
+
+
+def test_index_entries_are_interval_bytes_apart_and_point_to_batches() -> None:
+    disk = Disk(LogConfig(index_interval_bytes=2 * SIZE))
+    for number in range(10):
+        disk.append(b"v" * 30, timestamp_ms=NOW_MS + number)
+    disk.log.close()
+    # An entry is due once more than the interval has been written since the one before.
+    assert offset_entries(disk, 0) == [(3, 3 * SIZE), (6, 6 * SIZE), (9, 9 * SIZE)]
+    assert time_entries(disk, 0) == [(NOW_MS + 3, 3), (NOW_MS + 6, 6), (NOW_MS + 9, 9)]
+
+
+def test_the_last_timestamp_of_a_closed_segment_is_indexed() -> None:
+    disk = Disk()
+    disk.append(b"v", timestamp_ms=NOW_MS + 7)
+    disk.append(b"v", timestamp_ms=NOW_MS)
+    disk.log.roll()
+    assert time_entries(disk, 0) == [(NOW_MS + 7, 0)]
+
+
+@pytest.mark.parametrize("reopen", [None, "clean", "crash"])
+def test_reads_from_every_offset_with_every_limit_agree(reopen: str | None) -> None:
+    disk = Disk(LogConfig(segment_bytes=700, index_interval_bytes=150))
+    for number in range(60):
+        disk.append(*[b"%d" % number] * (number % 3 + 1))
+    if reopen == "clean":
+        disk.log.close()
+    if reopen is not None:
+        disk.open(is_clean=reopen == "clean")
+    everything = disk.read_all(0)
+    assert len(everything) == disk.log.log_end_offset
+    for offset in range(disk.log.log_end_offset):
+        for max_bytes in (1, 250, 10_000):
+            assert read_records(disk.log, offset, max_bytes) == everything[offset:]
+
+
+def test_timestamps_are_found_wherever_they_are() -> None:
+    disk = Disk(LogConfig(segment_bytes=5 * SIZE, index_interval_bytes=SIZE))
+    for number in range(20):
+        disk.append(b"v" * 30, timestamp_ms=NOW_MS + 10 * number)
+    for number in range(20):
+        for timestamp_ms in (NOW_MS + 10 * number - 9, NOW_MS + 10 * number):
+            found = disk.log.offset_for_timestamp(timestamp_ms)
+            assert found is not None
+            assert (found.timestamp_ms, found.offset, found.leader_epoch) == (NOW_MS + 10 * number, number, 0)
+    assert disk.log.offset_for_timestamp(NOW_MS + 191) is None
+
+
+def test_the_first_record_with_the_largest_timestamp_is_found() -> None:
+    disk = Disk(LogConfig(segment_bytes=2 * SIZE))
+    for timestamp_ms in (NOW_MS, NOW_MS + 50, NOW_MS + 50, NOW_MS + 20):
+        disk.append(b"v" * 30, timestamp_ms=timestamp_ms)
+    found = disk.log.offset_of_max_timestamp()
+    assert found is not None
+    assert (found.timestamp_ms, found.offset) == (NOW_MS + 50, 1)
+
+
+def test_an_empty_log_has_no_timestamps() -> None:
+    disk = Disk()
+    assert disk.log.offset_of_max_timestamp() is None
+    assert disk.log.offset_for_timestamp(0) is None
+
+
+def test_few_files_are_open_however_many_segments_are_read() -> None:
+    disk = Disk(LogConfig(segment_bytes=SIZE, index_interval_bytes=0), max_open_files=4)
+    for _ in range(50):
+        disk.append(b"v" * 30)
+    assert len(disk.read_all()) == 50
+    assert disk.log.offset_for_timestamp(NOW_MS) is not None
+    assert len(disk.pool) <= 4
+
+
+def test_a_range_stays_readable_when_its_segment_is_truncated_or_deleted() -> None:
+    disk = Disk(LogConfig(file_delete_delay_ms=0))
+    disk.append(b"kept")
+    disk.append(b"cut off")
+    held = disk.log.read(0, max_bytes=1000, max_offset=2, min_one_message=True).records
+    assert not isinstance(held, bytes)
+    before = held.read(0, held.size)
+    disk.log.truncate_to(1)
+    disk.append(b"something else")
+    assert held.read(0, held.size) == before
+    disk.log.truncate_fully_and_start_at(0)
+    disk.clock.advance(1)
+    assert held.read(0, held.size) == before
+    held.release()
+    assert log_names(disk) == [f"{0:020d}.log"]
