@@ -1,0 +1,536 @@
+"""One connection: frames in, replies out in the order of their requests."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from struct import Struct
+
+from odradek.net.context import Counters, LoopContext
+from odradek.net.frames import READ_BUFFER_BYTES, FrameBuffer
+from odradek.net.memory import ALLOWANCE_BYTES
+from odradek.net.output import Output, release_all, reply_size
+from odradek.ports.network import ConnectionInfo, FrameHandler, Outcome, Reply
+from odradek.ports.promise import Promise
+
+COPY_BELOW_BYTES = 8 * 1024
+"""Frames shorter than this are copied out of the read buffer: cheaper than giving the whole buffer away if parked."""
+RECEIVES_PER_TURN = 4
+"""Reads into one large frame before other connections have their turn."""
+
+_LENGTH = Struct(">i")
+_HAS_SCATTER = hasattr(socket.socket, "recvmsg_into")
+_PEER_GONE = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ETIMEDOUT, errno.ENOTCONN})
+_PAUSED_PARKED = 1
+_PAUSED_UNSENT = 2
+_PAUSED_MEMORY = 4
+
+_log = logging.getLogger(__name__)
+
+
+class CloseReason(Enum):
+    """Why a connection ended."""
+
+    PEER = "the peer closed or reset it"
+    DONE = "its last reply was sent"
+    ERROR = "an error of its socket or of a file"
+    IDLE = "nothing was sent or received for connections.max.idle.ms"
+    EVICTED = "the node needed its memory or its place"
+    STOPPED = "the node stopped"
+
+
+class _Slot:
+    """The place of one reply among the replies of its connection, and what its request holds until then."""
+
+    __slots__ = ("buffer", "channel", "charged_bytes", "reply")
+
+    def __init__(self, channel: Channel | None, reply: Reply | None) -> None:
+        self.channel = channel
+        self.reply = reply
+        self.charged_bytes = 0
+        self.buffer: FrameBuffer | None = None
+
+    def settle(self, promise: Promise[Reply]) -> None:
+        """Called by the promise of the reply."""
+        channel = self.channel
+        self.channel = None
+        if channel is not None:
+            channel.settled(self, promise)
+
+
+class Channel:
+    """Reads, dispatches and writes one connection, without a task or a timer of its own.
+
+    A handler owns a frame's memory until its reply is settled. Frames that lie whole in the loop's read buffer are
+    passed on right there: if the reply is pending, the loop takes a new read buffer (short frames are copied
+    instead). Other frames have a `FrameBuffer`. Reading pauses, with the bytes already read kept as a backlog,
+    while too many requests are parked, too many reply bytes are not taken, or the node's request memory is used up.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_backlog_position",
+        "_charged_bytes",
+        "_context",
+        "_continuing",
+        "_counters",
+        "_ending",
+        "_fd",
+        "_flush_queued",
+        "_frame",
+        "_handler",
+        "_head",
+        "_held_reply_bytes",
+        "_linger",
+        "_on_closed",
+        "_output",
+        "_pause",
+        "_reading",
+        "_slots",
+        "_sock",
+        "_writing",
+        "closed",
+        "info",
+        "last_active",
+    )
+
+    def __init__(
+        self,
+        context: LoopContext,
+        sock: socket.socket,
+        info: ConnectionInfo,
+        handler: FrameHandler,
+        counters: Counters,
+        on_closed: Callable[[Channel, CloseReason], None],
+        *,
+        output: Output | None = None,
+    ) -> None:
+        """`sock` is connected and non-blocking; the channel closes it. Call `start` to begin reading."""
+        self.info = info
+        self.last_active = context.tick
+        self.closed = False
+        self._context = context
+        self._counters = counters
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._handler = handler
+        self._on_closed = on_closed
+        self._output = Output() if output is None else output
+        self._slots: deque[_Slot] = deque()
+        self._frame: FrameBuffer | None = None
+        self._head = b""
+        self._backlog: memoryview | None = None
+        self._backlog_position = 0
+        self._continuing = False
+        self._pause = 0
+        self._reading = False
+        self._writing = False
+        self._ending = False
+        self._flush_queued = False
+        self._held_reply_bytes = 0
+        self._charged_bytes = 0
+        self._linger: asyncio.TimerHandle | None = None
+
+    @property
+    def parked_requests(self) -> int:
+        """Requests without a reply, and replies that wait for one before them."""
+        return len(self._slots)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Reply bytes that the peer has not taken."""
+        return self._output.size_bytes + self._held_reply_bytes
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether bytes that arrive are taken."""
+        return self._reading
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._update_reading()
+
+    def finish(self) -> None:
+        """Take no more requests, and close once the replies to those taken are sent."""
+        if not self.closed:
+            self._end()
+            self.flush()
+
+    def close(self, reason: CloseReason) -> None:
+        """Close now; replies that are not sent are dropped."""
+        if self.closed:
+            return
+        self._end()
+        self.closed = True
+        if self._writing:
+            self._context.loop.remove_writer(self._fd)
+        if self._linger is not None:
+            self._linger.cancel()
+        self._sock.close()
+        self._output.clear()
+        self._drop_slots()
+        self._counters.connections_closed += 1
+        self._on_closed(self, reason)
+
+    def flush(self) -> None:
+        """Send what the socket takes, and close if that was the last."""
+        self._flush_queued = False
+        if not self._writing and not self.closed:
+            self._send()
+
+    def memory_granted(self) -> None:
+        """The frame that is arriving may grow (see `MemoryUser`)."""
+        if self._frame is not None:
+            self._frame.granted()
+            self._pause &= ~_PAUSED_MEMORY
+            self._update_reading()
+
+    def give_up_slow_frame(self) -> None:
+        """Close, since the frame that is arriving holds memory that others wait for (see `MemoryUser`)."""
+        _log.warning("closing a slow sender: request memory is used up", extra={"connection": self.info.id})
+        self.close(CloseReason.EVICTED)
+
+    def settled(self, slot: _Slot, promise: Promise[Reply]) -> None:
+        """A parked reply is there."""
+        self._release(slot)
+        reply = self._reply_of(promise)
+        if slot.reply is not None:
+            _discard(reply)
+            return
+        slot.reply = reply
+        if self._slots and slot is not self._slots[0]:
+            if not isinstance(reply, Outcome):
+                self._held_reply_bytes += reply_size(reply)
+            self._review()
+            return
+        self._drain_slots()
+        if not self._flush_queued:
+            self._flush_queued = True
+            self._context.flush_later(self)
+
+    # Reading
+
+    def _on_readable(self) -> None:
+        if self._backlog is not None:
+            return
+        try:
+            if self._frame is None:
+                self._receive()
+            else:
+                self._receive_frame(self._frame)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lost(error)
+            return
+        if not self.closed:
+            self.flush()
+
+    def _receive(self) -> None:
+        view = self._context.read_view
+        start = len(self._head)
+        if start:
+            view[:start] = self._head
+            size = self._sock.recv_into(view[start:])
+        else:
+            size = self._sock.recv_into(view)
+        if not size:
+            self._on_eof()
+            return
+        self._head = b""
+        self._counters.received_bytes += size
+        self.last_active = self._context.tick
+        self._parse(view, 0, start + size)
+
+    def _receive_frame(self, frame: FrameBuffer) -> None:
+        for _ in range(RECEIVES_PER_TURN):
+            room = frame.room
+            view = self._context.read_view
+            extra = 0
+            if _HAS_SCATTER and len(room) < READ_BUFFER_BYTES and len(room) == frame.length - frame.filled:
+                size = self._sock.recvmsg_into((room, view))[0]
+                extra = max(0, size - len(room))
+            else:
+                size = self._sock.recv_into(room)
+            if not size:
+                self._on_eof()
+                return
+            self._counters.received_bytes += size
+            self.last_active = self._context.tick
+            frame.received(size - extra)
+            if frame.complete:
+                self._frame = None
+                self._dispatch_buffer(frame)
+                if extra:
+                    self._parse(view, 0, extra)
+                return
+            if frame.blocked:
+                self._pause |= _PAUSED_MEMORY
+                self._update_reading()
+                return
+
+    def _parse(self, view: memoryview, position: int, end: int) -> None:
+        """Handle the frames in `view[position:end]`; what cannot be handled yet is kept."""
+        context = self._context
+        limits = context.limits
+        frames_left = limits.max_frames_per_turn
+        while end - position >= 4 and not self._ending:
+            if self._pause or not frames_left:
+                self._keep(view, position, end)
+                return
+            (length,) = _LENGTH.unpack_from(view, position)
+            if not 0 < length <= limits.socket_request_max_bytes:
+                self._refuse(length)
+                return
+            position += 4
+            frame_end = position + length
+            if frame_end > end:
+                self._begin_frame(length, view[position:end])
+                return
+            frames_left -= 1
+            self._dispatch_slice(view, position, frame_end)
+            position = frame_end
+        if position < end and not self._ending:
+            self._head = bytes(view[position:end])
+
+    def _begin_frame(self, length: int, arrived: memoryview) -> None:
+        self._frame = FrameBuffer(length, arrived, self._context.memory, self._context.spares, self)
+        if self._frame.blocked:
+            self._pause |= _PAUSED_MEMORY
+            self._update_reading()
+
+    def _keep(self, view: memoryview, position: int, end: int) -> None:
+        if view is self._context.read_view:
+            self._backlog = memoryview(bytearray(view[position:end]))
+            self._backlog_position = 0
+        else:
+            self._backlog = view[:end]
+            self._backlog_position = position
+        self._continue_later()
+
+    def _continue_later(self) -> None:
+        if self._backlog is not None and not self._pause and not self._continuing:
+            self._continuing = True
+            self._context.loop.call_soon(self._continue)
+
+    def _continue(self) -> None:
+        self._continuing = False
+        backlog = self._backlog
+        if backlog is None or self._pause or self.closed:
+            return
+        self._backlog = None
+        self._parse(backlog, self._backlog_position, len(backlog))
+        self.flush()
+
+    def _on_eof(self) -> None:
+        """The peer has finished sending; it may still read the replies that it is owed."""
+        self._end()
+        if self._slots or self._output.size_bytes:
+            self._linger = self._context.call_later(self._context.limits.half_close_linger_ms, self._linger_over)
+        else:
+            self.close(CloseReason.PEER)
+
+    def _linger_over(self) -> None:
+        self.close(CloseReason.PEER)
+
+    def _refuse(self, length: int) -> None:
+        """Kafka closes, after the replies that are due, on a length below 1 or above socket.request.max.bytes."""
+        _log.warning("closing a connection that announced a frame of %d bytes", length, extra=self._log_fields())
+        self._counters.frames_refused += 1
+        self._answer(Outcome.CLOSE)
+
+    # Handling
+
+    def _dispatch_slice(self, view: memoryview, position: int, end: int) -> None:
+        """Handle a frame that lies whole in a read buffer or a backlog."""
+        size = end - position
+        shared = view is self._context.read_view
+        if shared and size < COPY_BELOW_BYTES:
+            shared = False
+            frame = memoryview(bytearray(view[position:end]))
+        else:
+            frame = view[position:end]
+        slot = self._dispatch(frame)
+        if slot is None:
+            return
+        if shared:
+            self._context.replace_read_view()
+            size = READ_BUFFER_BYTES
+        slot.charged_bytes = size
+        self._charged_bytes += size
+        self._context.memory.charge(size)
+        self._review()
+
+    def _dispatch_buffer(self, buffer: FrameBuffer) -> None:
+        """Handle a frame that has a buffer of its own."""
+        slot = self._dispatch(buffer.view[: buffer.length])
+        if slot is None:
+            buffer.close()
+            self._context.spares.give(buffer.view)
+            return
+        slot.buffer = buffer
+        if buffer.lease is None:
+            slot.charged_bytes = len(buffer.view)
+            self._charged_bytes += slot.charged_bytes
+            self._context.memory.charge(slot.charged_bytes)
+        self._review()
+
+    def _dispatch(self, frame: memoryview) -> _Slot | None:
+        """Pass a frame to the handler; the slot of its reply if that is pending."""
+        self._counters.requests += 1
+        try:
+            reply = self._handler(self.info, frame)
+        except Exception:  # noqa: BLE001 - whatever a handler raises is logged and costs its connection only
+            _log.exception("a request failed; closing its connection", extra=self._log_fields())
+            reply = Outcome.CLOSE
+        if isinstance(reply, Promise):
+            if not reply.done:
+                slot = _Slot(self, Outcome.NO_REPLY if self.closed else None)
+                self._slots.append(slot)
+                reply.on_done(slot.settle)
+                return slot
+            reply = self._reply_of(reply)
+        self._answer(reply)
+        return None
+
+    def _reply_of(self, promise: Promise[Reply]) -> Reply:
+        if promise.error is None:
+            return promise.result()
+        _log.error("a request failed; closing its connection", exc_info=promise.error, extra=self._log_fields())
+        return Outcome.CLOSE
+
+    def _answer(self, reply: Reply) -> None:
+        """Queue the reply to the request that was dispatched last."""
+        if self.closed:
+            _discard(reply)
+            return
+        if reply is Outcome.CLOSE:
+            self._end()
+        if not self._slots:
+            self._emit(reply)
+        else:
+            self._slots.append(_Slot(None, reply))
+            if not isinstance(reply, Outcome):
+                self._held_reply_bytes += reply_size(reply)
+        if self._slots or self._output.size_bytes > self._context.limits.max_unsent_bytes:
+            self._review()
+
+    def _emit(self, reply: Reply) -> None:
+        if not isinstance(reply, Outcome):
+            self._output.append(reply)
+        elif reply is Outcome.CLOSE:
+            self._end()
+            self._drop_slots()
+
+    def _drain_slots(self) -> None:
+        slots = self._slots
+        first = True
+        while slots and (reply := slots[0].reply) is not None:
+            slots.popleft()
+            if not first and not isinstance(reply, Outcome):
+                self._held_reply_bytes -= reply_size(reply)
+            first = False
+            self._emit(reply)
+
+    def _drop_slots(self) -> None:
+        slots, self._slots = self._slots, deque()
+        self._held_reply_bytes = 0
+        for slot in slots:
+            if slot.reply is not None:
+                _discard(slot.reply)
+            slot.reply = Outcome.NO_REPLY
+
+    def _release(self, slot: _Slot) -> None:
+        """Give back what a parked request held."""
+        buffer, slot.buffer = slot.buffer, None
+        if slot.charged_bytes:
+            self._charged_bytes -= slot.charged_bytes
+            self._context.memory.discharge(slot.charged_bytes)
+            slot.charged_bytes = 0
+        if buffer is not None:
+            buffer.close()
+            self._context.spares.give(buffer.view)
+
+    # Writing
+
+    def _send(self) -> None:
+        output = self._output
+        if output.size_bytes:
+            try:
+                sent = output.send(self._sock)
+            except OSError as error:
+                self._lost(error)
+                return
+            if sent:
+                self._counters.sent_bytes += sent
+                self.last_active = self._context.tick
+        if bool(output.size_bytes) is not self._writing:
+            self._writing = not self._writing
+            if self._writing:
+                self._context.loop.add_writer(self._fd, self._send)
+            else:
+                self._context.loop.remove_writer(self._fd)
+        if self._pause:
+            self._review()
+        if self._ending and not output.size_bytes and not self._slots:
+            self.close(CloseReason.DONE)
+
+    # States
+
+    def _review(self) -> None:
+        """Pause or resume reading by what is parked and unsent; each resumes at half of where it pauses."""
+        limits = self._context.limits
+        pause = self._pause & _PAUSED_MEMORY
+        if _over(len(self._slots), limits.max_parked_requests - 1, self._pause & _PAUSED_PARKED) or (
+            _over(self._charged_bytes, ALLOWANCE_BYTES, self._pause & _PAUSED_PARKED) and self._context.memory.exhausted
+        ):
+            pause |= _PAUSED_PARKED
+        if _over(self.unsent_bytes, limits.max_unsent_bytes, self._pause & _PAUSED_UNSENT):
+            pause |= _PAUSED_UNSENT
+        if pause != self._pause:
+            self._pause = pause
+            self._update_reading()
+
+    def _update_reading(self) -> None:
+        wanted = not self._pause and not self._ending
+        if wanted is not self._reading:
+            self._reading = wanted
+            if wanted:
+                self._context.loop.add_reader(self._fd, self._on_readable)
+            else:
+                self._context.loop.remove_reader(self._fd)
+        self._continue_later()
+
+    def _end(self) -> None:
+        """No more requests are taken from this connection."""
+        self._ending = True
+        self._backlog = None
+        if self._frame is not None:
+            self._frame.close()
+            self._frame = None
+        self._update_reading()
+
+    def _lost(self, error: OSError) -> None:
+        if error.errno in _PEER_GONE:
+            self.close(CloseReason.PEER)
+            return
+        _log.warning("closing a connection: %s", error, extra=self._log_fields())
+        self.close(CloseReason.ERROR)
+
+    def _log_fields(self) -> dict[str, str]:
+        return {"connection": self.info.id, "listener": self.info.listener}
+
+
+def _over(value: int, limit: int, already: int) -> bool:
+    """Whether `value` is over `limit`, or, once it has been, still over half of it."""
+    return value > (limit // 2 if already else limit)
+
+
+def _discard(reply: Reply) -> None:
+    if not isinstance(reply, Outcome):
+        release_all(reply)

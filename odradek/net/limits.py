@@ -1,0 +1,50 @@
+"""The named limits of the socket layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+UNLIMITED = 2**31 - 1
+
+DEFAULT_REQUEST_MEMORY_BYTES = 256 * 1024 * 1024
+"""Request memory of a node whose `queued.max.request.bytes` is -1, which Kafka takes for no limit at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkLimits:
+    """What clients may use. The first group are Kafka's properties of the same name, with Kafka's defaults."""
+
+    socket_request_max_bytes: int = 100 * 1024 * 1024
+    """Longest frame, without its length."""
+    queued_max_request_bytes: int = -1
+    """Memory for incomplete and parked frames on the whole node; -1: see `request_memory_bytes`."""
+    connections_max_idle_ms: int = 600_000
+    """A connection without a byte in either direction for this long is closed; negative: never."""
+    max_connections: int = UNLIMITED
+    """Connections of the node; beyond it new ones wait in the listener's backlog."""
+    max_connections_per_ip: int = UNLIMITED
+    """Connections of one address; beyond it new ones are closed at once."""
+    max_connections_per_ip_overrides: Mapping[str, int] = field(default_factory=dict)
+    """By address, in place of `max_connections_per_ip`."""
+    socket_send_buffer_bytes: int = 102_400
+    """SO_SNDBUF; -1: the system's default."""
+    socket_receive_buffer_bytes: int = 102_400
+    """SO_RCVBUF; -1: the system's default."""
+    socket_listen_backlog_size: int = 50
+
+    max_parked_requests: int = 256
+    """Requests of one connection that wait for their replies; then reading stops until half of them are answered."""
+    max_unsent_bytes: int = 16 * 1024 * 1024
+    """Reply bytes that one connection has not taken; one reply may exceed it, then reading stops until half is gone."""
+    max_frames_per_turn: int = 64
+    """Requests of one connection handled before other connections have their turn."""
+    half_close_linger_ms: int = 5_000
+    """How long a peer that has finished sending may wait for the replies that it is owed."""
+
+    @property
+    def request_memory_bytes(self) -> int:
+        """The node's budget for request memory, in bytes."""
+        if self.queued_max_request_bytes > 0:
+            return self.queued_max_request_bytes
+        return max(DEFAULT_REQUEST_MEMORY_BYTES, 2 * self.socket_request_max_bytes)
