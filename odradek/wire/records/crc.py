@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from typing import TypeAlias, cast
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Crc: TypeAlias = Callable[[Buffer, int], int]
@@ -22,12 +24,31 @@ def _portable() -> Crc:
     return crc32c
 
 
+def _extension() -> Crc | None:
+    """The crc32c package's compiled function; None if it is not where we look.
+
+    Importing the package itself reads its own metadata, which takes longer than all of our start-up should.
+    """
+    package = PathFinder.find_spec("crc32c")
+    if package is None:
+        return None
+    spec = PathFinder.find_spec("crc32c._crc32c", package.submodule_search_locations)
+    if spec is None or spec.loader is None:
+        return None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return cast("Crc | None", getattr(module, "crc32c", None))
+
+
 def _implementation() -> Crc:
+    extension = _extension()
+    if extension is not None:
+        return extension
     try:
-        from crc32c import crc32c as hardware
+        from crc32c import crc32c as packaged
     except ImportError:
         return _portable()
-    return hardware
+    return packaged
 
 
 _crc32c = _implementation()

@@ -6,7 +6,6 @@ topic, and `validate_records` opens the records and checks what Kafka checks of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -37,8 +36,7 @@ MAX_RECORD_ERRORS = 1000
 """Records of one batch that are listed as refused. Kafka lists all; a response must not outgrow its request."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordRules:
+class RecordRules(NamedTuple):
     """What a topic asks of each record, named as its configurations."""
 
     compacted: bool = False
