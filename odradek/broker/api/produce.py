@@ -111,7 +111,12 @@ class ProduceApi:
             assert records is None or isinstance(records, bytes | bytearray | memoryview), "decoded from a frame"
             batch, header = self._admission.admit(records, partition.leader_log().config, context.api_version)
             if header.is_transactional:
-                raise KafkaError(ErrorCode.INVALID_PRODUCER_ID_MAPPING)
+                is_named = request.transactional_id is not None
+                raise KafkaError(
+                    ErrorCode.INVALID_PRODUCER_ID_MAPPING
+                    if is_named
+                    else ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+                )
             info = self._replicas.append(name, batch, (header,), all_replicas=request.acks == ACKS_ALL)
         except RecordValidationError as error:
             answer.error_code, answer.error_message = error.code, error.message
@@ -120,7 +125,7 @@ class ProduceApi:
                 for index, text in error.errors
             ]
         except KafkaError as error:
-            answer.error_code, answer.error_message = error.code, error.message
+            answer.error_code = error.code
         else:
             answer.base_offset = info.first_offset
             answer.log_append_time_ms = info.log_append_time_ms

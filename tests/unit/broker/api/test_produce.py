@@ -85,7 +85,7 @@ def test_a_topic_may_be_named_by_its_id() -> None:
         (request(batch_of(b"a")[:-1] + b"\xff"), ErrorCode.CORRUPT_MESSAGE),
         (request(batch_of(b"x" * 1_100_000)), ErrorCode.MESSAGE_TOO_LARGE),
         (request(batch_of(b"a", producer_id=5, producer_epoch=0, base_sequence=0, is_transactional=True)),
-         ErrorCode.INVALID_PRODUCER_ID_MAPPING),
+         ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
         (request(batch_of(b"a"), topic="__consumer_offsets"), ErrorCode.INVALID_TOPIC_EXCEPTION),
     ],
 )  # fmt: skip

@@ -1,0 +1,240 @@
+"""A node's broker: its logs, partitions, coordinators and handlers, following the metadata."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from odradek.broker.api.configs import ConfigsApi
+from odradek.broker.api.fetch import FetchApi, FetchLimits
+from odradek.broker.api.forwarding import forwarding_handlers
+from odradek.broker.api.log_dirs import LogDirsApi
+from odradek.broker.api.metadata import MetadataApi, MetadataOptions
+from odradek.broker.api.offsets import OffsetsApi
+from odradek.broker.api.produce import ProduceApi
+from odradek.broker.api.producers import ProducersApi
+from odradek.broker.api.quotas import QuotasApi
+from odradek.broker.api.security import SecurityApi
+from odradek.broker.controller_client import ControllerClient
+from odradek.broker.fetch.session import SessionCache
+from odradek.broker.lifecycle import BrokerLifecycle, LifecycleOptions
+from odradek.broker.producer_ids import ProducerIds
+from odradek.broker.replication.admission import Admission
+from odradek.broker.replication.internal_log import InternalLogs
+from odradek.broker.replication.manager import ReplicaManager
+from odradek.broker.topic_creation import TopicCreation
+from odradek.config import BrokerConfig, Listener
+from odradek.config.resources import TopicConfig
+from odradek.config.table import TOPIC
+from odradek.config.types import ResourceType
+from odradek.metadata.delta import MetadataDelta
+from odradek.metadata.features import SUPPORTED
+from odradek.metadata.image import MetadataImage
+from odradek.metadata.topic_names import GROUP_METADATA_TOPIC, TRANSACTION_STATE_TOPIC
+from odradek.node.data_dirs import DataDirs
+from odradek.node.ports import Ports
+from odradek.server.handlers import AnyHandler, erase
+from odradek.storage.log_config import LogConfig
+from odradek.storage.manager import LogManager, LogManagerSettings
+from odradek.wire.apis import ApiKey
+from odradek.wire.messages.broker_registration import BrokerRegistrationRequest, Feature
+from odradek.wire.messages.broker_registration import Listener as RegisteredListener
+from odradek.wire.messages.create_topics import CreatableTopic, CreatableTopicConfig
+
+_log = logging.getLogger(__name__)
+
+VALIDATION_PROPERTY = "odradek.record.validation"
+VALIDATE_FULLY = "full"
+
+
+class BrokerIdentity(NamedTuple):
+    """Whose broker this is, and where clients reach it."""
+
+    dirs: DataDirs
+    advertised: tuple[Listener, ...]
+
+
+class BrokerPart:
+    """Everything that a broker does, but for sockets."""
+
+    def __init__(
+        self,
+        config: BrokerConfig,
+        ports: Ports,
+        identity: BrokerIdentity,
+        controller: ControllerClient,
+        served_by_controller: Callable[[ApiKey], AnyHandler | None],
+    ) -> None:
+        self._static_config = config
+        self._config = config
+        self._ports = ports
+        self._identity = identity
+        self.logs = LogManager(
+            ports.files,
+            ports.clock,
+            ports.scheduler,
+            ports.executor,
+            ports.random,
+            config.log_dirs,
+            _log_settings(config),
+        )
+        self.replicas = ReplicaManager(
+            node_id=config.node_id,
+            logs=self.logs,
+            clock=ports.clock,
+            scheduler=ports.scheduler,
+            log_config_of=self._log_config,
+        )
+        self.lifecycle = BrokerLifecycle(
+            self._registration(),
+            controller,
+            ports.scheduler,
+            LifecycleOptions(config.int_("broker.heartbeat.interval.ms")),
+            lambda: self.replicas.image.offset,
+        )
+        self.internal_logs = InternalLogs(self.replicas)
+        self.topics = TopicCreation(controller, self._internal_topic, config.int_("request.timeout.ms"))
+        self._controller = controller
+        self._served_by_controller = served_by_controller
+
+    @property
+    def config(self) -> BrokerConfig:
+        """The node's properties with what was set at run time."""
+        return self._config
+
+    def load(self, image: MetadataImage) -> None:
+        """Open the logs and take over the partitions of the image that the node starts with."""
+        self._update_config(image)
+        self.logs.load(lambda topic: self._log_config(image, topic))
+        self.replicas.apply(image, list(image.topics.by_name), [])
+
+    def publish(self, delta: MetadataDelta, image: MetadataImage) -> None:
+        """Follow a change of the metadata."""
+        changed = list(delta.changed_configs)
+        self._update_config(image)
+        self.replicas.apply(image, delta.changed_topics, [name for name, _topic_id in delta.deleted_topics])
+        if any(kind == ResourceType.BROKER for kind, _name in changed):
+            self.replicas.apply_topic_configs(image.topics.by_name)
+        else:
+            self.replicas.apply_topic_configs(name for kind, name in changed if kind == ResourceType.TOPIC)
+        self.lifecycle.metadata_moved()
+
+    def close(self) -> None:
+        """Stop, writing everything out."""
+        self.lifecycle.close()
+        self.logs.shutdown(self.lifecycle.epoch)
+
+    def handlers(self) -> list[AnyHandler]:
+        """The handlers of this broker's own APIs and of those that it forwards."""
+        config = self._static_config
+        replicas = self.replicas
+        sessions = SessionCache(
+            self._ports.clock,
+            self._ports.random,
+            slots=config.int_("max.incremental.fetch.session.cache.slots"),
+            eviction_ms=_SESSION_EVICTION_MS,
+        )
+        admission = Admission(
+            self._ports.clock, check_every_record=config.string(VALIDATION_PROPERTY) == VALIDATE_FULLY
+        )
+        producer_ids = ProducerIds(self._controller, config.node_id, lambda: self.lifecycle.epoch)
+        metadata = MetadataApi(
+            replicas,
+            self.topics,
+            MetadataOptions(
+                cluster_id=self._identity.dirs.cluster_id,
+                auto_create_topics=config.bool_("auto.create.topics.enable"),
+                max_partitions_described=config.int_("max.request.partition.size.limit"),
+            ),
+        )
+        return [
+            erase(ProduceApi(replicas, admission).handler()),
+            erase(FetchApi(replicas, sessions, FetchLimits(config.int_("fetch.max.bytes"))).handler()),
+            *OffsetsApi(replicas).handlers(),
+            *metadata.handlers(),
+            *ProducersApi(replicas, producer_ids).handlers(),
+            *ConfigsApi(replicas, lambda: self._config).handlers(),
+            *SecurityApi(replicas).handlers(),
+            erase(QuotasApi(replicas).handler()),
+            erase(LogDirsApi(replicas).handler()),
+            *forwarding_handlers(self._controller, self._served_by_controller),
+        ]
+
+    def _update_config(self, image: MetadataImage) -> None:
+        cluster = image.configs.properties(ResourceType.BROKER, "")
+        own = image.configs.properties(ResourceType.BROKER, str(self._static_config.node_id))
+        if cluster or own or self._config is not self._static_config:
+            self._config = self._static_config.with_dynamic(cluster, own)
+
+    def _log_config(self, image: MetadataImage, topic: str) -> LogConfig:
+        config = TopicConfig(self._config, image.configs.properties(ResourceType.TOPIC, topic))
+        return LogConfig.from_values({name: config.value(name) for name in TOPIC})
+
+    def _registration(self) -> BrokerRegistrationRequest:
+        config = self._static_config
+        return BrokerRegistrationRequest(
+            broker_id=config.node_id,
+            cluster_id=self._identity.dirs.cluster_id,
+            incarnation_id=self._ports.random.uuid(),
+            listeners=[
+                RegisteredListener(
+                    name=listener.name,
+                    host=listener.host,
+                    port=listener.port,
+                    security_protocol=listener.security_protocol,
+                )
+                for listener in self._identity.advertised
+            ],
+            features=[
+                Feature(name=name, min_supported_version=lowest, max_supported_version=highest)
+                for name, (lowest, highest) in SUPPORTED.items()
+            ],
+            rack=config.optional_string("broker.rack"),
+            log_dirs=[self._identity.dirs.directory_ids[path] for path in config.log_dirs],
+        )
+
+    def _internal_topic(self, name: str) -> CreatableTopic:
+        partitions, replication_factor, configs = internal_topic_settings(self._static_config, name)
+        return CreatableTopic(
+            name=name,
+            num_partitions=partitions,
+            replication_factor=replication_factor,
+            configs=[CreatableTopicConfig(name=key, value=value) for key, value in configs.items()],
+        )
+
+
+_SESSION_EVICTION_MS = 120_000
+"""How long a fetch session is safe from being replaced, as in Kafka."""
+
+
+def internal_topic_settings(config: BrokerConfig, name: str) -> tuple[int, int, Mapping[str, str]]:
+    """(partitions, replication factor, configs) of a topic in which brokers keep their own state."""
+    prefix = _INTERNAL_PREFIXES[name]
+    configs = {"cleanup.policy": "compact", "segment.bytes": str(config.int_(f"{prefix}.segment.bytes"))}
+    if name == TRANSACTION_STATE_TOPIC:
+        configs["compression.type"] = "uncompressed"
+        configs["min.insync.replicas"] = str(config.int_("transaction.state.log.min.isr"))
+        configs["unclean.leader.election.enable"] = "false"
+    else:
+        configs["compression.type"] = "producer"
+    return config.int_(f"{prefix}.num.partitions"), config.int_(f"{prefix}.replication.factor"), configs
+
+
+_INTERNAL_PREFIXES = {
+    GROUP_METADATA_TOPIC: "offsets.topic",
+    TRANSACTION_STATE_TOPIC: "transaction.state.log",
+}
+
+
+def _log_settings(config: BrokerConfig) -> LogManagerSettings:
+    return LogManagerSettings(
+        retention_check_interval_ms=config.int_("log.retention.check.interval.ms"),
+        flush_check_interval_ms=config.int_("log.flush.scheduler.interval.ms"),
+        recovery_point_interval_ms=config.int_("log.flush.offset.checkpoint.interval.ms"),
+        log_start_interval_ms=config.int_("log.flush.start.offset.checkpoint.interval.ms"),
+        high_watermark_interval_ms=config.int_("replica.high.watermark.checkpoint.interval.ms"),
+        producer_expiration_ms=config.int_("producer.id.expiration.ms"),
+        producer_expiration_check_ms=config.int_("producer.id.expiration.check.interval.ms"),
+        file_delete_delay_ms=config.int_("log.segment.delete.delay.ms"),
+    )
