@@ -9,7 +9,7 @@ from odradek.config.types import ResourceType
 
 TOPIC_TEXTS = {
     "cleanup.policy": "Old records go by age and size (`delete`), all but the last of a key go (`compact`), or both.",
-    "compression.gzip.level": "Level of gzip when the broker itself compresses, 1 (fast) to 9 (small); -1 is gzip's own.",
+    "compression.gzip.level": "Level of gzip when the broker compresses, 1 (fast) to 9 (small); -1 is gzip's own.",
     "compression.lz4.level": "Level of lz4 when the broker itself compresses, from 1 to 17.",
     "compression.type": "Codec of stored batches; `producer` keeps what the producer chose.",
     "compression.zstd.level": "Level of zstd when the broker itself compresses, up to 22.",
@@ -45,15 +45,15 @@ TOPIC_TEXTS = {
     "segment.index.bytes": "Largest size of a segment's offset index.",
     "segment.jitter.ms": "Random part, at most this many milliseconds, by which segments are rolled earlier.",
     "segment.ms": "Age at which a segment is closed even if it is not full, in milliseconds.",
-    "unclean.leader.election.enable": "Whether a replica that is not in sync may become leader, which can lose records.",
+    "unclean.leader.election.enable": "Whether a replica that is not in sync may lead, which can lose records.",
 }
 
 _KINDS = {"consumer": "consumer group", "share": "share group", "streams": "streams group"}
 
 GROUP_TEXTS = {
-    "errors.deadletterqueue.copy.record.enable": "Whether the dead-letter topic gets the record itself, not only its place.",
+    "errors.deadletterqueue.copy.record.enable": "Whether the dead-letter topic gets the record besides its place.",
     "errors.deadletterqueue.topic.name": "Topic for records that a share group could not process; empty for none.",
-    "share.auto.offset.reset": "Where a share group starts: `earliest`, `latest` or `by_duration:` with an ISO duration.",
+    "share.auto.offset.reset": "Where a share group starts: `earliest`, `latest` or `by_duration:` and a duration.",
     "share.delivery.count.limit": "How often a record is given out before it counts as failed.",
     "share.isolation.level": "Whether a share group sees records of transactions that are open or aborted.",
     "share.partition.max.record.locks": "Records of one partition that may be out for processing at a time.",

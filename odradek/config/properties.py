@@ -31,7 +31,9 @@ def _logical_lines(text: str) -> list[tuple[int, str]]:
     natural = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     for number, raw in enumerate(natural, start=1):
         line = raw.lstrip(_BLANK)
-        if pending is None:
+        if not pending:
+            # A line that is nothing but a backslash continues nothing: the next one may be a comment.
+            pending = None
             if not line or line[0] in "#!":
                 continue
             start = number

@@ -3,15 +3,19 @@
 //   java -cp 'LIBS/*' ConfigOracle.java table      every ConfigDef: names, types, defaults, validators, scopes, synonyms
 //   java -cp 'LIBS/*' ConfigOracle.java validate   reads cases from standard input, one per line, and prints one answer per
 //                                                  line: a case is KIND TAB k=v TAB k=v ..., the answer is OK or an error
+//   java -cp 'LIBS/*' ConfigOracle.java text       reads lines of "properties TAB base64 of a file" or "double TAB bits in
+//                                                  hex", and prints what java.util.Properties or Double.toString make of it
 //
 // tests/unit/config compares odradek.config with the answers.
 
 import java.io.BufferedReader;
+import java.io.ByteArrayInputStream;
 import java.io.InputStreamReader;
 import java.lang.reflect.Field;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.util.ArrayList;
+import java.util.Base64;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -31,8 +35,13 @@ public class ConfigOracle {
             for (String line = in.readLine(); line != null; line = in.readLine()) {
                 System.out.println(json(validate(line)));
             }
+        } else if (args.length == 1 && args[0].equals("text")) {
+            BufferedReader in = new BufferedReader(new InputStreamReader(System.in, "UTF-8"));
+            for (String line = in.readLine(); line != null; line = in.readLine()) {
+                System.out.println(json(text(line)));
+            }
         } else {
-            System.err.println("usage: ConfigOracle table|validate");
+            System.err.println("usage: ConfigOracle table|validate|text");
             System.exit(2);
         }
     }
@@ -167,6 +176,20 @@ public class ConfigOracle {
         } catch (ReflectiveOperationException e) {
             return "oracle failed: " + e;
         }
+    }
+
+    static Object text(String line) throws Exception {
+        String[] parts = line.split("\t", -1);
+        if (parts[0].equals("double")) {
+            return Double.toString(Double.longBitsToDouble(Long.parseUnsignedLong(parts[1], 16)));
+        }
+        Properties properties = new Properties();
+        try {
+            properties.load(new ByteArrayInputStream(Base64.getDecoder().decode(parts[1])));
+        } catch (IllegalArgumentException e) {
+            return "malformed";
+        }
+        return new TreeMap<>(properties);
     }
 
     static Object minimalConfig() throws ReflectiveOperationException {

@@ -1,7 +1,7 @@
 """DescribeConfigs answers what a broker of Apache Kafka 4.4.0 answered with the same properties.
 
-`data/describe_configs.json` is what such a broker said, before and after changes at run time; an entry is value, source,
-sensitive, read-only, type and synonyms.
+`data/describe_configs.json` is what such a broker said, before and after changes at run time; an entry is value,
+source, sensitive, read-only, type and synonyms.
 """
 
 from __future__ import annotations

@@ -1,0 +1,180 @@
+"""Which properties Odradek acts upon: the one place to change when that changes. docs/configuration.md shows it.
+
+Every property of the table is read, checked and described; this says whether it has an effect.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from odradek.config.broker import BrokerConfig
+from odradek.config.table import BROKER, GROUP_SYNONYMS, TOPIC_SYNONYMS
+from odradek.config.types import ConfigType, ResourceType
+
+
+class Support(Enum):
+    """What setting a property does."""
+
+    ACTED_UPON = "yes"
+    NOT_YET = "not yet"
+    NO_MEANING = "no meaning here"
+
+
+_TOPIC_ACTED_UPON = frozenset(
+    {
+        "cleanup.policy",
+        "compression.gzip.level",
+        "compression.lz4.level",
+        "compression.type",
+        "compression.zstd.level",
+        "flush.messages",
+        "flush.ms",
+        "index.interval.bytes",
+        "internal.segment.bytes",
+        "max.decompressed.message.bytes",
+        "max.message.bytes",
+        "message.timestamp.after.max.ms",
+        "message.timestamp.before.max.ms",
+        "message.timestamp.type",
+        "min.insync.replicas",
+        "preallocate",
+        "retention.bytes",
+        "retention.ms",
+        "segment.bytes",
+        "segment.index.bytes",
+        "segment.jitter.ms",
+        "segment.ms",
+    }
+)
+
+_BROKER_ACTED_UPON = frozenset(
+    {
+        # the node and its listeners
+        "advertised.listeners",
+        "broker.id",
+        "broker.rack",
+        "connections.max.idle.ms",
+        "controller.listener.names",
+        "inter.broker.listener.name",
+        "listener.security.protocol.map",
+        "listeners",
+        "log.dir",
+        "log.dirs",
+        "max.connections",
+        "max.connections.per.ip",
+        "max.connections.per.ip.overrides",
+        "metadata.log.dir",
+        "node.id",
+        "process.roles",
+        "queued.max.request.bytes",
+        "queued.max.requests",
+        "security.inter.broker.protocol",
+        "socket.listen.backlog.size",
+        "socket.receive.buffer.bytes",
+        "socket.request.max.bytes",
+        "socket.send.buffer.bytes",
+        # topics, produce, fetch
+        "auto.create.topics.enable",
+        "default.replication.factor",
+        "delete.topic.enable",
+        "fetch.max.bytes",
+        "log.retention.check.interval.ms",
+        "max.incremental.fetch.session.cache.slots",
+        "max.request.partition.size.limit",
+        "num.partitions",
+        "producer.id.expiration.check.interval.ms",
+        "producer.id.expiration.ms",
+        # groups
+        "group.initial.rebalance.delay.ms",
+        "group.max.session.timeout.ms",
+        "group.max.size",
+        "group.min.session.timeout.ms",
+        "offset.metadata.max.bytes",
+        "offsets.commit.timeout.ms",
+        "offsets.load.buffer.size",
+        "offsets.retention.check.interval.ms",
+        "offsets.retention.minutes",
+        "offsets.topic.compression.codec",
+        "offsets.topic.num.partitions",
+        "offsets.topic.replication.factor",
+        "offsets.topic.segment.bytes",
+    }
+)
+
+# Things that this broker does not have: pools of threads, Java classes and their paths.
+_NO_MEANING = frozenset(
+    {
+        "background.threads",
+        "controller.performance.always.log.threshold.ms",
+        "controller.performance.sample.period.ms",
+        "delete.records.purgatory.purge.interval.requests",
+        "fetch.purgatory.purge.interval.requests",
+        "group.consumer.assignor.offload.enable",
+        "group.coordinator.background.threads",
+        "group.coordinator.cached.buffer.max.bytes",
+        "group.coordinator.threads",
+        "group.share.assignor.offload.enable",
+        "group.share.dlq.manager.class.name",
+        "group.share.persister.class.name",
+        "group.streams.assignor.offload.enable",
+        "kafka.metrics.polling.interval.secs",
+        "kafka.metrics.reporters",
+        "metric.reporters",
+        "num.io.threads",
+        "num.network.threads",
+        "num.recovery.threads.per.data.dir",
+        "num.replica.alter.log.dirs.threads",
+        "producer.purgatory.purge.interval.requests",
+        "replica.selector.class",
+        "remote.log.metadata.manager.class.path",
+        "remote.log.storage.manager.class.path",
+        "security.providers",
+        "share.coordinator.cached.buffer.max.bytes",
+        "share.coordinator.threads",
+        "share.fetch.purgatory.purge.interval.requests",
+        "ssl.keymanager.algorithm",
+        "ssl.provider",
+        "ssl.secure.random.implementation",
+        "ssl.trustmanager.algorithm",
+    }
+)
+
+_GROUP_ACTED_UPON: frozenset[str] = frozenset()
+_GROUP_NO_MEANING = frozenset(
+    {"consumer.assignor.offload.enable", "share.assignor.offload.enable", "streams.assignor.offload.enable"}
+)
+_CLIENT_METRICS_ACTED_UPON: frozenset[str] = frozenset()
+
+
+def support_of(kind: ResourceType, name: str) -> Support:
+    """What setting this property of the table does."""
+    if kind is ResourceType.TOPIC:
+        return _support(name in _TOPIC_ACTED_UPON)
+    if kind is ResourceType.GROUP:
+        return _support(name in _GROUP_ACTED_UPON, name in _GROUP_NO_MEANING)
+    if kind is ResourceType.CLIENT_METRICS:
+        return _support(name in _CLIENT_METRICS_ACTED_UPON)
+    gives_default = any(
+        name in (synonym for synonym, _ in synonyms) and topic_key in _TOPIC_ACTED_UPON
+        for topic_key, synonyms in TOPIC_SYNONYMS.items()
+    ) or any(name == synonym and group_key in _GROUP_ACTED_UPON for group_key, synonym in GROUP_SYNONYMS.items())
+    is_plugin = name in BROKER and BROKER[name].type is ConfigType.CLASS
+    return _support(name in _BROKER_ACTED_UPON or gives_default, name in _NO_MEANING or is_plugin)
+
+
+def ignored_properties(config: BrokerConfig) -> list[str]:
+    """Properties of the file that differ from their default and have no effect, for a warning at start."""
+    ignored = []
+    for name in sorted(config.originals):
+        key = BROKER.get(name)
+        if key is None or support_of(ResourceType.BROKER, name) is Support.ACTED_UPON:
+            continue
+        if config.value(name) != key.default:
+            ignored.append(name)
+    return ignored
+
+
+def _support(acted_upon: bool, no_meaning: bool = False) -> Support:
+    if acted_upon:
+        return Support.ACTED_UPON
+    return Support.NO_MEANING if no_meaning else Support.NOT_YET
