@@ -1,6 +1,7 @@
 """What Odradek accepts and refuses is what Kafka accepts and refuses, with the text that Kafka gives.
 
 `data/validation.tsv` holds Kafka's answers, made by `tools/oracle/ConfigOracle.java`; `test_oracle.py` asks it again.
+To add a case, write a line that begins with OK and a tab, and let that test say what Kafka answers.
 """
 
 from __future__ import annotations
