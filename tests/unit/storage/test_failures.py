@@ -1,0 +1,136 @@
+"""Disks that fail: the directory goes offline, the others go on, and nothing half written is served."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from odradek.storage.log_config import LogConfig
+from odradek.storage.manager import LogManager
+from odradek.storage.memory_files import MemoryFile, MemoryFileSystem
+from odradek.storage.topic_partition import TopicPartition
+from odradek.wire.errors import ErrorCode, KafkaError
+from tests.unit.fakes import FakeWorld
+from tests.unit.storage.support import NOW_MS, Disk, batch
+
+
+class FullFile(MemoryFile):
+    """Takes half of what is written, then has no space left."""
+
+    def pwrite(self, data: bytes | bytearray | memoryview, offset: int) -> int:
+        super().pwrite(memoryview(data)[: len(data) // 2], offset)
+        raise OSError(errno.ENOSPC, "no space left on device", self.path)
+
+    def sync(self) -> None:
+        raise OSError(errno.EIO, "input/output error", self.path)
+
+
+class FailingFileSystem(MemoryFileSystem):
+    """In memory, with directories that may be told to fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failing = "/nowhere"
+
+    def open(self, path: str, *, create: bool = False, read_only: bool = False) -> MemoryFile:
+        file = super().open(path, create=create, read_only=read_only)
+        if path.startswith(self.failing):
+            return FullFile(path, file._node, read_only)  # type: ignore[arg-type] # just opened
+        return file
+
+    def list(self, path: str) -> list[str]:
+        if path.startswith(self.failing):
+            raise OSError(errno.EIO, "input/output error", path)
+        return super().list(path)
+
+
+def start(fs: FailingFileSystem, log_dirs: list[str]) -> tuple[LogManager, list[str]]:
+    world = FakeWorld(now_ms=NOW_MS)
+    logs = LogManager(fs, world, world, world, world, log_dirs)
+    failed: list[str] = []
+    logs.on_dir_failure = failed.append
+    logs.load(lambda _topic: LogConfig())
+    return logs, failed
+
+
+def code_of(logs: LogManager, partition: TopicPartition) -> ErrorCode | None:
+    log = logs.log(partition)
+    assert log is not None
+    try:
+        log.append_as_leader(batch(b"v"), leader_epoch=0, now_ms=NOW_MS)
+    except KafkaError as error:
+        return error.code
+    return None
+
+
+def test_a_full_disk_takes_its_directory_offline_and_leaves_the_others_alone() -> None:
+    fs = FailingFileSystem()
+    logs, failed = start(fs, ["/one", "/two"])
+    partitions = [TopicPartition("topic", number) for number in range(4)]
+    for partition in partitions:
+        logs.create_log(partition, None, LogConfig())
+    fs.failing = "/one"
+    logs_of_one = [log for info in logs.log_dirs() for log in info.logs if info.path == "/one"]
+    for log in logs_of_one:
+        log.release()
+    codes = [code_of(logs, partition) for partition in partitions]
+    assert (codes.count(ErrorCode.KAFKA_STORAGE_ERROR), codes.count(None)) == (2, 2)
+    assert failed == ["/one"]
+    assert [info.is_online for info in logs.log_dirs()] == [False, True]
+    assert logs.create_log(TopicPartition("topic", 9), None, LogConfig()).log_dir == "/two"
+    with pytest.raises(KafkaError) as raised:
+        logs_of_one[0].read(0, max_bytes=1, max_offset=1, min_one_message=True)
+    assert raised.value.code is ErrorCode.KAFKA_STORAGE_ERROR
+
+
+def test_a_directory_that_cannot_be_read_at_the_start_is_left_out() -> None:
+    fs = FailingFileSystem()
+    fs.failing = "/two"
+    logs, failed = start(fs, ["/one", "/two"])
+    assert failed == ["/two"]
+    logs.shutdown()
+    fs.failing = ""
+    with pytest.raises(KafkaError) as raised:
+        start(fs, ["/one", "/two"])
+    assert raised.value.code is ErrorCode.KAFKA_STORAGE_ERROR
+
+
+def test_a_directory_that_failed_gets_no_marker_of_a_clean_stop() -> None:
+    fs = FailingFileSystem()
+    logs, _ = start(fs, ["/one", "/two"])
+    for number in range(2):
+        logs.create_log(TopicPartition("topic", number), None, LogConfig())
+        assert code_of(logs, TopicPartition("topic", number)) is None
+    fs.failing = "/one"
+    logs.shutdown(3)
+    assert fs.exists("/two/.kafka_cleanshutdown")
+    assert not fs.exists("/one/.kafka_cleanshutdown")
+
+
+def test_what_a_failed_write_left_is_cut_off_by_the_next_start() -> None:
+    fs = FailingFileSystem()
+    disk = Disk(fs=fs)
+    disk.append(b"acknowledged")
+    disk.log.release()
+    fs.failing = disk.directory + "/0"
+    with pytest.raises(KafkaError) as raised:
+        disk.append(b"lost")
+    assert raised.value.code is ErrorCode.KAFKA_STORAGE_ERROR
+    assert len(disk.failures) == 1
+    assert disk.log.log_end_offset == 1
+    fs.failing = "/nowhere"
+    disk.open()
+    assert disk.read_all() == [(0, b"acknowledged")]
+
+
+def test_a_background_sync_that_fails_is_reported_and_moves_no_recovery_point() -> None:
+    fs = FailingFileSystem()
+    disk = Disk(fs=fs)
+    disk.append(b"v")
+    promise = disk.log.flush_later()
+    fs.failing = disk.directory + "/0"
+    disk.clock.run_soon()
+    assert isinstance(promise.error, KafkaError)
+    assert disk.log.recovery_point == 0
+    assert len(disk.failures) == 1
