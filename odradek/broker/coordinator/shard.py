@@ -1,0 +1,372 @@
+"""One shard: a state machine, the log partition behind it, and the requests that wait for either."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import Generic, TypeVar
+
+from odradek.broker.coordinator.batches import RecordCodec, build_batches
+from odradek.broker.coordinator.errors import REFUSED_BEFORE_WRITING, client_error
+from odradek.broker.coordinator.loader import ShardLoader
+from odradek.broker.coordinator.result import NO_PRODUCER_ID, CoordinatorResult, Producer, StateMachine
+from odradek.broker.coordinator.timeline import Timeline
+from odradek.broker.coordinator.timers import TimerOperation, Timers
+from odradek.broker.coordinator.writer import PartitionWriter
+from odradek.ports import Clock, Promise, Scheduler, TimerHandle
+from odradek.storage.topic_partition import TopicPartition
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.records.compression import Codec
+from odradek.wire.records.control import ControlType, EndTxnMarkerValue, build_end_txn_batch
+
+_log = logging.getLogger(__name__)
+
+S = TypeVar("S", bound=StateMachine)
+R = TypeVar("R")
+
+
+class ShardState(Enum):
+    """Where a shard is in its life."""
+
+    LOADING = "loading"
+    ACTIVE = "active"
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+class ShardContext(Generic[S]):
+    """What the runtime gives to the factory of a state machine."""
+
+    def __init__(self, shard: Shard[S], clock: Clock, timeline: Timeline, timers: Timers) -> None:
+        self._shard = shard
+        self.partition = shard.partition
+        self.clock = clock
+        self.timeline = timeline
+        self.timers = timers
+
+    def reply(self, promise: Promise[R], value: R) -> None:
+        """Settle `promise` once the operation that runs now has ended, so that what follows finds it ended."""
+        self._shard.after_operation(lambda: promise.resolve(value))
+
+
+class ShardOptions(Generic[S]):
+    """What all shards of a runtime have in common."""
+
+    def __init__(
+        self,
+        *,
+        writer: PartitionWriter,
+        codec: RecordCodec,
+        factory: Callable[[ShardContext[S]], S],
+        clock: Clock,
+        scheduler: Scheduler,
+        compression: Codec,
+        write_timeout_ms: float,
+        load_buffer_bytes: int,
+        on_broken: Callable[[Shard[S]], None],
+    ) -> None:
+        self.writer = writer
+        self.codec = codec
+        self.factory = factory
+        self.clock = clock
+        self.scheduler = scheduler
+        self.compression = compression
+        self.write_timeout_ms = write_timeout_ms
+        self.load_buffer_bytes = load_buffer_bytes
+        self.on_broken = on_broken
+
+
+class _Waiting:
+    """A response that leaves when its last record is committed."""
+
+    __slots__ = ("end_offset", "settle", "timer")
+
+    def __init__(self, end_offset: int, settle: Callable[[KafkaError | None], None]) -> None:
+        self.end_offset = end_offset
+        self.settle: Callable[[KafkaError | None], None] | None = settle
+        self.timer: TimerHandle | None = None
+
+    def finish(self, error: KafkaError | None) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        settle, self.settle = self.settle, None
+        if settle is not None:
+            settle(error)
+
+
+class Shard(Generic[S]):
+    """Runs operations one after the other; what an operation causes to be asked meanwhile waits for its end."""
+
+    def __init__(self, partition: TopicPartition, leader_epoch: int, options: ShardOptions[S]) -> None:
+        self.partition = partition
+        self.leader_epoch = leader_epoch
+        self.state = ShardState.LOADING
+        self._options = options
+        self._timeline = Timeline()
+        self._timers = Timers(options.clock, options.scheduler, self._timer_due)
+        self._waiting: deque[_Waiting] = deque()
+        self._queue: deque[Callable[[], None]] = deque()
+        self._afterwards: deque[Callable[[], None]] = deque()
+        self._busy = False
+        self._high_watermark = 0
+        self.machine = options.factory(ShardContext(self, options.clock, self._timeline, self._timers))
+        self._loader = ShardLoader(
+            partition=partition,
+            machine=self.machine,
+            timeline=self._timeline,
+            writer=options.writer,
+            codec=options.codec,
+            clock=options.clock,
+            scheduler=options.scheduler,
+            buffer_bytes=options.load_buffer_bytes,
+            finished=self._load_finished,
+        )
+
+    def load(self) -> None:
+        """Start to replay the log."""
+        self._options.writer.watch(self.partition, self._committed)
+        self._loader.start()
+
+    def close(self) -> None:
+        """Give the shard up: what waits in it fails with NOT_COORDINATOR."""
+        if self.state is ShardState.CLOSED:
+            return
+        was_active = self.state is ShardState.ACTIVE
+        self.state = ShardState.CLOSED
+        self._loader.cancel()
+        self._options.writer.unwatch(self.partition, self._committed)
+        self._timers.cancel_all()
+        error = KafkaError(ErrorCode.NOT_COORDINATOR)
+        waiting, self._waiting = self._waiting, deque()
+        for response in waiting:
+            response.finish(error)
+        if was_active:
+            self.machine.on_unloaded()
+        self._timers.cancel_all()
+        if not self._busy:
+            self._drain()
+
+    def check_active(self) -> None:
+        """Raise what a client is told while the shard cannot answer."""
+        if self.state is ShardState.LOADING:
+            raise KafkaError(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
+        if self.state is not ShardState.ACTIVE:
+            raise KafkaError(ErrorCode.NOT_COORDINATOR)
+
+    def write(self, operation: Callable[[S], CoordinatorResult[R]], producer: Producer | None) -> Promise[R]:
+        """Run an operation, append its records, replay them, and answer once they are committed."""
+        promise: Promise[R] = Promise()
+        self._submit(lambda: self._write(operation, producer, promise))
+        return promise
+
+    def read(self, operation: Callable[[S], R]) -> Promise[R]:
+        """Ask the state machine for something; the operation looks at committed state only."""
+        promise: Promise[R] = Promise()
+
+        def run() -> None:
+            try:
+                self.check_active()
+                value = operation(self.machine)
+            except Exception as error:  # noqa: BLE001 - the error goes to whoever asked
+                self._reject(promise, error)
+            else:
+                self.after_operation(lambda: promise.resolve(value))
+
+        self._submit(run)
+        return promise
+
+    def complete_transaction(self, producer: Producer, coordinator_epoch: int, *, committed: bool) -> Promise[None]:
+        """Append a transaction marker and apply it."""
+        promise: Promise[None] = Promise()
+        self._submit(lambda: self._complete_transaction(producer, coordinator_epoch, committed, promise))
+        return promise
+
+    def after_operation(self, action: Callable[[], None]) -> None:
+        """Run `action` when nothing runs in this shard: now, or at the end of what does."""
+        self._afterwards.append(action)
+        if not self._busy:
+            self._drain()
+
+    def _submit(self, run: Callable[[], None]) -> None:
+        self._queue.append(run)
+        if not self._busy:
+            self._drain()
+
+    def _drain(self) -> None:
+        self._busy = True
+        try:
+            while self._afterwards or self._queue:
+                run = self._afterwards.popleft() if self._afterwards else self._queue.popleft()
+                run()
+        finally:
+            self._busy = False
+
+    def _load_finished(self, error: Exception | None) -> None:
+        if self.state is not ShardState.LOADING:
+            return
+        if error is not None:
+            self._give_up(error)
+            return
+        self._high_watermark = max(self._high_watermark, self._timeline.committed_end)
+        self._timeline.commit(self._high_watermark)
+        self.state = ShardState.ACTIVE
+        self._submit(self._start)
+
+    def _start(self) -> None:
+        try:
+            self.machine.on_loaded()
+        except Exception as error:  # noqa: BLE001 - logged; the shard answers NOT_COORDINATOR from here on
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self.state = ShardState.FAILED
+        self._timers.cancel_all()
+        _log.error("coordinator shard %s did not load", self.partition, exc_info=error)
+
+    def _write(
+        self,
+        operation: Callable[[S], CoordinatorResult[R]],
+        producer: Producer | None,
+        promise: Promise[R],
+    ) -> None:
+        mark = self._timeline.mark()
+        result: CoordinatorResult[R] | None = None
+        try:
+            self.check_active()
+            result = operation(self.machine)
+            end_offset = self._append(result, producer)
+        except Exception as error:  # noqa: BLE001 - the error goes to whoever asked
+            self._timeline.revert(mark)
+            self._reject(promise, error)
+            self._failed(error, result)
+            return
+        response, on_committed = result.response, result.on_committed
+
+        def settle(error: KafkaError | None) -> None:
+            if on_committed is not None:
+                on_committed(error)
+            if error is None:
+                self.after_operation(lambda: promise.resolve(response))
+            else:
+                self._reject(promise, error)
+
+        self._settle_when_committed(end_offset, settle)
+
+    def _append(self, result: CoordinatorResult[R], producer: Producer | None) -> int:
+        """Append and replay a result's records; returns the offset that has to be committed ahead of its response."""
+        timeline = self._timeline
+        if not result.records:
+            return timeline.next_offset
+        options = self._options
+        batches = build_batches(
+            options.codec,
+            result.records,
+            now_ms=options.clock.now_ms(),
+            compression=options.compression,
+            producer=producer,
+            max_batch_bytes=options.writer.max_batch_bytes(self.partition),
+            atomic=result.atomic,
+        )
+        producer_id = NO_PRODUCER_ID if producer is None else producer.producer_id
+        for batch, records in batches:
+            last_offset = options.writer.append(self.partition, batch, self.leader_epoch)
+            timeline.next_offset = last_offset - len(records) + 1
+            if result.replay:
+                for record in records:
+                    self.machine.replay(timeline.next_offset, producer_id, record)
+                    timeline.next_offset += 1
+            timeline.next_offset = last_offset + 1
+        return timeline.next_offset
+
+    def _complete_transaction(
+        self, producer: Producer, coordinator_epoch: int, committed: bool, promise: Promise[None]
+    ) -> None:
+        options = self._options
+        marker = EndTxnMarkerValue(ControlType.COMMIT if committed else ControlType.ABORT, coordinator_epoch)
+        appended = False
+        try:
+            self.check_active()
+            batch = build_end_txn_batch(
+                marker,
+                base_offset=0,
+                timestamp_ms=options.clock.now_ms(),
+                producer_id=producer.producer_id,
+                producer_epoch=producer.producer_epoch,
+            )
+            last_offset = options.writer.append(self.partition, bytearray(batch), self.leader_epoch)
+            appended = True
+            self._timeline.next_offset = last_offset
+            self.machine.replay_end_of_transaction(producer.producer_id, committed=committed)
+            self._timeline.next_offset = last_offset + 1
+        except Exception as error:  # noqa: BLE001 - the error goes to whoever asked
+            self._reject(promise, error)
+            if appended or not isinstance(error, KafkaError) or error.code not in REFUSED_BEFORE_WRITING:
+                self._break(error)
+            return
+
+        def settle(error: KafkaError | None) -> None:
+            if error is None:
+                self.after_operation(lambda: promise.resolve(None))
+            else:
+                self._reject(promise, error)
+
+        self._settle_when_committed(last_offset + 1, settle)
+
+    def _settle_when_committed(self, end_offset: int, settle: Callable[[KafkaError | None], None]) -> None:
+        waiting = _Waiting(end_offset, settle)
+        self._waiting.append(waiting)
+        self._advance()
+        if waiting.settle is not None:
+            waiting.timer = self._options.scheduler.call_later(
+                self._options.write_timeout_ms,
+                lambda: self._submit(lambda: waiting.finish(KafkaError(ErrorCode.REQUEST_TIMED_OUT))),
+            )
+
+    def _committed(self, high_watermark: int) -> None:
+        self._high_watermark = max(self._high_watermark, high_watermark)
+        self.after_operation(self._advance)
+
+    def _advance(self) -> None:
+        self._timeline.commit(self._high_watermark)
+        while self._waiting and self._waiting[0].end_offset <= self._timeline.committed_end:
+            self._waiting.popleft().finish(None)
+
+    def _failed(self, error: Exception, result: CoordinatorResult[R] | None) -> None:
+        """An operation raised (`result` is None), or its records could not be appended and replayed."""
+        known = error if isinstance(error, KafkaError) else KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR)
+        if result is None:
+            if known is not error:
+                _log.error("coordinator operation on %s failed", self.partition, exc_info=error)
+            return
+        if result.on_committed is not None:
+            result.on_committed(known)
+        if known.code not in REFUSED_BEFORE_WRITING:
+            self._break(error)
+
+    def _break(self, error: Exception) -> None:
+        """What is in memory and what is in the log may differ from here on: start again from the log."""
+        if self.state is ShardState.ACTIVE:
+            _log.error("coordinator shard %s is loaded again", self.partition, exc_info=error)
+            self._options.on_broken(self)
+
+    def _timer_due(self, key: str, operation: TimerOperation) -> None:
+        self._submit(lambda: self._run_timer(key, operation))
+
+    def _run_timer(self, key: str, operation: TimerOperation) -> None:
+        if self.state is not ShardState.ACTIVE or not self._timers.is_current(key, operation):
+            return
+        self._timers.done(key)
+        promise: Promise[None] = Promise()
+
+        def settled(outcome: Promise[None]) -> None:
+            if outcome.error is not None:
+                _log.warning("timer %s of coordinator shard %s failed: %s", key, self.partition, outcome.error)
+
+        promise.on_done(settled)
+        self._write(lambda _: operation(), None, promise)
+
+    def _reject(self, promise: Promise[R], error: BaseException) -> None:
+        mapped = client_error(error)
+        self.after_operation(lambda: promise.reject(mapped))

@@ -1,0 +1,88 @@
+"""Time-outs as inputs of a state machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from odradek.broker.coordinator.result import CoordinatorResult
+from odradek.ports import Clock, Scheduler, TimerHandle
+
+TimerOperation = Callable[[], CoordinatorResult[None]]
+Submit = Callable[[str, TimerOperation], None]
+
+
+class Timers:
+    """Named timers of one shard; when one is due, its operation runs like a request's.
+
+    Moving a deadline back, which every heartbeat does, only writes it down: the call that was scheduled looks at
+    it when it comes and waits for the rest.
+    """
+
+    def __init__(self, clock: Clock, scheduler: Scheduler, submit: Submit) -> None:
+        self._clock = clock
+        self._scheduler = scheduler
+        self._submit = submit
+        self._timers: dict[str, _Timer] = {}
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._timers
+
+    def schedule(self, key: str, delay_ms: float, operation: TimerOperation) -> None:
+        """Run `operation` in `delay_ms`, in place of what was scheduled under `key`."""
+        deadline_ms = self._clock.monotonic_ms() + max(delay_ms, 0)
+        timer = self._timers.get(key)
+        if timer is None or timer.is_due or timer.wakes_at_ms > deadline_ms:
+            if timer is not None:
+                timer.handle.cancel()
+            timer = self._arm(key, deadline_ms, max(delay_ms, 0))
+        timer.deadline_ms = deadline_ms
+        timer.operation = operation
+
+    def cancel(self, key: str) -> None:
+        """Drop a timer; one that is not there is fine."""
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.handle.cancel()
+
+    def cancel_all(self) -> None:
+        """Drop all of them."""
+        for key in list(self._timers):
+            self.cancel(key)
+
+    def is_current(self, key: str, operation: TimerOperation) -> bool:
+        """Whether `operation`, which was due, has been neither replaced nor cancelled before its turn came."""
+        timer = self._timers.get(key)
+        return timer is not None and timer.operation is operation and timer.is_due
+
+    def done(self, key: str) -> None:
+        """The timer's operation is about to run."""
+        self._timers.pop(key, None)
+
+    def _arm(self, key: str, deadline_ms: float, delay_ms: float) -> _Timer:
+        timer = _Timer(deadline_ms)
+        timer.handle = self._scheduler.call_later(delay_ms, lambda: self._wake(key, timer))
+        self._timers[key] = timer
+        return timer
+
+    def _wake(self, key: str, timer: _Timer) -> None:
+        if self._timers.get(key) is not timer:
+            return
+        left_ms = timer.deadline_ms - self._clock.monotonic_ms()
+        if left_ms > 0:
+            timer.wakes_at_ms = timer.deadline_ms
+            timer.handle = self._scheduler.call_later(left_ms, lambda: self._wake(key, timer))
+            return
+        timer.is_due = True
+        self._submit(key, timer.operation)
+
+
+class _Timer:
+    __slots__ = ("deadline_ms", "handle", "is_due", "operation", "wakes_at_ms")
+
+    handle: TimerHandle
+    operation: TimerOperation
+
+    def __init__(self, deadline_ms: float) -> None:
+        self.deadline_ms = deadline_ms
+        self.wakes_at_ms = deadline_ms
+        self.is_due = False

@@ -1,0 +1,1 @@
+"""Classic groups: members agree on a generation, their leader assigns."""

@@ -1,0 +1,196 @@
+"""OffsetCommit and OffsetDelete, and the offsets that go when topics and groups do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from odradek.broker.coordinator.result import CoordinatorRecord, CoordinatorResult
+from odradek.broker.groups.classic.group import ClassicGroup
+from odradek.broker.groups.classic.rebalance import Rebalances
+from odradek.broker.groups.classic.state import GroupState
+from odradek.broker.groups.committed_offset import NO_TIMESTAMP, CommittedOffset
+from odradek.broker.groups.offset_store import OffsetStore
+from odradek.broker.groups.records import offset_record, offset_tombstone
+from odradek.broker.groups.table import GroupTable
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitResponse,
+    OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic,
+)
+from odradek.wire.messages.offset_delete import (
+    OffsetDeleteRequest,
+    OffsetDeleteRequestTopic,
+    OffsetDeleteResponse,
+    OffsetDeleteResponsePartition,
+    OffsetDeleteResponseTopic,
+)
+from odradek.wire.uuids import ZERO_UUID, Uuid
+
+FIRST_WITH_GROUP_ID_NOT_FOUND = 9
+_LIVE = (GroupState.STABLE, GroupState.PREPARING_REBALANCE, GroupState.COMPLETING_REBALANCE)
+
+
+class OffsetCommits:
+    """Decides which offsets are written and removed."""
+
+    def __init__(self, table: GroupTable, rebalances: Rebalances, store: OffsetStore) -> None:
+        self._table = table
+        self._rebalances = rebalances
+        self._store = store
+
+    def commit(self, request: OffsetCommitRequest, version: int) -> CoordinatorResult[OffsetCommitResponse]:
+        """Handle one OffsetCommit of existing partitions; every topic has its name, and its id where there is one.
+
+        A commit without generation creates the group if there is none: a consumer that assigns its own partitions.
+        Raises UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, ILLEGAL_GENERATION, REBALANCE_IN_PROGRESS or
+        GROUP_ID_NOT_FOUND.
+        """
+        group = self._table.groups.get(request.group_id)
+        if group is not None:
+            self._check(group, request)
+        elif request.generation_id_or_member_epoch >= 0:
+            raise KafkaError(
+                ErrorCode.GROUP_ID_NOT_FOUND
+                if version >= FIRST_WITH_GROUP_ID_NOT_FOUND
+                else ErrorCode.ILLEGAL_GENERATION
+            )
+        now_ms = self._table.now_ms()
+        expire_ms = None if request.retention_time_ms == NO_TIMESTAMP else now_ms + request.retention_time_ms
+        records: list[CoordinatorRecord] = []
+        response = OffsetCommitResponse()
+        for topic in request.topics:
+            answer = OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id)
+            response.topics.append(answer)
+            for partition in topic.partitions:
+                code = self._metadata_fault(partition)
+                answer.partitions.append(
+                    OffsetCommitResponsePartition(partition_index=partition.partition_index, error_code=code)
+                )
+                if code is ErrorCode.NONE:
+                    committed = _committed(partition, topic.topic_id, now_ms, expire_ms)
+                    records.append(offset_record(request.group_id, topic.name, partition.partition_index, committed))
+        return CoordinatorResult(records, response)
+
+    def delete(self, request: OffsetDeleteRequest) -> CoordinatorResult[OffsetDeleteResponse]:
+        """Handle one OffsetDelete; raises GROUP_ID_NOT_FOUND, or NON_EMPTY_GROUP for members of another kind."""
+        group = self._table.existing(request.group_id)
+        if group.state in _LIVE and not group.is_consumer_group:
+            raise KafkaError(ErrorCode.NON_EMPTY_GROUP)
+        records: list[CoordinatorRecord] = []
+        topics = [self._delete_topic(group, topic, records) for topic in request.topics]
+        return CoordinatorResult(records, OffsetDeleteResponse(topics=topics))
+
+    def delete_all(self, group_id: str) -> list[CoordinatorRecord]:
+        """Tombstones for everything that a group has committed, in transactions or not."""
+        keys = {key: None for key, _ in self._store.latest_items(group_id)}
+        keys.update({key: None for _, key, _ in self._store.pending_keys(group_id)})
+        return [offset_tombstone(group_id, topic, partition) for topic, partition in keys]
+
+    def topics_deleted(self, topics: Mapping[str, Uuid]) -> CoordinatorResult[None]:
+        """Remove the offsets of topics that are gone (ids by name); offsets of a namesake with another id stay."""
+        gone: dict[tuple[str, str, int], None] = {}
+        for group_id in self._store.group_ids():
+            gone.update(_of_deleted(topics, ((group_id, *item) for item in self._store.latest_items(group_id))))
+        gone.update(_of_deleted(topics, self._store.pending_keys()))
+        return CoordinatorResult([offset_tombstone(*key) for key in gone], None, atomic=False)
+
+    def expire(self, group_id: str) -> tuple[list[CoordinatorRecord], bool]:
+        """Tombstones for the group's expired offsets, and whether nothing is left that keeps the group.
+
+        Offsets count from when the group became empty, or, in groups without members of their own or while
+        consumers who do not read the topic are at work, from when they were committed.
+        """
+        group = self._table.existing(group_id)
+        items = self._store.latest_items(group_id)
+        if not items:
+            return [], not self._store.has_pending(group_id)
+        if not _may_expire(group):
+            return [], False
+        now_ms = self._table.now_ms()
+        empty_since_ms = group.state_timestamp_ms if group.protocol_type is not None and group.is_empty else None
+        tombstones = []
+        for (topic, partition), committed in items:
+            if (
+                not group.is_subscribed_to(topic)
+                and self._is_expired(committed, empty_since_ms, now_ms)
+                and not self._store.is_pending(group_id, (topic, partition))
+            ):
+                tombstones.append(offset_tombstone(group_id, topic, partition))
+        return tombstones, len(tombstones) == len(items) and not self._store.has_pending(group_id)
+
+    def _check(self, group: ClassicGroup, request: OffsetCommitRequest) -> None:
+        generation = request.generation_id_or_member_epoch
+        if generation < 0 and group.is_empty:
+            return
+        if generation < 0 and not request.member_id and request.group_instance_id is None:
+            raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID)
+        member = group.check_member(request.member_id, request.group_instance_id)
+        if generation != group.generation:
+            raise KafkaError(ErrorCode.ILLEGAL_GENERATION)
+        if group.state is GroupState.COMPLETING_REBALANCE:
+            raise KafkaError(ErrorCode.REBALANCE_IN_PROGRESS)
+        self._rebalances.schedule_session(group, member)
+
+    def _metadata_fault(self, partition: OffsetCommitRequestPartition) -> ErrorCode:
+        """Java counts UTF-16 units, and so does the limit."""
+        metadata = partition.committed_metadata
+        if metadata is None or utf16_length(metadata) <= self._table.options.offset_metadata_max_bytes:
+            return ErrorCode.NONE
+        return ErrorCode.OFFSET_METADATA_TOO_LARGE
+
+    def _delete_topic(
+        self, group: ClassicGroup, topic: OffsetDeleteRequestTopic, records: list[CoordinatorRecord]
+    ) -> OffsetDeleteResponseTopic:
+        answer = OffsetDeleteResponseTopic(name=topic.name)
+        code = ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC if group.is_subscribed_to(topic.name) else ErrorCode.NONE
+        for index in dict.fromkeys(partition.partition_index for partition in topic.partitions):
+            answer.partitions.append(OffsetDeleteResponsePartition(partition_index=index, error_code=code))
+            key = (topic.name, index)
+            known = self._store.latest(group.group_id, key) or self._store.is_pending(group.group_id, key)
+            if code is ErrorCode.NONE and known:
+                records.append(offset_tombstone(group.group_id, topic.name, index))
+        return answer
+
+    def _is_expired(self, committed: CommittedOffset, empty_since_ms: int | None, now_ms: int) -> bool:
+        if committed.expire_timestamp_ms is not None:
+            return now_ms >= committed.expire_timestamp_ms
+        since_ms = committed.commit_timestamp_ms if empty_since_ms is None else empty_since_ms
+        return now_ms - since_ms >= self._table.options.offsets_retention_ms
+
+
+def utf16_length(text: str) -> int:
+    """The length that Java gives a string."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-be", "surrogatepass")) // 2
+
+
+def _may_expire(group: ClassicGroup) -> bool:
+    """Whether any offset of the group may expire: never those of members whose topics are not known."""
+    if group.protocol_type is None or group.is_empty:
+        return True
+    return group.is_consumer_group and group.subscribed_topics is not None and group.state is GroupState.STABLE
+
+
+def _committed(
+    partition: OffsetCommitRequestPartition, topic_id: Uuid, now_ms: int, expire_ms: int | None
+) -> CommittedOffset:
+    return CommittedOffset(
+        offset=partition.committed_offset,
+        leader_epoch=partition.committed_leader_epoch,
+        metadata=partition.committed_metadata or "",
+        commit_timestamp_ms=now_ms,
+        expire_timestamp_ms=expire_ms,
+        topic_id=topic_id,
+    )
+
+
+def _of_deleted(
+    topics: Mapping[str, Uuid], offsets: Iterable[tuple[str, tuple[str, int], CommittedOffset]]
+) -> dict[tuple[str, str, int], None]:
+    return {
+        (group_id, topic, partition): None
+        for group_id, (topic, partition), committed in offsets
+        if topic in topics and committed.topic_id in (ZERO_UUID, topics[topic])
+    }

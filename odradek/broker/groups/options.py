@@ -1,0 +1,46 @@
+"""The broker's configuration as far as the group coordinator reads it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from odradek.config.broker import BrokerConfig
+from odradek.wire.records.compression import Codec
+
+_MS_PER_MINUTE = 60_000
+
+NEW_MEMBER_JOIN_TIMEOUT_MS = 5 * 60_000
+"""How long a JoinGroup of a new member may be parked: it has no id to heartbeat with until it is answered."""
+
+
+class GroupOptions(NamedTuple):
+    """Properties under Kafka's names (`group.*`, `offsets.*`, `offset.metadata.max.bytes`), units last."""
+
+    min_session_timeout_ms: int = 6000
+    max_session_timeout_ms: int = 1_800_000
+    initial_rebalance_delay_ms: int = 3000
+    max_size: int = 2**31 - 1
+    offset_metadata_max_bytes: int = 4096
+    offsets_retention_ms: int = 10_080 * _MS_PER_MINUTE
+    offsets_retention_check_interval_ms: int = 600_000
+    commit_timeout_ms: int = 5000
+    load_buffer_bytes: int = 5_242_880
+    topic_partitions: int = 50
+    compression: Codec = Codec.NONE
+
+    @classmethod
+    def from_config(cls, config: BrokerConfig) -> GroupOptions:
+        """Read them from the broker's configuration."""
+        return cls(
+            min_session_timeout_ms=config.int_("group.min.session.timeout.ms"),
+            max_session_timeout_ms=config.int_("group.max.session.timeout.ms"),
+            initial_rebalance_delay_ms=config.int_("group.initial.rebalance.delay.ms"),
+            max_size=config.int_("group.max.size"),
+            offset_metadata_max_bytes=config.int_("offset.metadata.max.bytes"),
+            offsets_retention_ms=config.int_("offsets.retention.minutes") * _MS_PER_MINUTE,
+            offsets_retention_check_interval_ms=config.int_("offsets.retention.check.interval.ms"),
+            commit_timeout_ms=config.int_("offsets.commit.timeout.ms"),
+            load_buffer_bytes=config.int_("offsets.load.buffer.size"),
+            topic_partitions=config.int_("offsets.topic.num.partitions"),
+            compression=Codec.of(config.int_("offsets.topic.compression.codec")),
+        )
