@@ -13,6 +13,7 @@ from pathlib import Path
 
 from odradek.config.defaults import single_node_defaults
 from odradek.config.documentation import documentation_of
+from odradek.config.own import OWN, OWN_DOCUMENTATION
 from odradek.config.support import Support, support_of
 from odradek.config.table import BROKER, BROKER_QUOTAS, TABLE, TOPIC_SYNONYMS
 from odradek.config.types import ConfigKey, ResourceType, Scope
@@ -63,6 +64,10 @@ def render() -> str:
     for kind, title in TITLES.items():
         parts.append(f"\n## {title}\n\n")
         parts.append(_table(kind, {**TABLE[kind], **(BROKER_QUOTAS if kind is ResourceType.BROKER else {})}))
+    parts.append("\n## Odradek's own\n\n| property | type | default | allowed | meaning |\n|---|---|---|---|---|\n")
+    for name, key in OWN.items():
+        cells = [f"`{name}`", key.type.name.lower(), f"`{key.default_text}`", _allowed(key), OWN_DOCUMENTATION[name]]
+        parts.append("| " + " | ".join(cells) + " |\n")
     return "".join(parts)
 
 

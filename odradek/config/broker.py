@@ -15,6 +15,7 @@ from odradek.config.listeners import (
     parse_protocol_map,
     parse_security_protocol,
 )
+from odradek.config.own import OWN
 from odradek.config.table import (
     BROKER,
     BROKER_QUOTAS,
@@ -102,7 +103,7 @@ class BrokerConfig(TypedValues):
         """The value in force of a key of the table; KeyError for another name."""
         if name in self._values:
             return self._values[name]
-        key = BROKER.get(name) or BROKER_QUOTAS[name]
+        key = BROKER.get(name) or OWN.get(name) or BROKER_QUOTAS[name]
         return key.default
 
     def is_set(self, name: str) -> bool:
@@ -269,7 +270,7 @@ class BrokerConfig(TypedValues):
 
 
 def _parse_property(name: str, text: str) -> ConfigValue:
-    key = BROKER.get(name) or BROKER_QUOTAS.get(name)
+    key = BROKER.get(name) or OWN.get(name) or BROKER_QUOTAS.get(name)
     if key is None:
         base = broker_synonyms(name)[-1]
         override = BROKER.get(base)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from odradek.config.broker import BrokerConfig
+from odradek.config.own import OWN
 from odradek.config.resources import GroupConfig, TopicConfig
 from odradek.config.table import (
     BROKER,
@@ -93,7 +94,7 @@ def _broker_entry(config: BrokerConfig, name: str, documentation: bool) -> Confi
 
 def _broker_value(config: BrokerConfig, name: str) -> str | None:
     """The value as parsed, or the text as given for what is no key itself, such as a listener override."""
-    if name in BROKER:
+    if name in BROKER or name in OWN:
         return format_value(config.value(name))
     sources = (config.dynamic_broker, config.dynamic_default, config.originals)
     return next((values[name] for values in sources if name in values), None)
@@ -102,7 +103,7 @@ def _broker_value(config: BrokerConfig, name: str) -> str | None:
 def broker_key(name: str) -> ConfigKey | None:
     """The key behind a broker property, also behind a listener override; None for a name that no table has."""
     for candidate in (name, broker_synonyms(name)[-1]):
-        key = BROKER.get(candidate) or BROKER_QUOTAS.get(candidate)
+        key = BROKER.get(candidate) or OWN.get(candidate) or BROKER_QUOTAS.get(candidate)
         if key is not None:
             return key
     return None

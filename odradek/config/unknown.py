@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from odradek.config.own import OWN
 from odradek.config.table import BROKER, BROKER_QUOTAS, GROUP, TOPIC, TOPIC_SYNONYMS, listener_base_name
 from odradek.config.types import ConfigError
 
@@ -64,7 +65,7 @@ _MAX_NAME_SHOWN = 200
 
 def is_known(name: str, properties: Mapping[str, str]) -> bool:
     """Whether a broker accepts the property `name` among the others of `properties`."""
-    if name in BROKER or name in AUTHORIZER_KEYS or name.startswith(_PASSED_ON):
+    if name in BROKER or name in OWN or name in AUTHORIZER_KEYS or name.startswith(_PASSED_ON):
         return True
     base = listener_base_name(name)
     if base is not None:
@@ -98,7 +99,7 @@ def _hint(name: str) -> str:
     if name in GROUP:
         return ": it is a group's property and can only be set on a group"
     base = listener_base_name(name)
-    suggestion = closest(base or name, BROKER)
+    suggestion = closest(base or name, [*BROKER, *OWN])
     if suggestion and base:
         suggestion = name.removesuffix(base) + suggestion
     return f"; did you mean '{suggestion}'?" if suggestion else "; docs/configuration.md lists all properties"
