@@ -1,0 +1,152 @@
+"""AlterConfigs (33) and IncrementalAlterConfigs (44), after a broker has looked at them."""
+
+from __future__ import annotations
+
+from odradek.config.alter import Alteration
+from odradek.config.types import ResourceType as ConfigResourceType
+from odradek.controller.api.common import CLUSTER_NAME
+from odradek.controller.configs import MayAlter, ResourceChange, ResourceOutcome, alter_configs, replacement
+from odradek.controller.controller import Controller
+from odradek.ports import Promise
+from odradek.security.acl import Operation, ResourceType
+from odradek.server.context import RequestContext
+from odradek.server.handlers import AnyHandler, Handler, erase
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.messages.alter_configs import (
+    AlterConfigsRequest,
+    AlterConfigsResponse,
+)
+from odradek.wire.messages.alter_configs import (
+    AlterConfigsResourceResponse as LegacyResponse,
+)
+from odradek.wire.messages.incremental_alter_configs import (
+    AlterConfigsResourceResponse,
+    IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
+)
+
+
+class ConfigsApi:
+    """What is set dynamically on brokers, topics, groups and client-metrics subscriptions."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    def handlers(self) -> list[AnyHandler]:
+        """The declarations of these APIs."""
+        operation, cluster = Operation.ALTER_CONFIGS, ResourceType.CLUSTER
+        return [
+            erase(Handler(AlterConfigsRequest, self._replace, operation, cluster, _replace_failed)),
+            erase(Handler(IncrementalAlterConfigsRequest, self._alter, operation, cluster, _alter_failed)),
+        ]
+
+    def _replace(self, context: RequestContext, request: AlterConfigsRequest) -> Promise[AlterConfigsResponse]:
+        changes = [
+            ResourceChange(
+                resource.resource_type,
+                resource.resource_name,
+                replacement((config.name, config.value) for config in resource.configs),
+            )
+            for resource in request.resources
+        ]
+        outcomes = self._submit(context, changes, legacy=True, validate_only=request.validate_only)
+        return outcomes.then(
+            lambda done: AlterConfigsResponse(
+                responses=[
+                    LegacyResponse(
+                        error_code=_code(each),
+                        error_message=_message(each),
+                        resource_type=each.resource_type,
+                        resource_name=each.name,
+                    )
+                    for each in done
+                ]
+            )
+        )
+
+    def _alter(
+        self, context: RequestContext, request: IncrementalAlterConfigsRequest
+    ) -> Promise[IncrementalAlterConfigsResponse]:
+        changes = [
+            ResourceChange(
+                resource.resource_type,
+                resource.resource_name,
+                tuple(Alteration(each.name, each.config_operation, each.value) for each in resource.configs),
+            )
+            for resource in request.resources
+        ]
+        outcomes = self._submit(context, changes, legacy=False, validate_only=request.validate_only)
+        return outcomes.then(
+            lambda done: IncrementalAlterConfigsResponse(
+                responses=[
+                    AlterConfigsResourceResponse(
+                        error_code=_code(each),
+                        error_message=_message(each),
+                        resource_type=each.resource_type,
+                        resource_name=each.name,
+                    )
+                    for each in done
+                ]
+            )
+        )
+
+    def _submit(
+        self, context: RequestContext, changes: list[ResourceChange], *, legacy: bool, validate_only: bool
+    ) -> Promise[list[ResourceOutcome]]:
+        may_alter = _authorization(context)
+        return self._controller.submit(
+            lambda state: alter_configs(state, changes, may_alter, legacy=legacy, validate_only=validate_only)
+        )
+
+
+def _authorization(context: RequestContext) -> MayAlter:
+    def error_of(resource_type: int, name: str) -> KafkaError | None:
+        kind, resource, code = ResourceType.CLUSTER, CLUSTER_NAME, ErrorCode.CLUSTER_AUTHORIZATION_FAILED
+        if resource_type == ConfigResourceType.TOPIC:
+            kind, resource, code = ResourceType.TOPIC, name, ErrorCode.TOPIC_AUTHORIZATION_FAILED
+        elif resource_type == ConfigResourceType.GROUP:
+            kind, resource, code = ResourceType.GROUP, name, ErrorCode.GROUP_AUTHORIZATION_FAILED
+        elif resource_type not in (ConfigResourceType.BROKER, ConfigResourceType.CLIENT_METRICS):
+            return KafkaError(ErrorCode.INVALID_REQUEST, f"Unexpected resource type {resource_type}.")
+        return None if context.allows(Operation.ALTER_CONFIGS, kind, resource) else KafkaError(code)
+
+    return error_of
+
+
+def _code(outcome: ResourceOutcome) -> int:
+    return ErrorCode.NONE if outcome.error is None else outcome.error.code
+
+
+def _message(outcome: ResourceOutcome) -> str | None:
+    error = outcome.error
+    return None if error is None else error.message or error.code.message
+
+
+def _replace_failed(request: AlterConfigsRequest, _version: int, error: KafkaError) -> AlterConfigsResponse:
+    return AlterConfigsResponse(
+        responses=[
+            LegacyResponse(
+                error_code=error.code,
+                error_message=error.message,
+                resource_type=resource.resource_type,
+                resource_name=resource.resource_name,
+            )
+            for resource in request.resources
+        ]
+    )
+
+
+def _alter_failed(
+    request: IncrementalAlterConfigsRequest, _version: int, error: KafkaError
+) -> IncrementalAlterConfigsResponse:
+    return IncrementalAlterConfigsResponse(
+        responses=[
+            AlterConfigsResourceResponse(
+                error_code=error.code,
+                error_message=error.message,
+                resource_type=resource.resource_type,
+                resource_name=resource.resource_name,
+            )
+            for resource in request.resources
+        ]
+    )

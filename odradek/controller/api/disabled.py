@@ -1,0 +1,76 @@
+"""What a cluster without an authorizer and without SASL answers to ACL (30, 31) and token requests (38, 39, 40)."""
+
+from __future__ import annotations
+
+from odradek.security.acl import Operation, ResourceType
+from odradek.server.context import RequestContext
+from odradek.server.handlers import AnyHandler, Handler, erase
+from odradek.wire.errors import ErrorCode
+from odradek.wire.messages.create_acls import AclCreationResult, CreateAclsRequest, CreateAclsResponse
+from odradek.wire.messages.create_delegation_token import CreateDelegationTokenRequest, CreateDelegationTokenResponse
+from odradek.wire.messages.delete_acls import DeleteAclsFilterResult, DeleteAclsRequest, DeleteAclsResponse
+from odradek.wire.messages.expire_delegation_token import ExpireDelegationTokenRequest, ExpireDelegationTokenResponse
+from odradek.wire.messages.renew_delegation_token import RenewDelegationTokenRequest, RenewDelegationTokenResponse
+
+NO_AUTHORIZER = "No Authorizer is configured."
+NO_TIME = -1
+
+
+class DisabledSecurityApi:
+    """Without an authorizer there are no ACLs; delegation tokens are for connections that are authenticated."""
+
+    def handlers(self) -> list[AnyHandler]:
+        """The declarations of these APIs."""
+        alter, cluster, token = Operation.ALTER, ResourceType.CLUSTER, ResourceType.DELEGATION_TOKEN
+        return [
+            erase(Handler(CreateAclsRequest, _create_acls, alter, cluster)),
+            erase(Handler(DeleteAclsRequest, _delete_acls, alter, cluster)),
+            erase(Handler(CreateDelegationTokenRequest, _create_token, Operation.CREATE_TOKENS, token)),
+            erase(Handler(RenewDelegationTokenRequest, _renew_token, alter, token)),
+            erase(Handler(ExpireDelegationTokenRequest, _expire_token, alter, token)),
+        ]
+
+
+def _create_acls(_context: RequestContext, request: CreateAclsRequest) -> CreateAclsResponse:
+    return CreateAclsResponse(
+        results=[
+            AclCreationResult(error_code=ErrorCode.SECURITY_DISABLED, error_message=NO_AUTHORIZER)
+            for _creation in request.creations
+        ]
+    )
+
+
+def _delete_acls(_context: RequestContext, request: DeleteAclsRequest) -> DeleteAclsResponse:
+    return DeleteAclsResponse(
+        filter_results=[
+            DeleteAclsFilterResult(error_code=ErrorCode.SECURITY_DISABLED, error_message=NO_AUTHORIZER)
+            for _filter in request.filters
+        ]
+    )
+
+
+def _create_token(context: RequestContext, request: CreateDelegationTokenRequest) -> CreateDelegationTokenResponse:
+    requester = context.principal
+    is_for_other = bool(request.owner_principal_name)
+    return CreateDelegationTokenResponse(
+        error_code=ErrorCode.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED,
+        principal_type=(request.owner_principal_type or "") if is_for_other else requester.kind,
+        principal_name=(request.owner_principal_name or "") if is_for_other else requester.name,
+        token_requester_principal_type=requester.kind,
+        token_requester_principal_name=requester.name,
+        issue_timestamp_ms=NO_TIME,
+        expiry_timestamp_ms=NO_TIME,
+        max_timestamp_ms=NO_TIME,
+    )
+
+
+def _renew_token(_context: RequestContext, _request: RenewDelegationTokenRequest) -> RenewDelegationTokenResponse:
+    return RenewDelegationTokenResponse(
+        error_code=ErrorCode.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED, expiry_timestamp_ms=NO_TIME
+    )
+
+
+def _expire_token(_context: RequestContext, _request: ExpireDelegationTokenRequest) -> ExpireDelegationTokenResponse:
+    return ExpireDelegationTokenResponse(
+        error_code=ErrorCode.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED, expiry_timestamp_ms=NO_TIME
+    )

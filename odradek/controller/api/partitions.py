@@ -1,0 +1,81 @@
+"""ElectLeaders (43), AlterPartitionReassignments (45) and ListPartitionReassignments (46)."""
+
+from __future__ import annotations
+
+from odradek.controller.api.common import check_cluster
+from odradek.controller.controller import Controller
+from odradek.controller.leadership import elect_leaders
+from odradek.controller.reassignments import alter_partition_reassignments, list_partition_reassignments
+from odradek.controller.result import ControllerResult
+from odradek.ports import Promise
+from odradek.security.acl import Operation, ResourceType
+from odradek.server.context import RequestContext
+from odradek.server.handlers import AnyHandler, Handler, erase
+from odradek.wire.errors import KafkaError
+from odradek.wire.messages.alter_partition_reassignments import (
+    AlterPartitionReassignmentsRequest,
+    AlterPartitionReassignmentsResponse,
+)
+from odradek.wire.messages.elect_leaders import (
+    ElectLeadersRequest,
+    ElectLeadersResponse,
+    PartitionResult,
+    ReplicaElectionResult,
+)
+from odradek.wire.messages.list_partition_reassignments import (
+    ListPartitionReassignmentsRequest,
+    ListPartitionReassignmentsResponse,
+)
+
+FIRST_WITH_TOP_LEVEL_ERROR = 1
+
+
+class PartitionsApi:
+    """Who holds and leads partitions."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    def handlers(self) -> list[AnyHandler]:
+        """The declarations of these APIs."""
+        alter, cluster = Operation.ALTER, ResourceType.CLUSTER
+        return [
+            erase(Handler(ElectLeadersRequest, self._elect, alter, cluster, _elect_failed)),
+            erase(Handler(AlterPartitionReassignmentsRequest, self._reassign, alter, cluster)),
+            erase(Handler(ListPartitionReassignmentsRequest, self._list, Operation.DESCRIBE, cluster)),
+        ]
+
+    def _elect(self, context: RequestContext, request: ElectLeadersRequest) -> Promise[ElectLeadersResponse]:
+        check_cluster(context, Operation.ALTER)
+        return self._controller.submit(lambda state: elect_leaders(state, request))
+
+    def _reassign(
+        self, context: RequestContext, request: AlterPartitionReassignmentsRequest
+    ) -> Promise[AlterPartitionReassignmentsResponse]:
+        check_cluster(context, Operation.ALTER)
+        return self._controller.submit(lambda state: alter_partition_reassignments(state, request))
+
+    def _list(
+        self, context: RequestContext, request: ListPartitionReassignmentsRequest
+    ) -> Promise[ListPartitionReassignmentsResponse]:
+        check_cluster(context, Operation.DESCRIBE)
+        return self._controller.submit(
+            lambda state: ControllerResult(list_partition_reassignments(state.image, request))
+        )
+
+
+def _elect_failed(request: ElectLeadersRequest, version: int, error: KafkaError) -> ElectLeadersResponse:
+    response = ElectLeadersResponse()
+    if version >= FIRST_WITH_TOP_LEVEL_ERROR:
+        response.error_code = error.code
+    response.replica_election_results = [
+        ReplicaElectionResult(
+            topic=topic.topic,
+            partition_result=[
+                PartitionResult(partition_id=index, error_code=error.code, error_message=error.message)
+                for index in topic.partitions
+            ],
+        )
+        for topic in request.topic_partitions or ()
+    ]
+    return response

@@ -1,0 +1,249 @@
+"""Which brokers and controllers there are: registration, heartbeats, fencing, controlled shutdown, unregistration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from odradek.controller.leadership import broker_came, broker_left, broker_lost_data, leads_any
+from odradek.controller.partitions import checked_broker
+from odradek.controller.result import ControllerResult
+from odradek.controller.sessions import NOT_SHUTTING_DOWN
+from odradek.controller.state import ControllerState
+from odradek.metadata.cluster_delta import FENCE, UNFENCE
+from odradek.metadata.features import METADATA_VERSION
+from odradek.metadata.image import BrokerRegistration, ControllerRegistration, Endpoint
+from odradek.metadata.snapshot import VersionedRecord, broker_record, controller_record
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.messages.broker_heartbeat import BrokerHeartbeatRequest, BrokerHeartbeatResponse
+from odradek.wire.messages.broker_registration import BrokerRegistrationRequest, BrokerRegistrationResponse
+from odradek.wire.messages.controller_registration import (
+    ControllerRegistrationRequest,
+    ControllerRegistrationResponse,
+)
+from odradek.wire.messages.unregister_broker import UnregisterBrokerRequest, UnregisterBrokerResponse
+from odradek.wire.messages.unregister_controller import UnregisterControllerRequest, UnregisterControllerResponse
+from odradek.wire.persistent.metadata.broker_registration_change_record import BrokerRegistrationChangeRecord
+from odradek.wire.persistent.metadata.unregister_broker_record import UnregisterBrokerRecord
+from odradek.wire.persistent.metadata.unregister_controller_record import UnregisterControllerRecord
+from odradek.wire.uuids import Uuid
+
+FENCING_VERSION = 0
+SHUTDOWN_VERSION = 1
+DIRECTORIES_VERSION = 2
+CORDONED_VERSION = 3
+RESERVED_DIRECTORY_IDS = 100
+FIRST_METADATA_VERSION = 1
+"""What a broker supports that does not say which metadata versions it does."""
+
+
+def register_broker(
+    state: ControllerState, request: BrokerRegistrationRequest
+) -> ControllerResult[BrokerRegistrationResponse]:
+    """Take in a broker, fenced; a new incarnation gets the next offset of the log as its epoch.
+
+    Raises INCONSISTENT_CLUSTER_ID, DUPLICATE_BROKER_REGISTRATION while another incarnation is alive,
+    INVALID_REGISTRATION for its directories, UNSUPPORTED_VERSION for its features.
+    """
+    if request.cluster_id != state.identity.cluster_id:
+        raise KafkaError(
+            ErrorCode.INCONSISTENT_CLUSTER_ID,
+            f"Expected cluster ID {state.identity.cluster_id}, but got cluster ID {request.cluster_id}",
+        )
+    existing = state.image.cluster.brokers.get(request.broker_id)
+    is_new = existing is None or existing.incarnation_id != request.incarnation_id
+    if is_new and existing is not None and _is_alive(state, existing):
+        raise KafkaError(ErrorCode.DUPLICATE_BROKER_REGISTRATION, "Another broker is registered with that broker id.")
+    if request.is_migrating_zk_broker:
+        raise KafkaError(ErrorCode.BROKER_ID_NOT_REGISTERED, "Controller does not support registering ZK brokers.")
+    _check_directories(state, request.broker_id, request.log_dirs)
+    registration = BrokerRegistration(
+        id=request.broker_id,
+        epoch=state.next_offset if is_new or existing is None else existing.epoch,
+        incarnation_id=request.incarnation_id,
+        endpoints={
+            each.name: Endpoint(each.name, each.host, each.port, each.security_protocol) for each in request.listeners
+        },
+        features=_checked_features(state, request),
+        rack=request.rack,
+        fenced=True if is_new or existing is None else existing.fenced,
+        in_controlled_shutdown=False if is_new or existing is None else existing.in_controlled_shutdown,
+        directories=tuple(request.log_dirs),
+        cordoned_directories=None,
+    )
+    records: list[VersionedRecord] = []
+    if is_new:
+        state.sessions.remove(request.broker_id)
+        if existing is not None:
+            was_clean = existing.epoch == request.previous_broker_epoch
+            departed = broker_left if was_clean or not state.elr_enabled else broker_lost_data
+            records += departed(state, request.broker_id)
+    records.append(broker_record(registration))
+    return ControllerResult(BrokerRegistrationResponse(broker_epoch=registration.epoch), records)
+
+
+def _is_alive(state: ControllerState, broker: BrokerRegistration) -> bool:
+    return not broker.fenced and state.sessions.is_valid(broker.id, state.clock.monotonic_ms())
+
+
+def _check_directories(state: ControllerState, broker_id: int, directories: Sequence[Uuid]) -> None:
+    problem = None
+    if not directories:
+        problem = "No directories specified in request"
+    elif any(int.from_bytes(directory, "big") < RESERVED_DIRECTORY_IDS for directory in directories):
+        problem = "Reserved directory ID in request"
+    elif len(set(directories)) != len(directories):
+        problem = "Duplicate directory ID in request"
+    else:
+        for other in state.image.cluster.brokers.values():
+            if other.id != broker_id and any(directory in other.directories for directory in directories):
+                problem = f"Broker {other.id} is already registered with one of the directories"
+    if problem is not None:
+        raise KafkaError(ErrorCode.INVALID_REGISTRATION, problem)
+
+
+def _checked_features(state: ControllerState, request: BrokerRegistrationRequest) -> dict[str, tuple[int, int]]:
+    """What the broker supports must include what is finalized."""
+    features = {
+        feature.name: (feature.min_supported_version, feature.max_supported_version) for feature in request.features
+    }
+    features.setdefault(METADATA_VERSION, (FIRST_METADATA_VERSION, FIRST_METADATA_VERSION))
+    for name, level in state.image.features.finalized.items():
+        low, high = features.get(name, (0, 0))
+        if not low <= level <= high:
+            raise KafkaError(
+                ErrorCode.UNSUPPORTED_VERSION,
+                f"Unable to register because the broker does not support finalized version {level} of {name}. "
+                f"The broker wants a version between {low} and {high}, inclusive.",
+            )
+    return features
+
+
+def heartbeat(state: ControllerState, request: BrokerHeartbeatRequest) -> ControllerResult[BrokerHeartbeatResponse]:
+    """The broker is alive, and may want to be unfenced, fenced or shut down. Raises STALE_BROKER_EPOCH."""
+    broker = checked_broker(state, request.broker_id, request.broker_epoch)
+    session = state.sessions.touch(broker.id, state.clock.monotonic_ms(), request.current_metadata_offset)
+    is_caught_up = request.current_metadata_offset >= state.registration_offsets.get(broker.id, broker.epoch)
+    response = BrokerHeartbeatResponse(is_caught_up=is_caught_up, is_fenced=broker.fenced)
+    records: list[VersionedRecord] = []
+    if broker.fenced:
+        if request.want_shut_down:
+            response.should_shut_down = True
+        elif not request.want_fence and is_caught_up:
+            records += unfence(state, broker)
+            response.is_fenced = False
+    elif request.want_fence:
+        records += fence(state, broker)
+        response.is_fenced = True
+        response.should_shut_down = request.want_shut_down
+    elif request.want_shut_down:
+        if leads_any(state, broker.id):
+            records += _begin_shutdown(state, broker)
+            if session.shutdown_offset == NOT_SHUTTING_DOWN:
+                session.shutdown_offset = state.next_offset + len(records) - 1
+        elif not broker.in_controlled_shutdown or _is_followed(state, session.shutdown_offset):
+            records += fence(state, broker)
+            response.is_fenced = True
+            response.should_shut_down = True
+    records += _directory_changes(broker, request)
+    return ControllerResult(response, records, is_atomic=False)
+
+
+def _is_followed(state: ControllerState, offset: int) -> bool:
+    """Whether all other brokers know by now who leads instead."""
+    lowest = state.sessions.lowest_active_offset()
+    return lowest is None or offset <= lowest
+
+
+def _begin_shutdown(state: ControllerState, broker: BrokerRegistration) -> list[VersionedRecord]:
+    records = []
+    if not broker.in_controlled_shutdown:
+        change = BrokerRegistrationChangeRecord(
+            broker_id=broker.id, broker_epoch=broker.epoch, in_controlled_shutdown=1
+        )
+        records.append(VersionedRecord(change, SHUTDOWN_VERSION))
+    return records + broker_left(state, broker.id)
+
+
+def _directory_changes(broker: BrokerRegistration, request: BrokerHeartbeatRequest) -> list[VersionedRecord]:
+    records = []
+    online = [directory for directory in broker.directories if directory not in request.offline_log_dirs]
+    if len(online) < len(broker.directories):
+        change = BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, log_dirs=online)
+        records.append(VersionedRecord(change, DIRECTORIES_VERSION))
+    cordoned = request.cordoned_log_dirs
+    if cordoned is not None and (
+        broker.cordoned_directories is None or sorted(cordoned) != sorted(broker.cordoned_directories)
+    ):
+        change = BrokerRegistrationChangeRecord(
+            broker_id=broker.id, broker_epoch=broker.epoch, cordoned_log_dirs=list(cordoned)
+        )
+        records.append(VersionedRecord(change, CORDONED_VERSION))
+    return records
+
+
+def unfence(state: ControllerState, broker: BrokerRegistration) -> list[VersionedRecord]:
+    """Let a broker serve."""
+    change = BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, fenced=UNFENCE)
+    return [VersionedRecord(change, FENCING_VERSION), *broker_came(state, broker.id)]
+
+
+def fence(state: ControllerState, broker: BrokerRegistration) -> list[VersionedRecord]:
+    """Take a broker out of service."""
+    change = BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, fenced=FENCE)
+    return [*broker_left(state, broker.id), VersionedRecord(change, FENCING_VERSION)]
+
+
+def fence_stale_broker(state: ControllerState) -> ControllerResult[int | None]:
+    """Fence one broker that was not heard of for a session time-out; its id, or None if all were."""
+    now_ms = state.clock.monotonic_ms()
+    for broker in state.image.cluster.brokers.values():
+        if not broker.fenced and not state.sessions.is_valid(broker.id, now_ms):
+            state.sessions.remove(broker.id)
+            return ControllerResult(broker.id, fence(state, broker), is_atomic=False)
+    return ControllerResult(None)
+
+
+def unregister_broker(
+    state: ControllerState, request: UnregisterBrokerRequest
+) -> ControllerResult[UnregisterBrokerResponse]:
+    """Forget a broker; BROKER_ID_NOT_REGISTERED if there is none."""
+    broker = state.image.cluster.brokers.get(request.broker_id)
+    if broker is None:
+        raise KafkaError(
+            ErrorCode.BROKER_ID_NOT_REGISTERED, f"Broker ID {request.broker_id} is not currently registered"
+        )
+    record = UnregisterBrokerRecord(broker_id=broker.id, broker_epoch=broker.epoch)
+    records = [*broker_left(state, broker.id), VersionedRecord(record, 0)]
+    return ControllerResult(UnregisterBrokerResponse(), records, is_atomic=False)
+
+
+def register_controller(
+    state: ControllerState, request: ControllerRegistrationRequest
+) -> ControllerResult[ControllerRegistrationResponse]:
+    """Take in a controller (KIP-919)."""
+    registration = ControllerRegistration(
+        id=request.controller_id,
+        incarnation_id=request.incarnation_id,
+        endpoints={
+            each.name: Endpoint(each.name, each.host, each.port, each.security_protocol) for each in request.listeners
+        },
+        features={
+            feature.name: (feature.min_supported_version, feature.max_supported_version) for feature in request.features
+        },
+        zk_migration_ready=False,
+    )
+    del state
+    return ControllerResult(ControllerRegistrationResponse(), [controller_record(registration)])
+
+
+def unregister_controller(
+    state: ControllerState, request: UnregisterControllerRequest
+) -> ControllerResult[UnregisterControllerResponse]:
+    """Forget a controller; CONTROLLER_ID_NOT_REGISTERED if there is none."""
+    if request.controller_id not in state.image.cluster.controllers:
+        raise KafkaError(
+            ErrorCode.CONTROLLER_ID_NOT_REGISTERED,
+            f"Controller ID {request.controller_id} is not currently registered",
+        )
+    record = UnregisterControllerRecord(controller_id=request.controller_id)
+    return ControllerResult(UnregisterControllerResponse(), [VersionedRecord(record, 0)])

@@ -1,0 +1,201 @@
+"""The active controller: one decision after the other, each answered once its records are committed.
+
+A decision sees everything appended before it, committed or not, since all of that will be committed or none of what
+follows. If this node stops leading, what was not committed is forgotten, and those who wait get NOT_CONTROLLER.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import structlog
+
+from odradek.config import BrokerConfig
+from odradek.controller.activation import activation_records
+from odradek.controller.brokers import fence_stale_broker
+from odradek.controller.leadership import balance_leaders
+from odradek.controller.result import ControllerResult
+from odradek.controller.state import ControllerIdentity, ControllerState
+from odradek.metadata.loader import MetadataLoader
+from odradek.metadata.snapshot import VersionedRecord
+from odradek.metadata.topics_delta import MetadataError
+from odradek.ports import Clock, Promise, Random, Scheduler, TimerHandle
+from odradek.quorum.log import Batch
+from odradek.quorum.raft import RaftNode
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.persistent.metadata.no_op_record import NoOpRecord
+from odradek.wire.schema import Message
+
+log = structlog.get_logger(__name__)
+
+R = TypeVar("R")
+CHECKS_PER_SESSION = 4
+"""How often, within a session time-out, it is looked for brokers that were not heard of."""
+MS_PER_SECOND = 1000
+
+
+class Controller:
+    """A RaftListener that decides while this node leads; add it to the RaftNode behind the loader."""
+
+    def __init__(
+        self,
+        identity: ControllerIdentity,
+        config: BrokerConfig,
+        raft: RaftNode,
+        loader: MetadataLoader,
+        clock: Clock,
+        scheduler: Scheduler,
+        random: Random,
+    ) -> None:
+        self.state = ControllerState(identity, config, clock, random)
+        self.raft = raft
+        self._config = config
+        self._loader = loader
+        self._scheduler = scheduler
+        self._epoch: int | None = None
+        self._waiting: deque[tuple[int, Callable[[KafkaError | None], None]]] = deque()
+        self._active: Promise[None] = Promise()
+        self._timers: dict[str, TimerHandle] = {}
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this node decides."""
+        return self._epoch is not None and self.raft.is_leader
+
+    def when_active(self) -> Promise[None]:
+        """Settles when this node decides, and what it had to write first is committed."""
+        return self._active
+
+    # Decisions
+
+    def submit(self, decide: Callable[[ControllerState], ControllerResult[R]]) -> Promise[R]:
+        """Decide now; the response comes when everything that it rests on is committed.
+
+        Fails with the KafkaError that `decide` raises, or NOT_CONTROLLER.
+        """
+        if not self.is_active:
+            return Promise.failed(KafkaError(ErrorCode.NOT_CONTROLLER))
+        promise: Promise[R] = Promise()
+        self.state.next_offset = self.raft.end_offset
+        try:
+            result = decide(self.state)
+            if result.records:
+                self._append(result.records, atomic=result.is_atomic)
+        except KafkaError as error:
+            promise.reject(error)
+            return promise
+
+        def settle(error: KafkaError | None) -> None:
+            if error is None:
+                promise.resolve(result.response)
+            else:
+                promise.reject(error)
+
+        last_offset = self.raft.end_offset - 1
+        if last_offset < self.raft.high_watermark:
+            settle(None)
+        else:
+            self._waiting.append((last_offset, settle))
+        return promise
+
+    def _append(self, records: Sequence[VersionedRecord], *, atomic: bool) -> None:
+        """State first: what cannot be replayed must not get into the log."""
+        before = self.state.image
+        try:
+            self.state.replay(
+                [record.message for record in records],
+                self.raft.end_offset,
+                self.raft.epoch,
+                self.state.clock.now_ms(),
+            )
+            self.raft.append(records, atomic=atomic)
+        except MetadataError as error:
+            self.state.reset(before)
+            log.error("a decision cannot be replayed", reason=str(error))
+            raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, str(error)) from error
+        except KafkaError:
+            self.state.reset(before)
+            raise
+
+    # What the quorum says
+
+    def load_snapshot(self, records: Sequence[Message], offset: int, epoch: int, timestamp_ms: int) -> None:
+        """The loader has it; state is taken from there when this node comes to lead."""
+
+    def commit(self, batches: Sequence[Batch]) -> None:
+        """Answer what rested on these batches."""
+        if not batches:
+            return
+        committed = batches[-1].last_offset
+        while self._waiting and self._waiting[0][0] <= committed:
+            _offset, settle = self._waiting.popleft()
+            settle(None)
+
+    def leader_changed(self, leader_id: int | None, epoch: int) -> None:
+        """Begin or cease to decide."""
+        if leader_id != self.state.identity.node_id:
+            self._resign()
+            return
+        self._epoch = epoch
+        self.state.reset(self._loader.image)
+        self.state.touch_unfenced_brokers()
+        records = activation_records(self.raft.bootstrap, self._loader.in_transaction, self._loader.image, self._config)
+        log.info("active controller", epoch=epoch, records=len(records))
+
+        def started(_done: Promise[None]) -> None:
+            self._start_timers()
+            self._active.resolve(None)
+
+        self.submit(lambda _state: ControllerResult(None, records)).on_done(started)
+
+    def close(self) -> None:
+        """Decide no more; those who wait are told."""
+        self._resign()
+
+    def _resign(self) -> None:
+        self._epoch = None
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers = {}
+        waiting, self._waiting = self._waiting, deque()
+        for _offset, settle in waiting:
+            settle(KafkaError(ErrorCode.NOT_CONTROLLER))
+        if self._active.done:
+            self._active = Promise()
+
+    # What happens without being asked
+
+    def _start_timers(self) -> None:
+        config = self._config
+        self._repeat("idle", config.int_("metadata.max.idle.interval.ms"), self._write_no_op)
+        session_ms = config.int_("broker.session.timeout.ms")
+        self._repeat("sessions", session_ms / CHECKS_PER_SESSION, self._fence_stale_brokers)
+        if config.bool_("auto.leader.rebalance.enable"):
+            interval_ms = config.int_("leader.imbalance.check.interval.seconds") * MS_PER_SECOND
+            self._repeat("balance", interval_ms, lambda: self.submit(balance_leaders))
+
+    def _repeat(self, name: str, interval_ms: float, action: Callable[[], object]) -> None:
+        """Run `action` every `interval_ms` milliseconds while this node decides; 0 is never."""
+        if interval_ms <= 0 or not self.is_active:
+            return
+
+        def run() -> None:
+            if self.is_active:
+                action()
+                self._repeat(name, interval_ms, action)
+
+        self._timers[name] = self._scheduler.call_later(interval_ms, run)
+
+    def _write_no_op(self) -> None:
+        """Keep the log moving, so that followers can tell an idle leader from a dead one (KIP-835)."""
+        self.submit(lambda _state: ControllerResult(None, [VersionedRecord(NoOpRecord(), 0)]))
+
+    def _fence_stale_brokers(self) -> None:
+        def again(fenced: Promise[int | None]) -> None:
+            if fenced.error is None and fenced.result() is not None:
+                log.warning("broker fenced: no heartbeat", broker_id=fenced.result())
+                self._fence_stale_brokers()
+
+        self.submit(fence_stale_broker).on_done(again)

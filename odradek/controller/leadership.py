@@ -1,0 +1,146 @@
+"""Who leads after a broker came or went, and ElectLeaders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from odradek.controller.partition_change import Election
+from odradek.controller.partitions import add, all_partitions, allows_unclean_election, change_of, is_active
+from odradek.controller.result import ControllerResult
+from odradek.controller.state import ControllerState
+from odradek.controller.topics import check_size
+from odradek.metadata.image import NO_LEADER, PartitionImage
+from odradek.metadata.snapshot import VersionedRecord
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.messages.elect_leaders import (
+    ElectLeadersRequest,
+    ElectLeadersResponse,
+    PartitionResult,
+    ReplicaElectionResult,
+)
+
+PREFERRED = 0
+UNCLEAN = 1
+
+
+def broker_left(state: ControllerState, broker_id: int) -> list[VersionedRecord]:
+    """Take the broker out of all in-sync replicas and leaderships; what it had it still has."""
+    return _update(
+        state,
+        lambda partition: broker_id in partition.isr,
+        lambda candidate: candidate != broker_id and is_active(state, candidate),
+        removed=broker_id,
+    )
+
+
+def broker_lost_data(state: ControllerState, broker_id: int) -> list[VersionedRecord]:
+    """Like `broker_left`, of a broker that went down uncleanly: what was not yet on its disk is gone (KIP-966)."""
+    return _update(
+        state,
+        lambda partition: broker_id in partition.isr or broker_id in partition.elr,
+        lambda candidate: candidate != broker_id and is_active(state, candidate),
+        removed=broker_id,
+        lost_data=broker_id,
+    )
+
+
+def broker_came(state: ControllerState, broker_id: int) -> list[VersionedRecord]:
+    """Let the broker, which the image still shows as fenced, lead what has no leader."""
+    return _update(
+        state,
+        lambda partition: partition.leader == NO_LEADER,
+        lambda candidate: candidate == broker_id or is_active(state, candidate),
+    )
+
+
+def leads_any(state: ControllerState, broker_id: int) -> bool:
+    """Whether the broker leads a partition."""
+    return any(partition.leader == broker_id for _topic, _index, partition in all_partitions(state))
+
+
+def _update(
+    state: ControllerState,
+    concerns: Callable[[PartitionImage], bool],
+    may_lead: Callable[[int], bool],
+    removed: int | None = None,
+    lost_data: int | None = None,
+) -> list[VersionedRecord]:
+    records: list[VersionedRecord] = []
+    for topic, index, partition in all_partitions(state):
+        if not concerns(partition):
+            continue
+        change = change_of(state, topic, index, may_lead)
+        if allows_unclean_election(state, topic.name):
+            change.election = Election.UNCLEAN
+        if lost_data is not None:
+            change.unclean_shutdown = (lost_data,)
+        change.isr = [replica for replica in partition.isr if replica != removed]
+        add(records, change)
+    return records
+
+
+def elect_leaders(state: ControllerState, request: ElectLeadersRequest) -> ControllerResult[ElectLeadersResponse]:
+    """Try an election for each partition that is named, or for all; those that need none are not shown then."""
+    if request.election_type not in (PREFERRED, UNCLEAN):
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown election type {request.election_type}")
+    records: list[VersionedRecord] = []
+    response = ElectLeadersResponse()
+    wanted: Iterable[tuple[str, Iterable[int]]]
+    shows_needless = request.topic_partitions is not None
+    if request.topic_partitions is None:
+        wanted = [(topic.name, topic.partitions) for topic in state.image.topics.by_name.values()]
+    else:
+        wanted = [(topic.topic, topic.partitions) for topic in request.topic_partitions]
+    for name, indexes in wanted:
+        results = []
+        for index in indexes:
+            error = _elect(state, name, index, request.election_type, records)
+            if error is None:
+                results.append(PartitionResult(partition_id=index, error_message=None))
+            elif shows_needless or error.code is not ErrorCode.ELECTION_NOT_NEEDED:
+                message = error.message or error.code.message
+                results.append(PartitionResult(partition_id=index, error_code=error.code, error_message=message))
+        response.replica_election_results.append(ReplicaElectionResult(topic=name, partition_result=results))
+    check_size(records)
+    return ControllerResult(response, records, is_atomic=False)
+
+
+def _elect(
+    state: ControllerState, name: str, index: int, election_type: int, records: list[VersionedRecord]
+) -> KafkaError | None:
+    topic = state.image.topics.by_name.get(name)
+    if topic is None:
+        return KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"No such topic as {name}")
+    partition = topic.partitions.get(index)
+    if partition is None:
+        return KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"No such partition as {name}-{index}")
+    if _is_needless(partition, election_type):
+        return KafkaError(ErrorCode.ELECTION_NOT_NEEDED)
+    change = change_of(state, topic, index)
+    change.election = Election.PREFERRED if election_type == PREFERRED else Election.UNCLEAN
+    if add(records, change):
+        return None
+    if election_type == PREFERRED:
+        return KafkaError(ErrorCode.PREFERRED_LEADER_NOT_AVAILABLE)
+    return KafkaError(ErrorCode.ELIGIBLE_LEADERS_NOT_AVAILABLE)
+
+
+def _is_needless(partition: PartitionImage, election_type: int) -> bool:
+    if election_type == PREFERRED:
+        return partition.leader == partition.replicas[0]
+    return partition.leader != NO_LEADER
+
+
+MAX_ELECTIONS_PER_BALANCE = 1000
+
+
+def balance_leaders(state: ControllerState) -> ControllerResult[None]:
+    """Let preferred replicas lead what they can."""
+    records: list[VersionedRecord] = []
+    for topic, index, partition in all_partitions(state):
+        preferred = partition.replicas[0]
+        if partition.leader != preferred and preferred in partition.isr and len(records) < MAX_ELECTIONS_PER_BALANCE:
+            change = change_of(state, topic, index)
+            change.election = Election.PREFERRED
+            add(records, change)
+    return ControllerResult(None, records, is_atomic=False)

@@ -1,0 +1,168 @@
+"""How one partition changes: leader, in-sync and eligible replicas, assignment (KIP-455, KIP-966)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from odradek.metadata.image import NO_LEADER, RECOVERING, PartitionImage
+from odradek.metadata.snapshot import PARTITION_CHANGE_VERSION, VersionedRecord
+from odradek.metadata.topics_delta import NO_LEADER_CHANGE
+from odradek.wire.persistent.metadata.partition_change_record import PartitionChangeRecord
+from odradek.wire.uuids import Uuid
+
+
+class Election(Enum):
+    """Who may lead: PREFERRED puts the first replica first, ONLINE keeps a leader that will do, UNCLEAN takes any."""
+
+    PREFERRED = "preferred"
+    ONLINE = "online"
+    UNCLEAN = "unclean"
+
+
+class PartitionRules(NamedTuple):
+    """What holds for the partition from outside of it."""
+
+    is_acceptable_leader: Callable[[int], bool]
+    min_isr: int
+    elr_enabled: bool
+    default_directory: Callable[[int], Uuid]
+
+
+class PartitionChange:
+    """Collects what shall become of a partition, and says it in a record."""
+
+    def __init__(self, partition: PartitionImage, topic_id: Uuid, index: int, rules: PartitionRules) -> None:
+        self._partition = partition
+        self._topic_id = topic_id
+        self._index = index
+        self._rules = rules
+        self.isr = list(partition.isr)
+        self.replicas = list(partition.replicas)
+        self.adding = list(partition.adding)
+        self.removing = list(partition.removing)
+        self.election = Election.ONLINE
+        self.unclean_shutdown: Sequence[int] = ()
+        self.recovery_state = partition.recovery_state
+        self.directories = dict(zip(partition.replicas, partition.directories, strict=False))
+        self._elr = list(partition.elr)
+        self._last_known_elr = list(partition.last_known_elr)
+
+    def build(self) -> VersionedRecord | None:
+        """The record, or None if nothing changes."""
+        record = PartitionChangeRecord(topic_id=self._topic_id, partition_id=self._index)
+        empty = PartitionChangeRecord(topic_id=self._topic_id, partition_id=self._index)
+        before = self._partition
+        self._complete_reassignment()
+        self._move_to_elr()
+        self._elect(record)
+        if record.leader == NO_LEADER_CHANGE and not set(before.replicas) <= set(self.replicas):
+            # Naming the leader again starts an epoch, which fences the replicas that are gone.
+            record.leader = before.leader
+        self._set_elr(record)
+        if record.isr is None and (self.isr or self._rules.elr_enabled) and tuple(self.isr) != before.isr:
+            record.isr = self.isr
+        self._set_last_known_leader(record)
+        self._set_assignment(record)
+        if self.recovery_state != before.recovery_state:
+            record.leader_recovery_state = self.recovery_state
+        return None if record == empty else VersionedRecord(record, PARTITION_CHANGE_VERSION)
+
+    def _complete_reassignment(self) -> None:
+        if not self.adding and not self.removing:
+            return
+        isr = [replica for replica in self.isr if replica not in self.removing]
+        replicas = [replica for replica in self.replicas if replica not in self.removing]
+        if not replicas or not set(replicas) <= set(isr):
+            return
+        self.isr, self.replicas, self.adding, self.removing = isr, replicas, [], []
+
+    def _move_to_elr(self) -> None:
+        """Below min.insync.replicas the high watermark stands still, so who leaves the ISR still has all of it."""
+        if not self._rules.elr_enabled:
+            return
+        if len(self.isr) >= self._rules.min_isr:
+            self._elr = []
+            self._last_known_elr = []
+            return
+        candidates = dict.fromkeys([*self._elr, *self._partition.isr])
+        self._elr = [each for each in candidates if each not in self.isr and each not in self.unclean_shutdown]
+        candidates.update(dict.fromkeys(self._last_known_elr))
+        self._last_known_elr = [each for each in candidates if each not in self.isr and each not in self._elr]
+
+    def _elect(self, record: PartitionChangeRecord) -> None:
+        leader, is_unclean = self._new_leader()
+        if leader == self._partition.leader:
+            return
+        if leader in self._elr:
+            self.isr = [leader]
+            self._elr = [replica for replica in self._elr if replica != leader]
+        record.leader = leader
+        if is_unclean:
+            record.isr = [leader]
+            if self._partition.recovery_state != RECOVERING:
+                record.leader_recovery_state = RECOVERING
+
+    def _new_leader(self) -> tuple[int, bool]:
+        current = self._partition.leader
+        if self.election is Election.PREFERRED and self._is_valid(self.replicas[0]):
+            return self.replicas[0], False
+        if self._is_valid(current):
+            return current, False
+        for replica in self.replicas:
+            if self._is_valid(replica):
+                return replica, False
+        last_known = self._partition.last_known_elr
+        if self._rules.elr_enabled and not self._elr and not self.isr and len(last_known) == 1:
+            return last_known[0], True
+        if self.election is Election.UNCLEAN:
+            for replica in self.replicas:
+                if self._rules.is_acceptable_leader(replica):
+                    return replica, True
+        return NO_LEADER, False
+
+    def _is_valid(self, replica: int) -> bool:
+        is_eligible = replica in self.isr or (not self.isr and replica in self._elr)
+        return is_eligible and self._rules.is_acceptable_leader(replica)
+
+    def _set_elr(self, record: PartitionChangeRecord) -> None:
+        before = self._partition
+        if record.isr is not None or not self._rules.elr_enabled:
+            self._elr = []
+            self._last_known_elr = []
+        if tuple(self._elr) != before.elr:
+            record.eligible_leader_replicas = self._elr
+        will_have_no_leader = record.leader == NO_LEADER or (
+            record.leader == NO_LEADER_CHANGE and before.leader == NO_LEADER
+        )
+        if len(before.last_known_elr) == 1 and will_have_no_leader:
+            self._last_known_elr = list(before.last_known_elr)
+
+    def _set_last_known_leader(self, record: PartitionChangeRecord) -> None:
+        """Without any in-sync or eligible replica, the last leader is the best that a balanced recovery can do."""
+        if not self._rules.elr_enabled:
+            return
+        before = self._partition
+        if record.isr is not None and not record.isr and before.last_known_elr != (before.leader,):
+            record.last_known_elr = [before.leader]
+        elif before.last_known_elr and (
+            record.leader >= 0 or (before.leader != NO_LEADER and record.leader != NO_LEADER)
+        ):
+            record.last_known_elr = []
+
+    def _set_assignment(self, record: PartitionChangeRecord) -> None:
+        before = self._partition
+        if self.replicas:
+            directories = [
+                self.directories[replica] if replica in self.directories else self._rules.default_directory(replica)
+                for replica in self.replicas
+            ]
+            if tuple(directories) != before.directories:
+                record.directories = directories
+            if tuple(self.replicas) != before.replicas:
+                record.replicas = self.replicas
+        if tuple(self.removing) != before.removing:
+            record.removing_replicas = self.removing
+        if tuple(self.adding) != before.adding:
+            record.adding_replicas = self.adding

@@ -1,0 +1,136 @@
+"""A controller over a log in memory, whose flushes a test can hold back, and which survives the node."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from odradek.config import BrokerConfig, single_node_defaults
+from odradek.controller.api.handlers import controller_handlers
+from odradek.controller.controller import Controller
+from odradek.controller.local_client import LocalControllerClient
+from odradek.controller.state import ControllerIdentity
+from odradek.metadata.bootstrap import bootstrap_records
+from odradek.metadata.features import BOOTSTRAP_KRAFT_VERSION, SUPPORTED
+from odradek.metadata.image import MetadataImage
+from odradek.metadata.loader import MetadataLoader
+from odradek.quorum.formatting import bootstrap_checkpoint
+from odradek.quorum.log import BOOTSTRAP_SNAPSHOT
+from odradek.quorum.raft import NodeIdentity, RaftNode, RaftStores
+from odradek.quorum.voters import VoterEndpoint
+from odradek.wire.messages.broker_heartbeat import BrokerHeartbeatRequest, BrokerHeartbeatResponse
+from odradek.wire.messages.broker_registration import (
+    BrokerRegistrationRequest,
+    BrokerRegistrationResponse,
+    Feature,
+    Listener,
+)
+from odradek.wire.schema import Message
+from tests.unit.fakes import FakeWorld
+from tests.unit.quorum.memory import MemoryElectionState, MemoryRaftLog, MemorySnapshots
+
+CLUSTER_ID = "k-cluster-id-of-22-chr"
+NODE_ID = 1
+DIRECTORY = bytes(range(100, 116))
+Resp = TypeVar("Resp", bound=Message)
+
+
+class Disk:
+    """What survives a crash of the node."""
+
+    def __init__(self) -> None:
+        self.log = MemoryRaftLog()
+        self.election_state = MemoryElectionState()
+        self.snapshots = MemorySnapshots()
+        identity = NodeIdentity(NODE_ID, DIRECTORY, (VoterEndpoint("CONTROLLER", "localhost", 9093),))
+        checkpoint = bootstrap_checkpoint(identity, bootstrap_records(), BOOTSTRAP_KRAFT_VERSION, 1_700_000_000_000)
+        self.snapshots.write(BOOTSTRAP_SNAPSHOT, checkpoint)
+
+
+class Node:
+    """One run of a combined node's control plane."""
+
+    def __init__(self, disk: Disk, seed: int = 0, properties: dict[str, str] | None = None) -> None:
+        self.world = FakeWorld(seed)
+        self.disk = disk
+        self.fatal: list[BaseException] = []
+        identity = NodeIdentity(NODE_ID, DIRECTORY, (VoterEndpoint("CONTROLLER", "localhost", 9093),))
+        stores = RaftStores(disk.log, disk.election_state, disk.snapshots)
+        self.raft = RaftNode(identity, stores, self.world, self.fatal.append)
+        self.loader = MetadataLoader()
+        config = BrokerConfig.load({**single_node_defaults("localhost", 9092, data_dir="data"), **(properties or {})})
+        self.controller = Controller(
+            ControllerIdentity(CLUSTER_ID, NODE_ID),
+            config,
+            self.raft,
+            self.loader,
+            self.world,
+            self.world,
+            self.world,
+        )
+        self.raft.add_listener(self.loader)
+        self.raft.add_listener(self.controller)
+        self.client = LocalControllerClient(controller_handlers(self.controller))
+        self.broker_epoch = -1
+
+    @property
+    def image(self) -> MetadataImage:
+        """The committed image, as publishers see it."""
+        return self.loader.image
+
+    def start(self) -> Node:
+        """Start the quorum; the controller is active when what it writes first is flushed."""
+        self.raft.start()
+        return self
+
+    def send(self, request: Message, response: type[Resp]) -> Resp:
+        """The controller's answer, which must be there by now."""
+        return self.client.send(request, response).result()
+
+    def register(
+        self, broker_id: int = NODE_ID, *, rack: str | None = None, previous_epoch: int = -1, unfence: bool = True
+    ) -> int:
+        """Register a broker and let it be unfenced; returns its epoch."""
+        answer = self.send(
+            BrokerRegistrationRequest(
+                broker_id=broker_id,
+                cluster_id=CLUSTER_ID,
+                incarnation_id=self.world.uuid(),
+                listeners=[Listener(name="PLAINTEXT", host="localhost", port=9092 + broker_id, security_protocol=0)],
+                features=[
+                    Feature(name=name, min_supported_version=low, max_supported_version=high)
+                    for name, (low, high) in SUPPORTED.items()
+                ],
+                rack=rack,
+                log_dirs=[DIRECTORY if broker_id == NODE_ID else self.world.uuid()],
+                previous_broker_epoch=previous_epoch,
+            ),
+            BrokerRegistrationResponse,
+        )
+        assert answer.error_code == 0
+        if broker_id == NODE_ID:
+            self.broker_epoch = answer.broker_epoch
+        if unfence:
+            assert not self.heartbeat(broker_id, answer.broker_epoch).is_fenced
+        return answer.broker_epoch
+
+    def heartbeat(
+        self, broker_id: int, epoch: int, *, want_fence: bool = False, want_shut_down: bool = False
+    ) -> BrokerHeartbeatResponse:
+        """A heartbeat of a broker that has followed all metadata."""
+        return self.send(
+            BrokerHeartbeatRequest(
+                broker_id=broker_id,
+                broker_epoch=epoch,
+                current_metadata_offset=self.raft.high_watermark,
+                want_fence=want_fence,
+                want_shut_down=want_shut_down,
+            ),
+            BrokerHeartbeatResponse,
+        )
+
+
+def started(properties: dict[str, str] | None = None) -> Node:
+    """A new node with its broker registered and unfenced."""
+    node = Node(Disk(), properties=properties).start()
+    node.register()
+    return node
