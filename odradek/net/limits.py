@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from odradek.config import BrokerConfig, ConfigError
 
 UNLIMITED = 2**31 - 1
 
@@ -42,9 +45,37 @@ class NetworkLimits:
     half_close_linger_ms: int = 5_000
     """How long a peer that has finished sending may wait for the replies that it is owed."""
 
+    @classmethod
+    def from_config(cls, config: BrokerConfig) -> NetworkLimits:
+        """The limits that a node's properties set; ConfigError if a host of the overrides cannot be resolved."""
+        return cls(
+            socket_request_max_bytes=config.int_("socket.request.max.bytes"),
+            queued_max_request_bytes=config.int_("queued.max.request.bytes"),
+            connections_max_idle_ms=config.int_("connections.max.idle.ms"),
+            max_connections=config.int_("max.connections"),
+            max_connections_per_ip=config.int_("max.connections.per.ip"),
+            max_connections_per_ip_overrides={
+                _address_of(host): count for host, count in config.max_connections_per_ip_overrides.items()
+            },
+            socket_send_buffer_bytes=config.int_("socket.send.buffer.bytes"),
+            socket_receive_buffer_bytes=config.int_("socket.receive.buffer.bytes"),
+            socket_listen_backlog_size=config.int_("socket.listen.backlog.size"),
+        )
+
     @property
     def request_memory_bytes(self) -> int:
         """The node's budget for request memory, in bytes."""
         if self.queued_max_request_bytes > 0:
             return self.queued_max_request_bytes
         return max(DEFAULT_REQUEST_MEMORY_BYTES, 2 * self.socket_request_max_bytes)
+
+
+def _address_of(host: str) -> str:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        raise ConfigError(
+            "max.connections.per.ip.overrides", f"max.connections.per.ip.overrides: '{host}' has no address"
+        ) from None
+    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+    return str(found[0][4][0])
