@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from odradek.config import BrokerConfig, single_node_defaults
-from odradek.controller.api.handlers import controller_handlers
+from odradek.controller.api import controller_handlers
 from odradek.controller.controller import Controller
-from odradek.controller.local_client import LocalControllerClient
 from odradek.controller.state import ControllerIdentity
 from odradek.metadata.bootstrap import bootstrap_records
 from odradek.metadata.features import BOOTSTRAP_KRAFT_VERSION, SUPPORTED
 from odradek.metadata.image import MetadataImage
 from odradek.metadata.loader import MetadataLoader
+from odradek.ports import Promise, spawn
+from odradek.ports.network import ConnectionInfo
 from odradek.quorum.formatting import bootstrap_checkpoint
 from odradek.quorum.log import BOOTSTRAP_SNAPSHOT
 from odradek.quorum.raft import NodeIdentity, RaftNode, RaftStores
 from odradek.quorum.voters import VoterEndpoint
+from odradek.security.acl import AllowAll
+from odradek.security.principal import ANONYMOUS
+from odradek.server.context import RequestContext
+from odradek.server.dispatcher import error_response
+from odradek.server.handlers import AnyHandler
+from odradek.wire.apis import ApiKey, stable_versions
+from odradek.wire.errors import KafkaError
 from odradek.wire.messages.broker_heartbeat import BrokerHeartbeatRequest, BrokerHeartbeatResponse
 from odradek.wire.messages.broker_registration import (
     BrokerRegistrationRequest,
@@ -30,8 +38,38 @@ from tests.unit.quorum.memory import MemoryElectionState, MemoryRaftLog, MemoryS
 
 CLUSTER_ID = "k-cluster-id-of-22-chr"
 NODE_ID = 1
+IN_PROCESS = ConnectionInfo("test", "", "PLAINTEXT", "127.0.0.1", 0, "127.0.0.1", 0)
 DIRECTORY = bytes(range(100, 116))
 Resp = TypeVar("Resp", bound=Message)
+
+
+class InProcessClient:
+    """Calls handlers as the dispatcher does: what they raise becomes their error response."""
+
+    def __init__(self, handlers: list[AnyHandler]) -> None:
+        self._handlers = {handler.api_key: handler for handler in handlers}
+
+    def send(self, request: Message, response: type[Resp], version: int | None = None) -> Promise[Resp]:
+        key = ApiKey(cast("int", request.API_KEY))
+        handler = self._handlers[key]
+        used = max(stable_versions(key)) if version is None else version
+        context = RequestContext(key, used, 0, "test", IN_PROCESS, ANONYMOUS, AllowAll())
+        answer: Promise[Resp] = Promise()
+
+        def settle(settled: Promise[Message | None]) -> None:
+            try:
+                given = settled.result()
+            except KafkaError as error:
+                given = error_response(handler, used, request, error)
+            assert isinstance(given, response)
+            answer.resolve(given)
+
+        async def call() -> Message | None:
+            given = handler.handle(context, request)
+            return await given if isinstance(given, Promise) else given
+
+        spawn(call()).on_done(settle)
+        return answer
 
 
 class Disk:
@@ -69,7 +107,7 @@ class Node:
         )
         self.raft.add_listener(self.loader)
         self.raft.add_listener(self.controller)
-        self.client = LocalControllerClient(controller_handlers(self.controller))
+        self.client = InProcessClient(controller_handlers(self.controller))
         self.broker_epoch = -1
 
     @property
@@ -82,9 +120,9 @@ class Node:
         self.raft.start()
         return self
 
-    def send(self, request: Message, response: type[Resp]) -> Resp:
+    def send(self, request: Message, response: type[Resp], version: int | None = None) -> Resp:
         """The controller's answer, which must be there by now."""
-        return self.client.send(request, response).result()
+        return self.client.send(request, response, version).result()
 
     def register(
         self, broker_id: int = NODE_ID, *, rack: str | None = None, previous_epoch: int = -1, unfence: bool = True
