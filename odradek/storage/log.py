@@ -303,7 +303,6 @@ class Log:
         self.log_start_offset = offset
         with self._disk():
             self.leader_epochs.truncate_from_start(offset)
-        self.producers.on_high_watermark(offset)
         self.update_high_watermark(max(self.high_watermark, offset))
         return True
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+
 from odradek.ports import FileSystem
+from odradek.storage.batches import scan
 from odradek.storage.environment import LogEnvironment
 from odradek.storage.file_pool import FilePool
 from odradek.storage.log import Log
@@ -116,6 +119,26 @@ def marker(producer_id: int, producer_epoch: int, *, commit: bool, coordinator_e
             is_control=True,
         )
     )
+
+
+def check_indexes(disk: Disk) -> int:
+    """See that every entry in the files of a closed log's indexes says the truth; the number of entries."""
+    count = 0
+    for segment in disk.log.segments:
+        base = segment.base_offset
+        batches = [(stored.position, stored.header) for stored in scan(segment.log, 0, segment.size)]
+        by_position = {position: header.last_offset for position, header in batches}
+        offsets = list(struct.iter_unpack(">ii", disk.fs.read(segment.index.path)))
+        assert all(by_position[position] == base + relative for relative, position in offsets)
+        assert offsets == sorted(set(offsets))
+        times = list(struct.iter_unpack(">qi", disk.fs.read(segment.time_index.path)))
+        for timestamp_ms, relative in times:
+            upto = [header.max_timestamp_ms for _, header in batches if header.last_offset <= base + relative]
+            assert timestamp_ms == upto[-1] == max(upto)
+        assert times == sorted(set(times))
+        assert not batches or times[-1][0] == max(header.max_timestamp_ms for _, header in batches)
+        count += len(offsets) + len(times)
+    return count
 
 
 def read_records(log: Log, offset: int, max_bytes: int = 1 << 20) -> list[tuple[int, bytes | None]]:

@@ -33,7 +33,7 @@ def test_what_is_written_is_read_at_its_place(place: tuple[FileSystem, str]) -> 
     assert file.is_warm(7, 0)
     file.close()
     file.close()
-    with pytest.raises(OSError, match="closed|descriptor"):
+    with pytest.raises(OSError, match=r"closed|descriptor"):
         file.pread(1, 0)
 
 
@@ -41,7 +41,7 @@ def test_a_file_open_for_reading_cannot_be_written(place: tuple[FileSystem, str]
     fs, root = place
     fs.open(f"{root}/f", create=True).close()
     file = fs.open(f"{root}/f", read_only=True)
-    with pytest.raises(OSError, match="reading|descriptor"):
+    with pytest.raises(OSError, match=r"reading|descriptor"):
         file.pwrite(b"x", 0)
     file.close()
 

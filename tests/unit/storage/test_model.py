@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from odradek.storage.log_config import LogConfig
-from tests.unit.storage.support import NOW_MS, Disk, read_records
+from tests.unit.storage.support import NOW_MS, Disk, check_indexes, read_records
 
 Model = list[tuple[int, list[bytes]]]
 """(base offset, values) of each batch."""
@@ -47,6 +47,7 @@ class LogBesideList(RuleBasedStateMachine):
     @rule()
     def stop_cleanly(self) -> None:
         self.disk.log.close()
+        check_indexes(self.disk)
         self.disk.open(is_clean=True, log_start_offset=self.start, high_watermark=self.end)
         self.synced = self.end
 
@@ -93,7 +94,10 @@ class LogBesideList(RuleBasedStateMachine):
         assert not self.disk.failures
 
     def teardown(self) -> None:
-        assert read_records(self.disk.log, self.start) == self._expected(self.start)
+        if hasattr(self, "disk"):
+            assert read_records(self.disk.log, self.start) == self._expected(self.start)
+            self.disk.log.close()
+            check_indexes(self.disk)
 
     def _expected(self, offset: int) -> list[tuple[int, bytes | None]]:
         records = [(base + index, value) for base, values in self.batches for index, value in enumerate(values)]

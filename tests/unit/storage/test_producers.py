@@ -137,6 +137,34 @@ def test_aborted_transactions_are_found_by_range(how: str) -> None:
     assert disk.log.aborted_transactions(5, 6) == []
 
 
+@RESTARTS
+def test_an_aborted_transaction_says_up_to_where_all_was_decided(how: str) -> None:
+    disk = Disk()
+    send(disk, 0, is_transactional=True)
+    disk.marker(PRODUCER, 0, commit=True)
+    disk.append(b"v", producer_id=8, producer_epoch=0, base_sequence=0, is_transactional=True)
+    send(disk, 1, is_transactional=True)
+    disk.marker(8, 0, commit=False)
+    disk.marker(PRODUCER, 0, commit=False)
+    reopen(disk, how)
+    assert disk.log.aborted_transactions(0, 6) == [
+        AbortedTransaction(8, 2, 4, 3),
+        AbortedTransaction(PRODUCER, 3, 5, 6),
+    ]
+
+
+def test_producers_are_what_the_batches_say_whatever_a_snapshot_of_before_the_crash_says() -> None:
+    disk = Disk()
+    send(disk, 0)
+    other = Disk()
+    send(other, 50)
+    other.log.close()
+    path = f"{DIRECTORY}/{1:020d}.snapshot"
+    disk.fs.write_atomically(path, other.fs.read(path))
+    disk.open()
+    assert send(disk, 1) == 1
+
+
 def test_a_decided_transaction_stays_unstable_until_its_marker_is_replicated() -> None:
     disk = Disk()
     send(disk, 0, is_transactional=True)
@@ -175,15 +203,19 @@ def test_truncation_takes_producers_back_to_where_they_were() -> None:
     disk = Disk()
     for sequence in range(3):
         send(disk, sequence, is_transactional=True)
-    disk.log.roll()
     send(disk, 3, is_transactional=True)
     disk.marker(PRODUCER, 0, commit=False)
+    disk.log.roll()
+    disk.append(b"v")
     disk.log.truncate_to(2)
     disk.log.update_high_watermark(2)
     assert disk.log.last_stable_offset == 0
     assert disk.log.aborted_transactions(0, 2) == []
     assert send(disk, 1, is_transactional=True) == 1
     assert send(disk, 2, is_transactional=True) == 2
+    disk.marker(PRODUCER, 0, commit=True)
+    disk.append(b"v")
+    assert disk.log.aborted_transactions(0, 5) == []
     disk.log.truncate_fully_and_start_at(50)
     assert disk.log.producers.active_producers() == []
 

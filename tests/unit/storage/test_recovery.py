@@ -127,6 +127,39 @@ def test_leader_epochs_come_back_from_the_batches() -> None:
     assert disk.log.leader_epochs.entries() == [(1, 0), (4, 1)]
 
 
+def test_a_leader_epoch_whose_batches_are_lost_is_forgotten() -> None:
+    disk = Disk()
+    disk.append(b"a", leader_epoch=1)
+    disk.append(b"b", leader_epoch=4)
+    cut(disk, LAST, len(batch(b"a")) + 10)
+    disk.open()
+    assert disk.log.leader_epochs.entries() == [(1, 0)]
+
+
+def test_batches_whose_offsets_go_back_end_the_log() -> None:
+    disk = Disk()
+    disk.append(b"a")
+    disk.append(b"b")
+    whole = disk.fs.read(LAST)
+    patch(disk, LAST, len(whole), whole)
+    disk.open()
+    assert disk.read_all() == [(0, b"a"), (1, b"b")]
+
+
+def test_a_background_sync_does_not_vouch_for_what_was_written_after_a_truncation() -> None:
+    disk = Disk()
+    disk.append(b"a")
+    disk.append(b"b")
+    disk.log.flush_later()
+    disk.log.truncate_to(1)
+    disk.append(b"c")
+    disk.clock.run_soon()
+    assert disk.log.recovery_point <= 1
+    disk.log.flush_later()
+    disk.clock.run_soon()
+    assert disk.log.recovery_point == 2
+
+
 def test_a_damaged_epoch_checkpoint_is_made_anew() -> None:
     disk = Disk()
     disk.append(b"a", leader_epoch=1)

@@ -8,7 +8,9 @@ import pytest
 
 from odradek.storage.log_config import LogConfig
 from odradek.wire.errors import ErrorCode, KafkaError
-from tests.unit.storage.support import DIRECTORY, NOW_MS, Disk, batch, read_records
+from odradek.wire.records.batch import build_batch
+from odradek.wire.records.record import Record
+from tests.unit.storage.support import DIRECTORY, NOW_MS, Disk, batch, check_indexes, read_bytes, read_records
 
 SIZE = len(batch(b"v" * 30))
 
@@ -118,6 +120,40 @@ def test_reads_from_every_offset_with_every_limit_agree(reopen: str | None) -> N
     for offset in range(disk.log.log_end_offset):
         for max_bytes in (1, 250, 10_000):
             assert read_records(disk.log, offset, max_bytes) == everything[offset:]
+
+
+def test_a_read_near_the_end_of_a_long_segment_begins_with_the_right_batch() -> None:
+    disk = Disk()
+    for number in range(600):
+        disk.append(b"%d" % number)
+    starts = [int.from_bytes(read_bytes(disk.log, offset, 1)[:8], "big") for offset in range(600)]
+    assert starts == list(range(600))
+
+
+def test_index_entries_that_were_not_written_yet_survive_truncation() -> None:
+    disk = Disk(LogConfig(index_interval_bytes=0))
+    for number in range(20):
+        disk.append(b"v", timestamp_ms=NOW_MS + number)
+        if number == 9:
+            disk.log.flush()
+    disk.log.truncate_to(15)
+    disk.append(b"w", timestamp_ms=NOW_MS + 50)
+    disk.append(b"w", timestamp_ms=NOW_MS + 51)
+    disk.log.close()
+    assert check_indexes(disk) >= 28
+
+
+def test_a_batch_with_several_timestamps_is_searched_record_by_record() -> None:
+    disk = Disk()
+    records = [Record(index, NOW_MS + timestamp, None, b"v") for index, timestamp in enumerate((5, 1, 9, 3, 9))]
+    disk.log.append_as_leader(bytearray(build_batch(records)), leader_epoch=0, now_ms=NOW_MS)
+    for wanted, offset in ((0, 0), (5, 0), (6, 2), (9, 2)):
+        found = disk.log.offset_for_timestamp(NOW_MS + wanted)
+        assert found is not None
+        assert found.offset == offset
+    largest = disk.log.offset_of_max_timestamp()
+    assert largest is not None
+    assert largest.offset == 2
 
 
 def test_timestamps_are_found_wherever_they_are() -> None:
