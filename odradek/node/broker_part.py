@@ -8,7 +8,11 @@ from typing import NamedTuple
 
 from odradek.broker.api.configs import ConfigsApi
 from odradek.broker.api.fetch import FetchApi, FetchLimits
+from odradek.broker.api.find_coordinator import GROUP, CoordinatorTopic, FindCoordinatorApi
 from odradek.broker.api.forwarding import forwarding_handlers
+from odradek.broker.api.group_admin import GroupAdminApi
+from odradek.broker.api.group_membership import GroupMembershipApi
+from odradek.broker.api.group_offsets import GroupOffsetsApi
 from odradek.broker.api.log_dirs import LogDirsApi
 from odradek.broker.api.metadata import MetadataApi, MetadataOptions
 from odradek.broker.api.offsets import OffsetsApi
@@ -18,13 +22,17 @@ from odradek.broker.api.quotas import QuotasApi
 from odradek.broker.api.security import SecurityApi
 from odradek.broker.controller_client import ControllerClient
 from odradek.broker.fetch.session import SessionCache
+from odradek.broker.groups.options import GroupOptions
+from odradek.broker.groups.service import GroupCoordinator
 from odradek.broker.lifecycle import BrokerLifecycle, LifecycleOptions
 from odradek.broker.producer_ids import ProducerIds
 from odradek.broker.replication.admission import Admission
 from odradek.broker.replication.internal_log import InternalLogs
 from odradek.broker.replication.manager import ReplicaManager
+from odradek.broker.replication.partition import Partition
 from odradek.broker.topic_creation import TopicCreation
 from odradek.config import BrokerConfig, Listener
+from odradek.config.own import RECORD_VALIDATION, VALIDATE_RECORDS
 from odradek.config.resources import TopicConfig
 from odradek.config.table import TOPIC
 from odradek.config.types import ResourceType
@@ -43,9 +51,6 @@ from odradek.wire.messages.broker_registration import Listener as RegisteredList
 from odradek.wire.messages.create_topics import CreatableTopic, CreatableTopicConfig
 
 _log = logging.getLogger(__name__)
-
-VALIDATION_PROPERTY = "odradek.record.validation"
-VALIDATE_FULLY = "full"
 
 
 class BrokerIdentity(NamedTuple):
@@ -93,7 +98,15 @@ class BrokerPart:
             LifecycleOptions(config.int_("broker.heartbeat.interval.ms")),
             lambda: self.replicas.image.offset,
         )
-        self.internal_logs = InternalLogs(self.replicas)
+        self.groups = GroupCoordinator(
+            writer=InternalLogs(self.replicas),
+            options=GroupOptions.from_config(config),
+            clock=ports.clock,
+            scheduler=ports.scheduler,
+            random=ports.random,
+            partition_count=self._group_partitions,
+        )
+        self.replicas.on_leadership(self._gained, self._lost)
         self.topics = TopicCreation(controller, self._internal_topic, config.int_("request.timeout.ms"))
         self._controller = controller
         self._served_by_controller = served_by_controller
@@ -118,11 +131,15 @@ class BrokerPart:
             self.replicas.apply_topic_configs(image.topics.by_name)
         else:
             self.replicas.apply_topic_configs(name for kind, name in changed if kind == ResourceType.TOPIC)
+        deleted = dict(delta.deleted_topics)
+        if deleted:
+            self.groups.topics_deleted(deleted)
         self.lifecycle.metadata_moved()
 
     def close(self) -> None:
         """Stop, writing everything out."""
         self.lifecycle.close()
+        self.groups.close()
         self.logs.shutdown(self.lifecycle.epoch)
 
     def handlers(self) -> list[AnyHandler]:
@@ -136,7 +153,7 @@ class BrokerPart:
             eviction_ms=_SESSION_EVICTION_MS,
         )
         admission = Admission(
-            self._ports.clock, check_every_record=config.string(VALIDATION_PROPERTY) == VALIDATE_FULLY
+            self._ports.clock, check_every_record=config.string(RECORD_VALIDATION) == VALIDATE_RECORDS
         )
         producer_ids = ProducerIds(self._controller, config.node_id, lambda: self.lifecycle.epoch)
         metadata = MetadataApi(
@@ -158,8 +175,30 @@ class BrokerPart:
             *SecurityApi(replicas).handlers(),
             erase(QuotasApi(replicas).handler()),
             erase(LogDirsApi(replicas).handler()),
+            *FindCoordinatorApi(
+                lambda: replicas.image,
+                self.topics,
+                {GROUP: CoordinatorTopic(GROUP_METADATA_TOPIC, self.groups.partition_for)},
+            ).handlers(),
+            *GroupMembershipApi(self.groups).handlers(),
+            *GroupOffsetsApi(self.groups, lambda: replicas.image.topics).handlers(),
+            *GroupAdminApi(self.groups).handlers(),
             *forwarding_handlers(self._controller, self._served_by_controller),
         ]
+
+    def _group_partitions(self) -> int | None:
+        topic = self.replicas.image.topics.by_name.get(GROUP_METADATA_TOPIC)
+        return None if topic is None else len(topic.partitions)
+
+    def _gained(self, partition: Partition) -> None:
+        name = partition.topic_partition
+        if name.topic == GROUP_METADATA_TOPIC:
+            self.groups.elected(name.partition, partition.leader_epoch)
+
+    def _lost(self, partition: Partition) -> None:
+        name = partition.topic_partition
+        if name.topic == GROUP_METADATA_TOPIC:
+            self.groups.resigned(name.partition, partition.leader_epoch)
 
     def _update_config(self, image: MetadataImage) -> None:
         cluster = image.configs.properties(ResourceType.BROKER, "")

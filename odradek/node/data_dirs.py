@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from odradek.config import BrokerConfig, ProcessRole
-from odradek.metadata.features import BOOTSTRAP_KRAFT_VERSION, BOOTSTRAP_LEVELS
+from odradek.metadata.bootstrap import bootstrap_records
+from odradek.metadata.features import BOOTSTRAP_KRAFT_VERSION
 from odradek.ports import Clock, FileSystem, Random
 from odradek.quorum.files import SnapshotFiles
 from odradek.quorum.formatting import META_PROPERTIES_FILE, MetaProperties, bootstrap_checkpoint
@@ -15,7 +16,6 @@ from odradek.quorum.raft import NodeIdentity
 from odradek.quorum.voters import VoterEndpoint
 from odradek.storage.file_names import CLUSTER_METADATA_TOPIC
 from odradek.wire.errors import ProtocolError
-from odradek.wire.persistent.metadata.feature_level_record import FeatureLevelRecord
 from odradek.wire.uuids import Uuid, uuid_to_string
 
 METADATA_LOG_DIR = f"{CLUSTER_METADATA_TOPIC}-0"
@@ -97,9 +97,8 @@ def _check(config: BrokerConfig, found: Mapping[str, MetaProperties | None]) -> 
 def _write_bootstrap(
     config: BrokerConfig, files: FileSystem, clock: Clock, directory_id: Uuid, metadata_log_dir: str
 ) -> None:
-    records = [(FeatureLevelRecord(name=name, feature_level=level), 0) for name, level in BOOTSTRAP_LEVELS.items()]
     identity = NodeIdentity(config.node_id, directory_id, voter_endpoints(config))
-    data = bootstrap_checkpoint(identity, records, BOOTSTRAP_KRAFT_VERSION, clock.now_ms())
+    data = bootstrap_checkpoint(identity, bootstrap_records(), BOOTSTRAP_KRAFT_VERSION, clock.now_ms())
     files.mkdir(metadata_log_dir)
     SnapshotFiles(files, metadata_log_dir).write(BOOTSTRAP_SNAPSHOT, data)
 

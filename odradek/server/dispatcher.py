@@ -71,7 +71,8 @@ class Dispatcher:
         context = RequestContext(
             route.key, version, correlation_id, header.client_id, connection, ANONYMOUS, self._authorizer
         )
-        request = route.handler.request.decode(frame[body_at:], version, budget=Budget(MAX_REQUEST_OBJECTS))
+        # Like Kafka, leave bytes behind the body alone: librdkafka sends some with Metadata 13.
+        request, _ = route.handler.request.decode_prefix(frame, version, body_at, Budget(MAX_REQUEST_OBJECTS))
         try:
             answer = route.handler.handle(context, request)
         except Exception as error:  # noqa: BLE001 - answered or logged by _failed

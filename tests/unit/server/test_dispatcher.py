@@ -125,6 +125,11 @@ def test_apis_and_versions_that_are_not_served_close() -> None:
     assert served.handle(CONNECTION, memoryview(too_new)) is Outcome.CLOSE
 
 
+def test_bytes_behind_a_request_are_left_alone() -> None:
+    longer = memoryview(bytearray(frame(HEARTBEAT, 4, flexible=True)) + b"more")
+    assert sent(heartbeats(HeartbeatResponse()).handle(CONNECTION, longer))
+
+
 def test_every_cut_of_a_frame_closes() -> None:
     whole = frame(HEARTBEAT, 4, flexible=True)
     served = heartbeats(HeartbeatResponse())

@@ -1,0 +1,130 @@
+"""A node's controller: the metadata log, the quorum over it, and the decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar, cast
+
+from odradek.config import BrokerConfig
+from odradek.controller.api import controller_handlers
+from odradek.controller.controller import Controller
+from odradek.controller.state import ControllerIdentity
+from odradek.metadata.loader import MetadataLoader
+from odradek.node.data_dirs import DataDirs, voter_endpoints
+from odradek.node.metadata_log import MetadataLog
+from odradek.node.ports import Ports
+from odradek.ports import Promise
+from odradek.ports.network import ConnectionInfo
+from odradek.quorum.files import ElectionStateFile, SnapshotFiles
+from odradek.quorum.raft import NodeIdentity, RaftNode, RaftStores
+from odradek.security.acl import AllowAll
+from odradek.security.principal import ANONYMOUS
+from odradek.server.context import RequestContext
+from odradek.server.dispatcher import error_response
+from odradek.server.handlers import AnyHandler
+from odradek.storage.environment import LogEnvironment
+from odradek.storage.log_config import LogConfig
+from odradek.wire.apis import ApiKey, stable_versions
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.schema import Message
+
+Resp = TypeVar("Resp", bound=Message)
+
+
+class ControllerPart:
+    """Everything that a controller does, but for sockets."""
+
+    def __init__(
+        self,
+        config: BrokerConfig,
+        ports: Ports,
+        dirs: DataDirs,
+        environment: LogEnvironment,
+        listener_ports: Mapping[str, int],
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        """Open the metadata log; raises OSError, CorruptFileError."""
+        self._log = MetadataLog.open(environment, dirs.metadata_log_dir, _metadata_log_config(config))
+        stores = RaftStores(
+            self._log,
+            ElectionStateFile(ports.files, dirs.metadata_log_dir),
+            SnapshotFiles(ports.files, dirs.metadata_log_dir),
+        )
+        identity = NodeIdentity(config.node_id, dirs.metadata_directory_id, voter_endpoints(config, listener_ports))
+        self.loader = MetadataLoader()
+        self.raft = RaftNode(identity, stores, ports.clock, on_fatal)
+        self.controller = Controller(
+            ControllerIdentity(dirs.cluster_id, config.node_id),
+            config,
+            self.raft,
+            self.loader,
+            ports.clock,
+            ports.scheduler,
+            ports.random,
+        )
+        self.raft.add_listener(self.loader)
+        self.raft.add_listener(self.controller)
+        self.handlers: list[AnyHandler] = controller_handlers(self.controller)
+        self._by_key = {handler.api_key: handler for handler in self.handlers}
+
+    def start(self) -> Promise[None]:
+        """Take part in the quorum; settles once this controller is active."""
+        self.raft.start()
+        return self.controller.when_active()
+
+    def close(self) -> None:
+        """Decide no more, and write the log out; raises KafkaError."""
+        self.controller.close()
+        self._log.close()
+
+    def handler(self, key: ApiKey) -> AnyHandler | None:
+        """The controller's handler of an API; None if it has none."""
+        return self._by_key.get(key)
+
+    def send(self, request: Message, response: type[Resp], context: RequestContext | None = None) -> Promise[Resp]:
+        """Be the `ControllerClient` of the broker in the same process."""
+        key = ApiKey(cast("int", request.API_KEY))
+        handler = self._by_key[key]
+        if context is None:
+            context = RequestContext(key, stable_versions(key)[-1], 0, None, _IN_PROCESS, ANONYMOUS, AllowAll())
+        version = context.api_version
+        result: Promise[Resp] = Promise()
+
+        def settle(answer: Promise[Message | None]) -> None:
+            try:
+                settled = answer.result()
+            except KafkaError as error:
+                settled = error_response(handler, version, request, error)
+            except Exception as error:  # noqa: BLE001 - handed to whoever waits, who logs it
+                result.reject(error)
+                return
+            if isinstance(settled, response):
+                result.resolve(settled)
+            else:
+                result.reject(KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR))
+
+        _call(handler, context, request).on_done(settle)
+        return result
+
+
+def _call(handler: AnyHandler, context: RequestContext, request: Message) -> Promise[Message | None]:
+    try:
+        answer = handler.handle(context, request)
+    except Exception as error:  # noqa: BLE001 - handed to whoever waits, who logs it
+        return Promise.failed(error)
+    if isinstance(answer, Promise):
+        return cast("Promise[Message | None]", answer)
+    return Promise.of(answer)
+
+
+_IN_PROCESS = ConnectionInfo("controller", "", "PLAINTEXT", "127.0.0.1", 0, "127.0.0.1", 0)
+
+
+def _metadata_log_config(config: BrokerConfig) -> LogConfig:
+    return LogConfig(
+        segment_bytes=config.int_("metadata.log.segment.bytes"),
+        segment_ms=config.int_("metadata.log.segment.ms"),
+        retention_ms=-1,
+        retention_bytes=-1,
+        max_message_bytes=2**31 - 1,
+    )

@@ -1,0 +1,171 @@
+"""The node as a process: an event loop, real sockets and files, and signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Iterator
+
+from odradek.config import BrokerConfig
+from odradek.net.files import OsFileSystem
+from odradek.net.limits import NetworkLimits
+from odradek.net.listener import Endpoint, Network
+from odradek.net.loop import new_event_loop
+from odradek.net.real import LoopScheduler, RealClock, SystemRandom, ThreadExecutor
+from odradek.node.data_dirs import StartError
+from odradek.node.node import Endpoints, Node
+from odradek.node.ports import Ports
+from odradek.ports import FileSystem, Promise, spawn
+from odradek.storage.checkpoints import CorruptFileError
+from odradek.storage.memory_files import MemoryFileSystem
+from odradek.wire.errors import KafkaError, ProtocolError
+
+_log = logging.getLogger(__name__)
+
+STOP_GRACE_MS = 1_000
+"""How long replies in flight may take when the node stops."""
+
+
+def serve(config: BrokerConfig, *, in_memory: bool, on_ready: Callable[[str, int], None]) -> None:
+    """Run a node until SIGTERM or SIGINT; `on_ready` gets host and port of the first client listener.
+
+    Raises StartError if the node cannot start, or cannot go on because its metadata log failed.
+    """
+    loop = new_event_loop()
+    try:
+        loop.run_until_complete(_serve(loop, config, in_memory=in_memory, on_ready=on_ready))
+    finally:
+        loop.close()
+
+
+async def _serve(
+    loop: asyncio.AbstractEventLoop, config: BrokerConfig, *, in_memory: bool, on_ready: Callable[[str, int], None]
+) -> None:
+    stopping = asyncio.Event()
+    with _signals(loop, stopping):
+        process = RunningNode(loop, config, in_memory=in_memory, on_fatal=lambda _error: stopping.set())
+        await process.start()
+        listener = config.broker_listeners[0]
+        on_ready(listener.host or "localhost", process.port_of(listener.name))
+        await stopping.wait()
+        await process.stop()
+
+
+class RunningNode:
+    """A node on an event loop: its sockets, its files, and its stop."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        config: BrokerConfig,
+        *,
+        in_memory: bool,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        """Nothing is opened before `start`. `on_fatal` is told when the node cannot go on."""
+        self._loop = loop
+        self._config = config
+        self._files: FileSystem = MemoryFileSystem() if in_memory else OsFileSystem()
+        self._executor = ThreadExecutor(loop)
+        self._network = Network(loop, network_limits(config), inter_broker_listener=config.inter_broker_listener_name)
+        self._ports: dict[str, int] = {}
+        self._on_fatal = on_fatal
+        self._fatal: BaseException | None = None
+        self._node: Node | None = None
+
+    def port_of(self, listener: str) -> int:
+        """The port in use of a listener."""
+        return self._ports[listener]
+
+    async def start(self) -> None:
+        """Bind, open everything, and accept clients; raises StartError."""
+        try:
+            await self._start()
+        except (OSError, CorruptFileError, ProtocolError, KafkaError) as error:
+            await self._network.stop(0)
+            raise StartError(f"the node cannot start: {error}") from error
+
+    async def _start(self) -> None:
+        config = self._config
+        listeners = []
+        for listener in config.listeners:
+            endpoint = Endpoint(listener.name, listener.security_protocol.name, listener.host, listener.port)
+            bound = self._network.bind(endpoint)
+            self._ports[listener.name] = bound.port
+            listeners.append(bound)
+        ports = Ports(RealClock(), LoopScheduler(self._loop), self._executor, SystemRandom(), self._files)
+        node = Node(config, ports, Endpoints(self._ports), self._failed)
+        self._node = node
+        await self._settled(spawn(node.start()))
+        for bound in listeners:
+            is_controller = bound.endpoint.listener in config.controller_listener_names
+            bound.start(node.controller_frames if is_controller else node.broker_frames)
+
+    async def stop(self) -> None:
+        """Stop accepting, finish what is in flight, leave the cluster and write everything out.
+
+        Raises StartError if the node stops because its metadata log failed.
+        """
+        await self._network.stop(STOP_GRACE_MS)
+        node = self._node
+        if node is not None:
+            try:
+                await self._settled(spawn(node.stop()))
+            except KafkaError as error:
+                _log.error("the node is not stopped cleanly: %s", error)
+        self._executor.shutdown()
+        if self._fatal is not None:
+            raise StartError(f"the metadata log failed, so the node has stopped: {self._fatal}")
+
+    def _failed(self, error: BaseException) -> None:
+        if self._fatal is None:
+            self._fatal = error
+            self._on_fatal(error)
+
+    async def _settled(self, promise: Promise[None]) -> None:
+        future: asyncio.Future[None] = self._loop.create_future()
+
+        def settle(settled: Promise[None]) -> None:
+            if future.done():
+                return
+            if settled.error is not None:
+                future.set_exception(settled.error)
+            else:
+                future.set_result(None)
+
+        promise.on_done(settle)
+        await future
+
+
+def network_limits(config: BrokerConfig) -> NetworkLimits:
+    """The limits of the socket layer by Kafka's properties."""
+    return NetworkLimits(
+        socket_request_max_bytes=config.int_("socket.request.max.bytes"),
+        queued_max_request_bytes=config.int_("queued.max.request.bytes"),
+        connections_max_idle_ms=config.int_("connections.max.idle.ms"),
+        max_connections=config.int_("max.connections"),
+        max_connections_per_ip=config.int_("max.connections.per.ip"),
+        max_connections_per_ip_overrides=config.max_connections_per_ip_overrides,
+        socket_send_buffer_bytes=config.int_("socket.send.buffer.bytes"),
+        socket_receive_buffer_bytes=config.int_("socket.receive.buffer.bytes"),
+        socket_listen_backlog_size=config.int_("socket.listen.backlog.size"),
+    )
+
+
+@contextlib.contextmanager
+def _signals(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> Iterator[None]:
+    """While it lasts, SIGTERM and SIGINT set `stopping`; where the loop cannot, plain handlers do."""
+    chosen = (signal.SIGTERM, signal.SIGINT)
+    try:
+        for number in chosen:
+            loop.add_signal_handler(number, stopping.set)
+    except NotImplementedError:
+        for number in chosen:
+            signal.signal(number, lambda _number, _frame: loop.call_soon_threadsafe(stopping.set))
+        yield
+        return
+    yield
+    for number in chosen:
+        loop.remove_signal_handler(number)
