@@ -35,7 +35,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if not item.path.is_relative_to(HERE):
             continue
-        item.add_marker(pytest.mark.filterwarnings("default"))  # what client libraries deprecate is not ours to fix
+        # What client libraries deprecate or leave open is not ours to fix.
+        item.add_marker(pytest.mark.filterwarnings("default"))
+        item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
         only = item.get_closest_marker("odradek_only")
         if only is not None and kind != "odradek":
             item.add_marker(pytest.mark.skip(reason=f"only for Odradek: {only.kwargs['reason']}"))

@@ -34,6 +34,7 @@ from odradek.wire.messages.metadata import (
     MetadataResponse,
     MetadataResponseTopic,
 )
+from odradek.wire.messages.offset_fetch import OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchResponse
 from odradek.wire.messages.produce import (
     PartitionProduceData,
     PartitionProduceResponse,
@@ -182,11 +183,14 @@ def list_offset(
     return connection.call(request, ListOffsetsResponse, version).topics[0].partitions[0]
 
 
-def await_coordinator(connection: Connection, key: str, key_type: int = 0) -> None:
-    """Wait until the coordinator of a group (or transactional id) answers: its topic may have to be made first."""
+def await_coordinator(connection: Connection, key: str) -> None:
+    """Wait until the coordinator of a group answers: its topic may have to be made and its state loaded first."""
 
     def found() -> bool:
-        request = FindCoordinatorRequest(key_type=key_type, coordinator_keys=[key])
-        return connection.call(request, FindCoordinatorResponse).coordinators[0].error_code == 0
+        request = FindCoordinatorRequest(key_type=0, coordinator_keys=[key])
+        if connection.call(request, FindCoordinatorResponse).coordinators[0].error_code != 0:
+            return False
+        offsets = OffsetFetchRequest(groups=[OffsetFetchRequestGroup(group_id=key, topics=[])])
+        return connection.call(offsets, OffsetFetchResponse, 9).groups[0].error_code == 0
 
     wait_for(found, f"the coordinator of {key}", 30.0)

@@ -1,0 +1,260 @@
+"""Hostile input: it costs an error or one connection; a second connection stays quick; the process survives."""
+
+from __future__ import annotations
+
+import struct
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import cramjam
+import pytest
+
+from odradek.wire import apis
+from odradek.wire.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
+from odradek.wire.messages.metadata import MetadataRequest, MetadataResponse
+from odradek.wire.messages.produce import ProduceRequest, ProduceResponse
+from tests.support.batches import Lies, batch, varint
+from tests.support.process import BrokerProcess
+from tests.support.requests import code, connect, create_topic, fetch, fetch_request, produce, produce_request
+from tests.support.targets import Target
+from tests.support.wire import Closed, Connection, framed, request_header
+
+NewTopic = Callable[..., str]
+QUICK_S = 2.0
+MEMORY_CEILING_BYTES = 192 << 20
+"""How much an attack may add to this project's broker at any moment."""
+
+
+@contextmanager
+def nobody_else_notices(target: Target) -> Iterator[None]:
+    """Before and after, another connection is answered quickly, and the memory of our process stays in bounds."""
+    with connect(target) as other:
+        other.call(MetadataRequest(topics=[]), MetadataResponse)
+        before = target.resident_bytes() if isinstance(target, BrokerProcess) else 0
+        yield
+        begun = time.monotonic()
+        assert other.call(MetadataRequest(topics=[]), MetadataResponse).brokers
+        assert time.monotonic() - begun < QUICK_S
+        if target.name == "odradek" and isinstance(target, BrokerProcess):
+            assert target.resident_bytes() - before < MEMORY_CEILING_BYTES
+
+
+def answered_or_closed(connection: Connection, within_s: float = 20.0) -> bool:
+    """Whether the peer answers with a frame or closes; False if it keeps silent."""
+    connection.socket.settimeout(within_s)
+    try:
+        connection.receive_frame()
+    except (Closed, ConnectionError):
+        return True
+    except TimeoutError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 7], ids=lambda size: f"{size}-bytes")
+def test_frames_too_short_for_a_header(target: Target, size: int) -> None:
+    """The connection is closed."""
+    with nobody_else_notices(target), connect(target) as hostile:
+        hostile.send_bytes(framed(bytes([0xFF] * size)))
+        assert hostile.is_closed_by_peer()
+
+
+def test_half_a_header_waits_and_harms_nobody(target: Target) -> None:
+    """Many connections that never finish their first frame."""
+    with nobody_else_notices(target):
+        hostile = [connect(target) for _ in range(50)]
+        for connection in hostile:
+            connection.send_bytes(struct.pack(">ih", 100, 18))
+        for connection in hostile:
+            connection.close()
+
+
+def test_announced_frames_are_not_reserved(target: Target) -> None:
+    """A hundred connections announce 100 MiB each, send little, and wait; one for Apache Kafka, which does reserve."""
+    with nobody_else_notices(target):
+        hostile = [connect(target) for _ in range(1 if target.name == "apache" else 100)]
+        for connection in hostile:
+            connection.send_bytes(struct.pack(">i", 100 * 1024 * 1024) + b"\x00\x03\x00\x0c")
+        for connection in hostile:
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    ("api_key", "version", "body"),
+    [
+        pytest.param(3, 8, struct.pack(">i", 2**31 - 1), id="metadata-topics"),
+        pytest.param(3, 12, b"\xff\xff\xff\xff\x07", id="metadata-topics-compact"),
+        pytest.param(0, 8, struct.pack(">hhii", -1, -1, 1000, 2**31 - 1), id="produce-topics"),
+        pytest.param(1, 11, struct.pack(">iiiibiii", -1, 0, 0, 1, 0, 0, -1, 2**31 - 1), id="fetch-topics"),
+        pytest.param(19, 4, struct.pack(">i", 1_000_000_000), id="create-topics"),
+        pytest.param(11, 5, struct.pack(">h", 1) + b"g" + struct.pack(">ii", 9000, 9000) + b"\x00\x00\xff\xff\x00\x00"
+                     + struct.pack(">i", 2**31 - 1), id="join-group-protocols"),
+        pytest.param(32, 3, struct.pack(">i", 2**31 - 1), id="describe-configs"),
+        pytest.param(18, 3, b"\xff\xff\xff\xff\x0f", id="api-versions-string"),
+    ],
+)  # fmt: skip
+def test_counts_far_beyond_the_bytes_that_are_left(target: Target, api_key: int, version: int, body: bytes) -> None:
+    """CVE-2022-34917: nothing is allocated from a length that the bytes do not bear out."""
+    flexible = version in apis.request_class(api_key).FLEXIBLE
+    with nobody_else_notices(target), connect(target) as hostile:
+        hostile.send_bytes(framed(request_header(api_key, version, 1, flexible=flexible) + body))
+        assert answered_or_closed(hostile)
+
+
+def test_a_million_tagged_fields(target: Target) -> None:
+    """CVE-2026-111115: two bytes on the wire each, an object in memory each."""
+    count = 1_000_000
+    fields = b"".join(
+        bytes([index & 0x7F | 0x80, index >> 7 & 0x7F | 0x80, index >> 14, 0]) for index in range(200, 200 + count)
+    )
+    tags = b"\xc0\x84\x3d" + fields
+    with nobody_else_notices(target), connect(target) as hostile:
+        hostile.send_bytes(framed(request_header(18, 3, 1, flexible=False) + tags + b"\x01\x01\x00"))
+        assert answered_or_closed(hostile)
+
+
+def test_empty_requests_to_every_listed_api(target: Target) -> None:
+    """CVE-2026-83525: a body of nothing but defaults, in the highest version of each API, is answered or closed."""
+    with connect(target) as listing:
+        request = ApiVersionsRequest(client_software_name="raw", client_software_version="1")
+        listed = listing.call(request, ApiVersionsResponse, 4).api_keys
+    with nobody_else_notices(target):
+        for api in listed:
+            with connect(target) as hostile:
+                empty = apis.request_class(api.api_key)()
+                if isinstance(empty, ProduceRequest):
+                    empty.acks = -1
+                hostile.send(empty, api.max_version)
+                if api.api_key not in SILENT_IN_APACHE_KAFKA or target.name == "odradek":
+                    assert answered_or_closed(hostile), type(empty).__name__
+
+
+SILENT_IN_APACHE_KAFKA = {24}
+"""AddPartitionsToTxn without transactions is never answered there."""
+
+
+def bomb(codec: int, size: int = 64 << 20) -> bytes:
+    """A batch of 64 MiB of zeros in one record, compressed to a few kilobytes."""
+    body = b"\x00\x00\x00" + varint(-1) + varint(size) + bytes(size) + varint(0)
+    plain = varint(len(body)) + body
+    packed = {
+        1: lambda: zlib.compress(plain, 9, 31),
+        3: lambda: bytes(cramjam.lz4.compress(plain)),
+        4: lambda: bytes(cramjam.zstd.compress(plain)),
+    }[codec]()
+    return batch([b"x"], payload=packed, lies=Lies(attributes=codec))
+
+
+@pytest.mark.parametrize("codec", [1, 3, 4], ids=["gzip", "lz4", "zstd"])
+def test_decompression_bombs_end_with_an_answer(target: Target, new_topic: NewTopic, codec: int) -> None:
+    """CVE-2023-34455: where the broker has to look inside (a compacted topic), it does so within bounds."""
+    topic = new_topic(configs={"cleanup.policy": "compact"})
+    with nobody_else_notices(target), connect(target) as hostile:
+        answer = produce(hostile, topic, bomb(codec))
+        assert code(answer.error_code) != "NONE"
+
+
+def test_a_thousand_unanswered_requests_on_one_connection(target: Target, new_topic: NewTopic) -> None:
+    """Requests are parked up to a limit, then reading stops; all are answered in the end."""
+    topic = new_topic()
+    with nobody_else_notices(target), connect(target, 60) as greedy:
+        first = [greedy.send(fetch_request(topic, 0, max_wait_ms=1), 12) for _ in range(1000)]
+        for _ in first:
+            greedy.receive_frame()
+
+
+def test_connections_that_come_and_go(target: Target) -> None:
+    """Three hundred connections, each closed in the middle of a frame."""
+    with nobody_else_notices(target):
+        for number in range(300):
+            with connect(target) as hasty:
+                hasty.send_bytes(struct.pack(">i", 1000) + bytes(number))
+
+
+def test_requests_before_a_reset(target: Target, new_topic: NewTopic) -> None:
+    """Answers for a peer that is gone harm nobody."""
+    topic = new_topic()
+    with nobody_else_notices(target):
+        for _ in range(20):
+            with connect(target) as hasty:
+                hasty.socket.setsockopt(1, 13, struct.pack("ii", 1, 0))
+                for _ in range(10):
+                    hasty.send(produce_request(topic, batch([b"x" * 1000])), 12)
+
+
+def test_noise_instead_of_a_protocol(target: Target) -> None:
+    """An HTTP client, a TLS client hello, zeros."""
+    for noise in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", bytes(64)):
+        with nobody_else_notices(target), connect(target) as hostile:
+            hostile.send_bytes(noise)
+            assert hostile.is_closed_by_peer() or noise[0] == 0x16
+
+
+@pytest.mark.owns_broker
+def test_idle_connections_are_closed(own_broker: Callable[..., BrokerProcess]) -> None:
+    """connections.max.idle.ms."""
+    broker = own_broker({"connections.max.idle.ms": "1000"})
+    with connect(broker) as idle:
+        idle.call(MetadataRequest(topics=[]), MetadataResponse)
+        assert idle.is_closed_by_peer(15.0)
+
+
+@pytest.mark.owns_broker
+def test_connections_and_frames_have_limits(own_broker: Callable[..., BrokerProcess]) -> None:
+    """max.connections.per.ip and socket.request.max.bytes."""
+    broker = own_broker({"max.connections.per.ip": "5", "socket.request.max.bytes": "100000"})
+    with connect(broker) as connection:
+        create_topic(connection, "limits")
+        assert code(produce(connection, "limits", batch([bytes(90_000)])).error_code) == "NONE"
+    others = [connect(broker) for _ in range(4)]
+    for other in others:
+        other.call(MetadataRequest(topics=[]), MetadataResponse)
+    with connect(broker) as large:
+        large.send_bytes(struct.pack(">i", 100_001))
+        assert large.is_closed_by_peer()
+    fifth = connect(broker)
+    fifth.call(MetadataRequest(topics=[]), MetadataResponse)
+    with connect(broker) as sixth:
+        assert sixth.is_closed_by_peer()
+    for other in (*others, fifth):
+        other.call(MetadataRequest(topics=[]), MetadataResponse)
+        other.close()
+
+
+@pytest.mark.owns_broker
+@pytest.mark.odradek_only(reason="Apache Kafka's heap is bounded, its resident memory is not the promise")
+def test_a_thousand_announced_frames_stay_within_the_nodes_budget(own_broker: Callable[..., BrokerProcess]) -> None:
+    """queued.max.request.bytes: a thousand frames of 100 MiB, each half a megabyte on its way, do not add up."""
+    broker = own_broker({"queued.max.request.bytes": str(64 << 20)})
+    before = broker.resident_bytes()
+    hostile = [connect(broker, 0.05) for _ in range(400)]
+    for connection in hostile:
+        connection.send_bytes(struct.pack(">i", 100 * 1024 * 1024))
+    payload = bytes(512 * 1024)
+    for connection in hostile:
+        try:
+            connection.send_bytes(payload)
+        except TimeoutError:
+            continue
+    with connect(broker) as other:
+        begun = time.monotonic()
+        other.call(ApiVersionsRequest(), ApiVersionsResponse, 0)
+        assert time.monotonic() - begun < QUICK_S
+    assert broker.resident_bytes() - before < MEMORY_CEILING_BYTES
+    for connection in hostile:
+        connection.close()
+
+
+def test_a_slow_reader_does_not_make_the_broker_hold_its_answers(target: Target, new_topic: NewTopic) -> None:
+    """Five hundred fetches of a megabyte each from a client that does not read."""
+    topic = new_topic()
+    with connect(target) as writer:
+        assert code(produce(writer, topic, batch([bytes(900_000)])).error_code) == "NONE"
+        with nobody_else_notices(target), connect(target) as slow:
+            for _ in range(500):
+                slow.send(fetch_request(topic, 0), 12)
+            assert code(fetch(writer, fetch_request(topic, 0)).error_code) == "NONE"
+            number = writer.send(produce_request(topic, batch()), 12)
+            writer.receive(ProduceResponse, 12, number)
