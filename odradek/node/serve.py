@@ -1,18 +1,15 @@
-"""The node as a process: an event loop, real sockets and files, and signals."""
+"""The node on an event loop, with real sockets and files."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from odradek.config import BrokerConfig
 from odradek.net.files import OsFileSystem
 from odradek.net.limits import NetworkLimits
 from odradek.net.listener import Endpoint, Network
-from odradek.net.loop import new_event_loop
 from odradek.net.real import LoopScheduler, RealClock, SystemRandom, ThreadExecutor
 from odradek.node.data_dirs import StartError
 from odradek.node.node import Endpoints, Node
@@ -28,29 +25,19 @@ STOP_GRACE_MS = 1_000
 """How long replies in flight may take when the node stops."""
 
 
-def serve(config: BrokerConfig, *, in_memory: bool, on_ready: Callable[[str, int], None]) -> None:
-    """Run a node until SIGTERM or SIGINT; `on_ready` gets host and port of the first client listener.
+async def serve(config: BrokerConfig, *, in_memory: bool, on_ready: Callable[[str], None], stop: asyncio.Event) -> int:
+    """Run a node until `stop` is set; `on_ready` gets HOST:PORT of the first client listener. Returns exit code 0.
 
     Raises StartError if the node cannot start, or cannot go on because its metadata log failed.
     """
-    loop = new_event_loop()
-    try:
-        loop.run_until_complete(_serve(loop, config, in_memory=in_memory, on_ready=on_ready))
-    finally:
-        loop.close()
-
-
-async def _serve(
-    loop: asyncio.AbstractEventLoop, config: BrokerConfig, *, in_memory: bool, on_ready: Callable[[str, int], None]
-) -> None:
-    stopping = asyncio.Event()
-    with _signals(loop, stopping):
-        process = RunningNode(loop, config, in_memory=in_memory, on_fatal=lambda _error: stopping.set())
-        await process.start()
-        listener = config.broker_listeners[0]
-        on_ready(listener.host or "localhost", process.port_of(listener.name))
-        await stopping.wait()
-        await process.stop()
+    process = RunningNode(asyncio.get_running_loop(), config, in_memory=in_memory, on_fatal=lambda _error: stop.set())
+    await process.start()
+    listener = config.broker_listeners[0]
+    host = listener.host or "localhost"
+    on_ready(f"{f'[{host}]' if ':' in host else host}:{process.port_of(listener.name)}")
+    await stop.wait()
+    await process.stop()
+    return 0
 
 
 class RunningNode:
@@ -152,20 +139,3 @@ def network_limits(config: BrokerConfig) -> NetworkLimits:
         socket_receive_buffer_bytes=config.int_("socket.receive.buffer.bytes"),
         socket_listen_backlog_size=config.int_("socket.listen.backlog.size"),
     )
-
-
-@contextlib.contextmanager
-def _signals(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> Iterator[None]:
-    """While it lasts, SIGTERM and SIGINT set `stopping`; where the loop cannot, plain handlers do."""
-    chosen = (signal.SIGTERM, signal.SIGINT)
-    try:
-        for number in chosen:
-            loop.add_signal_handler(number, stopping.set)
-    except NotImplementedError:
-        for number in chosen:
-            signal.signal(number, lambda _number, _frame: loop.call_soon_threadsafe(stopping.set))
-        yield
-        return
-    yield
-    for number in chosen:
-        loop.remove_signal_handler(number)
