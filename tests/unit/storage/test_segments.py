@@ -7,6 +7,7 @@ import struct
 import pytest
 
 from odradek.storage.log_config import LogConfig
+from odradek.storage.retention import delete_old_segments
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.records.batch import build_batch
 from odradek.wire.records.record import Record
@@ -207,3 +208,32 @@ def test_a_range_stays_readable_when_its_segment_is_truncated_or_deleted() -> No
     assert held.read(0, held.size) == before
     held.release()
     assert log_names(disk) == [f"{0:020d}.log"]
+
+
+def test_a_range_that_is_held_keeps_its_file_open_however_many_others_are_read() -> None:
+    disk = Disk(LogConfig(segment_bytes=SIZE), max_open_files=2)
+    for number in range(20):
+        disk.append(b"%030d" % number)
+    held = disk.log.read(3, max_bytes=1000, max_offset=20, min_one_message=True).records
+    assert not isinstance(held, bytes)
+    assert len(disk.read_all()) == 20
+    assert held.read(0, held.size).endswith(b"%030d\x00" % 3)
+    held.release()
+
+
+def test_the_files_of_deleted_segments_are_removed_after_the_delay_and_closed_once_nobody_reads_them() -> None:
+    disk = Disk(LogConfig(segment_bytes=SIZE, retention_bytes=0, file_delete_delay_ms=1000))
+    for _ in range(3):
+        disk.append(b"v" * 30)
+    held = disk.log.read(0, max_bytes=1000, max_offset=3, min_one_message=True).records
+    assert not isinstance(held, bytes)
+    delete_old_segments(disk.log, NOW_MS)
+    marked = [name for name in disk.names() if name.endswith(".deleted")]
+    assert [name for name in marked if ".log" in name] == [f"{offset:020d}.log.deleted" for offset in (0, 1, 2)]
+    disk.clock.advance(1000)
+    assert [name for name in disk.names() if not name.endswith("checkpoint")] == [
+        f"{3:020d}{suffix}" for suffix in (".index", ".log", ".snapshot", ".timeindex")
+    ]
+    assert len(held.read(0, held.size)) == SIZE
+    held.release()
+    assert len(disk.pool) == 0
