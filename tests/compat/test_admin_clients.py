@@ -6,10 +6,16 @@ import asyncio
 import warnings
 from collections.abc import Callable
 
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]  # the library has no types
 from aiokafka.admin import NewTopic as AioNewTopic
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, OffsetSpec
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not in the library's __all__
+    AdminClient,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+)
 
 from tests.support.batches import batch
 from tests.support.process import wait_for
@@ -19,8 +25,8 @@ from tests.support.wire import Connection
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
-    from kafka import KafkaAdminClient
-    from kafka.admin import NewTopic as PythonNewTopic
+    from kafka import KafkaAdminClient  # type: ignore[import-untyped]  # the library has no types
+    from kafka.admin import NewTopic as PythonNewTopic  # type: ignore[import-untyped]  # the library has no types
 
 Unique = Callable[[str], str]
 
@@ -40,7 +46,7 @@ def test_librdkafkas_admin(target: Target, connection: Connection, unique: Uniqu
     assert future.result(20)["retention.ms"].value == "1000000"
     produce(connection, topic, batch([b"a", b"b", b"c"]))
     place = TopicPartition(topic, 0)
-    (latest,) = admin.list_offsets({place: OffsetSpec.latest()}).values()
+    (latest,) = admin.list_offsets({place: OffsetSpec.latest()}).values()  # type: ignore[no-untyped-call]  # no types there
     assert latest.result(20).offset == 3
     (deleted,) = admin.delete_records([TopicPartition(topic, 0, 2)]).values()
     assert deleted.result(20).low_watermark == 2

@@ -20,6 +20,7 @@ from tests.support.drivers.base import (
     ProducerSettings,
     Record,
     TopicPartition,
+    collect,
 )
 from tests.support.process import wait_for
 
@@ -28,18 +29,10 @@ Unique = Callable[[str], str]
 CODECS_OF = {"kafka-python": ("none", "gzip")}
 
 
-def consume(consumer: Consumer, count: int, timeout_s: float = 20.0) -> list[Record]:
-    """Poll until ``count`` records are there, then once more: there must be no others."""
-    found: list[Record] = []
-    wait_for(lambda: found.extend(consumer.poll(0.1)) or len(found) >= count, f"{count} records", timeout_s)
-    found.extend(consumer.poll(0.05))
-    return found
-
-
 def read_all(driver: Driver, topic: str, count: int, partitions: int = 1) -> list[Record]:
     consumer = driver.assign({(topic, index): -2 for index in range(partitions)}, ConsumerSettings())
     try:
-        return consume(consumer, count)
+        return collect(consumer, count)
     finally:
         consumer.close()
 
@@ -215,7 +208,7 @@ def test_consuming_starts_where_it_is_told(driver: Driver, new_topic: NewTopic) 
     driver.produce(topic, [Record(b"%d" % number) for number in range(10)], ProducerSettings())
     for start, expected in ((-2, range(10)), (7, range(7, 10))):
         consumer = driver.assign({(topic, 0): start}, ConsumerSettings())
-        received = consume(consumer, len(expected))
+        received = collect(consumer, len(expected))
         consumer.close()
         assert [record.value for record in received] == [b"%d" % number for number in expected]
 
@@ -227,7 +220,7 @@ def test_a_consumer_at_the_end_receives_only_what_comes(driver: Driver, new_topi
     consumer = driver.assign({(topic, 0): -1}, ConsumerSettings())
     assert consumer.poll(0.5) == []
     driver.produce(topic, [Record(b"new")], ProducerSettings())
-    received = consume(consumer, 1)
+    received = collect(consumer, 1)
     consumer.close()
     assert [record.value for record in received] == [b"new"]
 
@@ -252,7 +245,7 @@ def test_a_record_larger_than_the_fetch_limit_is_still_delivered(driver: Driver,
     driver.produce(topic, [Record(b"x" * 300_000), Record(b"small")], ProducerSettings(linger_ms=0))
     settings = ConsumerSettings(fetch_max_bytes=400_000, partition_max_bytes=2_000)
     consumer = driver.assign({(topic, 0): 0}, settings)
-    received = consume(consumer, 2)
+    received = collect(consumer, 2)
     consumer.close()
     assert [len(record.value or b"") for record in received] == [300_000, 5]
 
@@ -264,7 +257,7 @@ def test_an_offset_out_of_range_follows_the_reset_policy(driver: Driver, new_top
     topic = new_topic()
     driver.produce(topic, [Record(b"a"), Record(b"b")], ProducerSettings())
     consumer = driver.assign({(topic, 0): 1000}, ConsumerSettings(reset="earliest"))
-    received = consume(consumer, 2)
+    received = collect(consumer, 2)
     consumer.close()
     assert [record.value for record in received] == [b"a", b"b"]
 
@@ -274,7 +267,7 @@ def test_read_committed_returns_plain_records(driver: Driver, new_topic: NewTopi
     topic = new_topic()
     driver.produce(topic, [Record(b"a"), Record(b"b")], ProducerSettings())
     consumer = driver.assign({(topic, 0): -2}, ConsumerSettings(isolation="read_committed"))
-    received = consume(consumer, 2)
+    received = collect(consumer, 2)
     consumer.close()
     assert [record.value for record in received] == [b"a", b"b"]
 
@@ -286,12 +279,12 @@ def test_a_group_member_continues_where_the_group_committed(
     topic, settings = new_topic(), ConsumerSettings(group=unique("group"))
     driver.produce(topic, [Record(b"%d" % number) for number in range(10)], ProducerSettings())
     first = driver.subscribe([topic], settings)
-    assert len(consume(first, 10)) == 10
+    assert len(collect(first, 10)) == 10
     first.commit({(topic, 0): 6})
     assert first.committed((topic, 0)) == 6
     first.close()
     second = driver.subscribe([topic], settings)
-    received = consume(second, 4)
+    received = collect(second, 4)
     second.close()
     assert [record.value for record in received] == [b"6", b"7", b"8", b"9"]
 
@@ -328,10 +321,10 @@ def test_a_static_member_returns_to_its_partitions(driver: Driver, new_topic: Ne
     settings = ConsumerSettings(group=unique("group"), instance_id="one")
     driver.produce(topic, [Record(b"v", partition=number) for number in (0, 1)], ProducerSettings())
     first = driver.subscribe([topic], settings)
-    consume(first, 2)
+    collect(first, 2)
     assigned = first.assignment()
     first.close()
     second = driver.subscribe([topic], settings)
-    consume(second, 2)
+    collect(second, 2)
     assert second.assignment() == assigned == {(topic, 0), (topic, 1)}
     second.close()

@@ -10,7 +10,7 @@ import pytest
 
 from odradek.wire.messages.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
 from tests.support.batches import batch, batches
-from tests.support.drivers.base import Ack, ConsumerSettings, ProducerSettings, Record
+from tests.support.drivers.base import Ack, ConsumerSettings, ProducerSettings, Record, collect
 from tests.support.drivers.confluent import Confluent
 from tests.support.groups import RawMember, commit, committed
 from tests.support.process import BrokerProcess, wait_for
@@ -213,8 +213,7 @@ def test_an_idempotent_producer_of_librdkafka_rides_out_a_kill_9(
     assert not thread.is_alive()
     assert {ack.error for ack in acks} == {""}
     consumer = Confluent(broker.bootstrap).assign({(topic, 0): -2}, ConsumerSettings())
-    received: list[Record] = []
-    wait_for(lambda: received.extend(consumer.poll(0.2)) or len(received) >= count, "all records", 60.0)
+    received = collect(consumer, count, 60.0)
     consumer.close()
     assert [record.value for record in received] == [record.value for record in sent]
 

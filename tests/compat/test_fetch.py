@@ -15,7 +15,7 @@ from odradek.wire.messages.fetch import (
     ForgottenTopic,
     ReplicaState,
 )
-from tests.support.batches import Lies, batch, batches
+from tests.support.batches import Lies, batch, batches, raw
 from tests.support.requests import (
     code,
     connect,
@@ -93,7 +93,7 @@ def test_the_partition_limit_cuts_after_the_first_batch(connection: Connection, 
     topic = new_topic()
     fill(connection, topic, 10, size=1000)
     answer = fetch(connection, fetch_request(topic, 0, partition_max_bytes=3500))
-    assert len(bytes(answer.records or b"")) <= 3500
+    assert len(raw(answer.records)) <= 3500
     assert [stored.base_offset for stored in batches(answer.records)][:3] == [0, 1, 2]
 
 
@@ -115,7 +115,7 @@ def test_an_empty_fetch_waits_for_max_wait(connection: Connection, new_topic: Ne
     begun = time.monotonic()
     answer = fetch(connection, fetch_request(topic, 0, max_wait_ms=400))
     assert 0.35 <= time.monotonic() - begun < 5
-    assert (code(answer.error_code), bytes(answer.records or b"")) == ("NONE", b"")
+    assert (code(answer.error_code), raw(answer.records)) == ("NONE", b"")
 
 
 def test_a_long_poll_wakes_for_new_data(target: Target, connection: Connection, new_topic: NewTopic) -> None:
@@ -156,7 +156,7 @@ def test_offsets_beyond_the_log_are_out_of_range(connection: Connection, new_top
     fill(connection, topic, 2)
     answer = fetch(connection, fetch_request(topic, offset))
     assert code(answer.error_code) == "OFFSET_OUT_OF_RANGE"
-    assert (answer.high_watermark, bytes(answer.records or b"")) == (-1, b"")
+    assert (answer.high_watermark, raw(answer.records)) == (-1, b"")
 
 
 def test_a_missing_topic_and_a_missing_partition(connection: Connection, new_topic: NewTopic, unique: Unique) -> None:
@@ -263,7 +263,7 @@ def test_a_client_cannot_pose_as_a_follower_that_is_not_a_replica(connection: Co
     request.replica_state = ReplicaState(replica_id=77, replica_epoch=1)
     partition = only_partition(connection.call(request, FetchResponse, 17))
     assert code(partition.error_code) == "NOT_LEADER_OR_FOLLOWER"
-    assert bytes(partition.records or b"") == b""
+    assert raw(partition.records) == b""
 
 
 def test_a_reader_that_stops_reading_holds_up_nobody_else(
@@ -286,4 +286,4 @@ def test_compressed_batches_are_returned_as_they_are(connection: Connection, new
     topic = new_topic()
     sent = batch([b"a" * 2000], lies=Lies(attributes=1))
     produce(connection, topic, sent)
-    assert bytes(fetch(connection, fetch_request(topic, 0)).records or b"")[17:] == sent[17:]
+    assert raw(fetch(connection, fetch_request(topic, 0)).records)[17:] == sent[17:]

@@ -14,7 +14,7 @@ from odradek.wire.messages.produce import (
     ProduceResponse,
     TopicProduceData,
 )
-from tests.support.batches import CONTROL_BIT, TIMESTAMP_TYPE_BIT, TRANSACTIONAL_BIT, Lies, batch, batches
+from tests.support.batches import CONTROL_BIT, TIMESTAMP_TYPE_BIT, TRANSACTIONAL_BIT, Lies, batch, batches, raw
 from tests.support.process import wait_for
 from tests.support.requests import await_coordinator, code, create_topic, fetch, fetch_request, metadata, produce
 from tests.support.targets import Target
@@ -68,7 +68,7 @@ def test_the_stored_batch_is_the_sent_batch_with_its_offset(connection: Connecti
     sent = batch([b"one", b"two"], keys=[b"k", None])
     produce(connection, topic, sent)
     produce(connection, topic, sent)
-    stored = bytes(fetch(connection, fetch_request(topic, 0)).records or b"")
+    stored = raw(fetch(connection, fetch_request(topic, 0)).records)
     assert stored[len(sent) + 17 :] == sent[17:]
     first, second = batches(stored)
     assert (first.base_offset, second.base_offset, second.leader_epoch) == (0, 2, 0)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from crc32c import crc32c
 
+from odradek.wire.schema import Records
+
 CODEC_GZIP = 1
 TIMESTAMP_TYPE_BIT = 8
 TRANSACTIONAL_BIT = 16
@@ -137,9 +139,15 @@ def _read_varint(data: bytes, position: int) -> tuple[int, int]:
         shift += 7
 
 
-def batches(records: bytes | memoryview | None) -> Iterator[Batch]:
+def raw(records: Records | None) -> bytes:
+    """A records field as it came from the wire; null is empty."""
+    assert records is None or isinstance(records, bytes | bytearray | memoryview)
+    return bytes(records or b"")
+
+
+def batches(records: Records | None) -> Iterator[Batch]:
     """The whole batches in what a fetch returned; an incomplete one at the end is left out."""
-    data = bytes(records or b"")
+    data = raw(records)
     position = 0
     while position + HEADER_BYTES <= len(data):
         base, length, epoch, _, crc, attributes, delta, first, last, *producer, count = _HEADER.unpack_from(

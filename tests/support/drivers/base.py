@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from tests.support.process import wait_for
+
 TopicPartition = tuple[str, int]
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -93,3 +95,16 @@ class Driver(Protocol):
         """ListOffsets: -1 for the end, -2 for the beginning, else the first offset at or after a time."""
 
     def close(self) -> None: ...
+
+
+def collect(consumer: Consumer, count: int, timeout_s: float = 20.0) -> list[Record]:
+    """Poll until ``count`` records are there, then once more: a test sees it when there are others."""
+    found: list[Record] = []
+
+    def enough() -> bool:
+        found.extend(consumer.poll(0.1))
+        return len(found) >= count
+
+    wait_for(enough, f"{count} records", timeout_s)
+    found.extend(consumer.poll(0.05))
+    return found
