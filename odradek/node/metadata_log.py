@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from odradek.ports import Clock, Promise
+from odradek.storage.append_checks import whole_batches
 from odradek.storage.checkpoints import write_topic_id
 from odradek.storage.environment import LogEnvironment
 from odradek.storage.file_names import CLUSTER_METADATA_TOPIC
@@ -60,7 +61,7 @@ class MetadataLog:
         if isinstance(part.records, bytes):
             return part.records
         try:
-            return part.records.read(0, part.size)
+            return bytes(whole_batches(memoryview(part.records.read(0, part.size))))
         except OSError as error:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from error
         finally:

@@ -59,7 +59,7 @@ def check_replicated(view: memoryview, log_end_offset: int) -> tuple[memoryview,
 
     Raises KafkaError CORRUPT_MESSAGE, UnexpectedOffsetError.
     """
-    view = _whole_batches(view)
+    view = whole_batches(view)
     headers: list[BatchHeader] = []
     next_offset = log_end_offset
     try:
@@ -99,7 +99,8 @@ def _check_producer(
     return None
 
 
-def _whole_batches(view: memoryview) -> memoryview:
+def whole_batches(view: memoryview) -> memoryview:
+    """Without the half batch at the end, which a read of limited size may have."""
     end = 0
     while len(view) - end >= LOG_OVERHEAD_BYTES:
         length = int.from_bytes(view[end + LENGTH_AT : end + LOG_OVERHEAD_BYTES], "big", signed=True)
