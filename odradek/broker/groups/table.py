@@ -53,8 +53,8 @@ class GroupTable:
 
 
 def heartbeat_timer(group_id: str, member_id: str) -> str:
-    """The timer of a member's session."""
-    return f"heartbeat-{group_id}-{member_id}"
+    """The timer of a member's session. The length keeps ids with hyphens apart."""
+    return f"heartbeat-{len(group_id)}-{group_id}-{member_id}"
 
 
 def join_timer(group_id: str) -> str:

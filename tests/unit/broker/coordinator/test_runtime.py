@@ -1,0 +1,387 @@
+"""The runtime, with a coordinator of counters that is neither groups nor transactions."""
+
+from __future__ import annotations
+
+import pytest
+
+from odradek.broker.coordinator.batches import RecordCodec
+from odradek.broker.coordinator.loader import SLICE_MS
+from odradek.broker.coordinator.result import CoordinatorRecord, CoordinatorResult, Producer
+from odradek.broker.coordinator.runtime import CoordinatorRuntime
+from odradek.broker.coordinator.shard import ShardContext, ShardState
+from odradek.broker.coordinator.timeline import TimelineMap
+from odradek.ports import Promise
+from odradek.storage.topic_partition import TopicPartition
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.persistent.transaction import KEYS, VALUES
+from odradek.wire.persistent.transaction.transaction_log import TransactionLogKey, TransactionLogValue
+from tests.unit.broker.coordinator.fake_log import DISK_BROKEN, NO_LEADER, FakeLog
+from tests.unit.fakes import FakeWorld
+
+PARTITION = TopicPartition("counters", 3)
+WRITE_TIMEOUT_MS = 5000
+BUMP_AFTER_MS = 1000
+
+
+class Counters:
+    """Named counters; the record's producer id field is the count."""
+
+    def __init__(self, context: ShardContext[Counters]) -> None:
+        self.context = context
+        self.counts: TimelineMap[str, int] = TimelineMap(context.timeline)
+        self.pending: dict[int, list[tuple[str, int]]] = {}
+        self.loaded = False
+        self.parked: list[Promise[str]] = []
+        self.fail_replay = False
+
+    def replay(self, offset: int, producer_id: int, record: CoordinatorRecord) -> None:
+        if self.fail_replay:
+            raise RuntimeError("replay is broken")
+        assert isinstance(record.key, TransactionLogKey)
+        name = record.key.transactional_id
+        if record.value is None:
+            self.counts.remove(name)
+            return
+        assert isinstance(record.value, TransactionLogValue)
+        if producer_id >= 0:
+            self.pending.setdefault(producer_id, []).append((name, record.value.producer_id))
+        else:
+            self.counts.set(name, record.value.producer_id)
+
+    def replay_end_of_transaction(self, producer_id: int, *, committed: bool) -> None:
+        for name, count in self.pending.pop(producer_id, []) if committed else ():
+            self.counts.set(name, count)
+
+    def on_loaded(self) -> None:
+        self.loaded = True
+
+    def on_unloaded(self) -> None:
+        for promise in self.parked:
+            self.context.reply(promise, "unloaded")
+
+    def bump(self, name: str) -> CoordinatorResult[int]:
+        """Count up."""
+        count = (self.counts.get(name) or 0) + 1
+        return CoordinatorResult([counter(name, count)], count)
+
+    def bump_later(self, name: str) -> CoordinatorResult[None]:
+        """Count up in a second."""
+        self.context.timers.schedule(name, BUMP_AFTER_MS, lambda: self.timer_bump(name))
+        return CoordinatorResult((), None)
+
+    def timer_bump(self, name: str) -> CoordinatorResult[None]:
+        """What the timer does."""
+        return CoordinatorResult(self.bump(name).records, None)
+
+
+def counter(name: str, count: int) -> CoordinatorRecord:
+    """A counter's record."""
+    value = TransactionLogValue(producer_id=count, producer_epoch=0, transaction_timeout_ms=0)
+    return CoordinatorRecord(TransactionLogKey(transactional_id=name), value, 0)
+
+
+class Toy:
+    """A runtime of counters on one partition."""
+
+    def __init__(self, log: FakeLog | None = None, *, load: bool = True) -> None:
+        self.world = FakeWorld()
+        self.log = log or FakeLog()
+        self.machines: list[Counters] = []
+        self.runtime: CoordinatorRuntime[Counters] = CoordinatorRuntime(
+            writer=self.log,
+            codec=RecordCodec(KEYS, VALUES, (0,)),
+            factory=self._machine,
+            clock=self.world,
+            scheduler=self.world,
+            write_timeout_ms=WRITE_TIMEOUT_MS,
+            load_buffer_bytes=300,
+        )
+        if load:
+            self.runtime.load(PARTITION, 0)
+            self.world.run_soon()
+
+    def _machine(self, context: ShardContext[Counters]) -> Counters:
+        self.machines.append(Counters(context))
+        return self.machines[-1]
+
+    def bump(self, name: str = "a") -> Promise[int]:
+        """Count up."""
+        return self.runtime.write(PARTITION, lambda machine: machine.bump(name))
+
+    def committed(self, name: str = "a") -> int | None:
+        """The count that readers see."""
+        return self.runtime.read(PARTITION, lambda machine: machine.counts.committed(name)).result()
+
+    def latest(self, name: str = "a") -> int | None:
+        """The count that the next operation goes on from."""
+        return self.machines[-1].counts.get(name)
+
+
+def code(promise: Promise[int]) -> ErrorCode:
+    """The error that a promise failed with."""
+    assert isinstance(promise.error, KafkaError)
+    return promise.error.code
+
+
+def test_an_operation_is_answered_with_its_records_in_the_log() -> None:
+    toy = Toy()
+    assert toy.bump().result() == 1
+    assert toy.bump().result() == 2
+    assert toy.committed() == 2
+    assert [record.offset for record in toy.log.records(PARTITION)] == [0, 1]
+
+
+def test_the_answer_waits_for_the_high_watermark_and_so_do_reads() -> None:
+    toy = Toy()
+    toy.log.commits_at_once = False
+    first, second = toy.bump(), toy.bump()
+    assert not first.done
+    assert (toy.latest(), toy.committed()) == (2, None)
+    toy.log.commit(PARTITION, 1)
+    assert (first.result(), second.done, toy.committed()) == (1, False, 1)
+    toy.log.commit(PARTITION)
+    assert (second.result(), toy.committed()) == (2, 2)
+
+
+def test_an_operation_without_records_waits_for_those_before_it() -> None:
+    toy = Toy()
+    toy.log.commits_at_once = False
+    toy.bump()
+    quiet = toy.runtime.write(PARTITION, lambda machine: CoordinatorResult((), machine.counts.get("a")))
+    assert not quiet.done
+    toy.log.commit(PARTITION)
+    assert quiet.result() == 1
+
+
+def test_a_write_that_is_not_committed_in_time_fails_and_stays() -> None:
+    toy = Toy()
+    toy.log.commits_at_once = False
+    late = toy.bump()
+    toy.world.advance(WRITE_TIMEOUT_MS)
+    assert code(late) is ErrorCode.COORDINATOR_NOT_AVAILABLE
+    toy.log.commit(PARTITION)
+    assert toy.committed() == 1
+
+
+def test_state_is_replayed_from_the_log() -> None:
+    toy = Toy()
+    for name in ("a", "b", "a", "c", "a"):
+        toy.bump(name)
+    again = Toy(toy.log)
+    assert [again.committed(name) for name in "abc"] == [3, 1, 1]
+    assert again.machines[-1].loaded
+    assert toy.log.reads > 1
+
+
+def test_what_was_not_committed_when_loading_began_is_not_read_before_it_is() -> None:
+    toy = Toy()
+    toy.bump()
+    toy.log.commits_at_once = False
+    toy.bump()
+    again = Toy(toy.log)
+    assert (again.latest(), again.committed()) == (2, 1)
+    toy.log.commit(PARTITION)
+    assert again.committed() == 2
+
+
+def test_requests_are_refused_while_loading_and_without_a_shard() -> None:
+    toy = Toy(load=False)
+    assert code(toy.bump()) is ErrorCode.NOT_COORDINATOR
+    toy.runtime.load(PARTITION, 0)
+    assert code(toy.bump()) is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
+    toy.world.run_soon()
+    assert toy.bump().result() == 1
+
+
+def test_loading_gives_way_to_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = Toy()
+    for _ in range(200):
+        toy.bump()
+    slow = Toy(toy.log, load=False)
+    slow.runtime = CoordinatorRuntime(
+        writer=toy.log,
+        codec=RecordCodec(KEYS, VALUES, (0,)),
+        factory=slow._machine,
+        clock=slow.world,
+        scheduler=slow.world,
+        write_timeout_ms=WRITE_TIMEOUT_MS,
+        load_buffer_bytes=1 << 20,
+    )
+    ticks = iter(range(100_000))
+    monkeypatch.setattr(slow.world, "monotonic_ms", lambda: float(next(ticks)))
+    slow.runtime.load(PARTITION, 0)
+    turns = 0
+    while slow.runtime.state(PARTITION) is ShardState.LOADING:
+        callbacks, slow.world._soon = slow.world._soon, []
+        for callback in callbacks:
+            callback()
+        turns += 1
+    assert turns > 200 / (SLICE_MS + 1)
+    assert slow.committed() == 200
+
+
+def test_a_log_that_makes_no_sense_fails_the_shard_alone() -> None:
+    toy = Toy()
+    toy.bump()
+    broken = bytearray(toy.log.batches[PARTITION][0])
+    broken[70:] = bytes(len(broken) - 70)
+    toy.log.batches[PARTITION] = [bytes(broken)]
+    again = Toy(toy.log)
+    assert again.runtime.state(PARTITION) is ShardState.FAILED
+    assert code(again.bump()) is ErrorCode.NOT_COORDINATOR
+    toy.log.batches[PARTITION] = []
+    again.runtime.load(PARTITION, 1)
+    again.world.run_soon()
+    assert again.bump().result() == 1
+
+
+def test_losing_leadership_fails_what_waits() -> None:
+    toy = Toy()
+    toy.log.commits_at_once = False
+    waiting = toy.bump()
+    parked: Promise[str] = Promise()
+    toy.machines[-1].parked.append(parked)
+    toy.runtime.unload(PARTITION, 1)
+    assert code(waiting) is ErrorCode.NOT_COORDINATOR
+    assert parked.result() == "unloaded"
+    assert code(toy.bump()) is ErrorCode.NOT_COORDINATOR
+
+
+def test_an_outdated_resignation_is_ignored() -> None:
+    toy = Toy()
+    toy.runtime.load(PARTITION, 5)
+    toy.runtime.unload(PARTITION, 4)
+    assert toy.bump().result() == 1
+    assert len(toy.machines) == 1
+
+
+def test_a_refused_append_changes_nothing() -> None:
+    toy = Toy()
+    toy.bump()
+    toy.log.append_error = NO_LEADER
+    assert code(toy.bump()) is ErrorCode.NOT_COORDINATOR
+    toy.log.append_error = None
+    assert toy.bump().result() == 2
+    assert len(toy.machines) == 1
+
+
+@pytest.mark.parametrize("error", [DISK_BROKEN, OSError("no space")])
+def test_an_append_that_may_have_been_written_makes_the_shard_load_again(error: Exception) -> None:
+    toy = Toy()
+    toy.bump()
+    toy.log.append_error = error
+    failed = toy.bump()
+    assert code(failed) in (ErrorCode.NOT_COORDINATOR, ErrorCode.UNKNOWN_SERVER_ERROR)
+    assert toy.runtime.state(PARTITION) is ShardState.LOADING
+    toy.log.append_error = None
+    toy.world.run_soon()
+    assert len(toy.machines) == 2
+    assert toy.bump().result() == 2
+
+
+def test_a_replay_that_fails_makes_the_shard_load_again() -> None:
+    toy = Toy()
+    toy.machines[-1].fail_replay = True
+    assert code(toy.bump()) is ErrorCode.UNKNOWN_SERVER_ERROR
+    toy.world.run_soon()
+    assert (len(toy.machines), toy.committed()) == (2, 1)
+
+
+def test_an_operation_that_raises_changes_nothing() -> None:
+    toy = Toy()
+
+    def half_done(machine: Counters) -> CoordinatorResult[int]:
+        machine.counts.set("a", 99)
+        raise ValueError("oops")
+
+    assert code(toy.runtime.write(PARTITION, half_done)) is ErrorCode.UNKNOWN_SERVER_ERROR
+    assert toy.latest() is None
+    assert toy.bump().result() == 1
+
+
+def test_an_answer_that_causes_a_request_finds_the_operation_ended() -> None:
+    toy = Toy()
+    counts: list[int | None] = []
+
+    def ask_again(_: Promise[str]) -> None:
+        toy.runtime.read(PARTITION, lambda machine: counts.append(machine.counts.get("a")))
+
+    def operation(machine: Counters) -> CoordinatorResult[int]:
+        parked: Promise[str] = Promise()
+        parked.on_done(ask_again)
+        machine.context.reply(parked, "now")
+        assert counts == []
+        return machine.bump("a")
+
+    toy.runtime.write(PARTITION, operation)
+    assert counts == [1]
+
+
+def test_a_timer_is_an_operation_like_any_other() -> None:
+    toy = Toy()
+    toy.runtime.write(PARTITION, lambda machine: machine.bump_later("a"))
+    toy.world.advance(BUMP_AFTER_MS - 1)
+    assert toy.committed() is None
+    toy.world.advance(1)
+    assert toy.committed() == 1
+    toy.world.advance(BUMP_AFTER_MS * 3)
+    assert toy.committed() == 1
+
+
+def test_a_timer_that_is_moved_or_cancelled_keeps_quiet() -> None:
+    toy = Toy()
+    timers = toy.machines[-1].context.timers
+    toy.runtime.write(PARTITION, lambda machine: machine.bump_later("moved"))
+    toy.runtime.write(PARTITION, lambda machine: machine.bump_later("cancelled"))
+    toy.world.advance(BUMP_AFTER_MS - 1)
+    toy.runtime.write(PARTITION, lambda machine: machine.bump_later("moved"))
+    timers.cancel("cancelled")
+    toy.world.advance(BUMP_AFTER_MS - 1)
+    assert (toy.committed("moved"), toy.committed("cancelled")) == (None, None)
+    timers.schedule("moved", 0, lambda: toy.machines[-1].timer_bump("moved"))
+    toy.world.advance(0)
+    assert toy.committed("moved") == 1
+    toy.world.advance(BUMP_AFTER_MS * 2)
+    assert toy.committed("moved") == 1
+
+
+def test_timers_end_with_the_shard() -> None:
+    toy = Toy()
+    toy.runtime.write(PARTITION, lambda machine: machine.bump_later("a"))
+    toy.runtime.unload(PARTITION)
+    toy.world.advance(BUMP_AFTER_MS * 2)
+    assert toy.log.records(PARTITION) == []
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_records_of_a_transaction_count_when_its_marker_says_so(committed: bool) -> None:
+    toy = Toy()
+    producer = Producer(7, 0)
+    assert toy.runtime.write(PARTITION, lambda machine: machine.bump("a"), producer).result() == 1
+    assert toy.committed() is None
+    assert toy.runtime.complete_transaction(PARTITION, producer, 0, committed=committed).error is None
+    expected = 1 if committed else None
+    assert toy.committed() == expected
+    assert Toy(toy.log).committed() == expected
+
+
+def test_records_of_unknown_types_are_stepped_over_and_kept() -> None:
+    toy = Toy()
+    toy.bump()
+    log = toy.log
+    stranger = bytearray(log.batches[PARTITION][0])
+    key_at = stranger.index(b"\0\0\0\1a")
+    stranger[key_at : key_at + 2] = b"\0\7"
+    log.append(PARTITION, stranger, 0)
+    assert Toy(log).bump().result() == 2
+    assert len(log.records(PARTITION)) == 3
+
+
+def test_all_shards_are_asked() -> None:
+    toy = Toy()
+    toy.runtime.load(TopicPartition("counters", 4), 0)
+    toy.world.run_soon()
+    assert [answer.result() for answer in toy.runtime.write_all(lambda machine: machine.bump("a"))] == [1, 1]
+    assert [answer.result() for answer in toy.runtime.read_all(lambda machine: machine.counts.get("a"))] == [1, 1]
+    toy.runtime.close()
+    assert toy.runtime.partitions() == []
