@@ -1,1 +1,45 @@
+"""The `odradek` command. Each subcommand is imported when it is run: start-up time is a feature."""
 
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from odradek import __version__
+
+_COMMANDS = {
+    "serve": ("odradek.cli.serve:serve", "Run a broker."),
+    "topic": ("odradek.cli.topic:topic", "List, create, describe and delete topics."),
+    "group": ("odradek.cli.group:group", "List, describe and delete consumer groups."),
+    "produce": ("odradek.cli.produce:produce", "Send lines as records."),
+    "consume": ("odradek.cli.consume:consume", "Print records."),
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands' names and summaries without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names, in the order of the help."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import a command; None if there is none of this name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """List the commands in the help without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="odradek", message="%(prog)s %(version)s")
+def main() -> None:
+    """A broker that speaks Apache Kafka's wire protocol, and small tools to talk to one."""

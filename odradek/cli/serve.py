@@ -1,0 +1,144 @@
+"""`odradek serve`: one node in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine, Sequence
+
+import click
+
+from odradek.cli.errors import EXIT_USAGE, fail
+from odradek.cli.logs import configure
+from odradek.config import BrokerConfig, ConfigError, parse_properties, single_node_defaults
+from odradek.config.properties import PROPERTIES_ENCODING
+
+DEFAULT_LISTEN = "localhost:9092"
+DEFAULT_DATA_DIR = "odradek-data"
+MEMORY_DATA_DIR = "/odradek-in-memory"
+"""The path that files in memory are under; nothing of that name is created."""
+ANY_HOSTS = ("", "0.0.0.0", "::")
+
+SERVING_GC_THRESHOLDS = (50_000, 20, 50)
+"""Requests leave no cycles behind: a collection for every 700 objects, as is the default, would find nothing."""
+WAKE_UP_MS = 200
+"""How often the loop looks for Ctrl-C where it cannot be woken by a signal (Windows)."""
+
+
+@click.command()
+@click.option("--listen", metavar="HOST:PORT", help=f"Where clients connect; port 0: any. [{DEFAULT_LISTEN}]")
+@click.option("--data-dir", metavar="DIR", help=f"Where data is kept; formatted on first use. [./{DEFAULT_DATA_DIR}]")
+@click.option("--in-memory", is_flag=True, help="Keep everything in memory; it is gone when the broker stops.")
+@click.option("--config", "config_file", metavar="FILE", help="Kafka's server.properties, in place of the above.")
+@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Set a property; may be repeated.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="What is logged to stderr.",
+)
+def serve(
+    listen: str | None,
+    data_dir: str | None,
+    in_memory: bool,
+    config_file: str | None,
+    settings: Sequence[str],
+    log_level: str,
+) -> None:
+    """Run a broker until SIGTERM or Ctrl-C.
+
+    Prints `odradek ready on HOST:PORT` once clients can connect; logs go to stderr.
+    """
+    gc.disable()
+    try:
+        config = BrokerConfig.load(_properties(listen, data_dir, in_memory, config_file, settings))
+    except ConfigError as error:
+        fail(error.message, EXIT_USAGE)
+    configure(log_level)
+    sys.exit(_run(config, in_memory))
+
+
+def _properties(
+    listen: str | None, data_dir: str | None, in_memory: bool, config_file: str | None, settings: Sequence[str]
+) -> dict[str, str]:
+    """The properties of the options; raises ConfigError."""
+    if in_memory and data_dir is not None:
+        raise ConfigError("log.dirs", "--in-memory and --data-dir exclude each other")
+    if config_file is not None:
+        for option, value in (("--listen", listen), ("--data-dir", data_dir)):
+            if value is not None:
+                raise ConfigError("", f"{option} and --config exclude each other: use --set KEY=VALUE on top of a file")
+        properties = _read_file(config_file)
+    else:
+        host, port = _listen_address(listen or DEFAULT_LISTEN)
+        directory = MEMORY_DATA_DIR if in_memory else os.path.abspath(data_dir or DEFAULT_DATA_DIR)
+        advertised_host = socket.getfqdn() if host in ANY_HOSTS else None
+        properties = single_node_defaults(host, port, data_dir=directory, advertised_host=advertised_host)
+    for setting in settings:
+        key, separator, value = setting.partition("=")
+        if not separator or not key.strip():
+            raise ConfigError("", f"--set {setting}: write KEY=VALUE")
+        properties[key.strip()] = value.strip()
+    return properties
+
+
+def _read_file(path: str) -> dict[str, str]:
+    try:
+        with open(path, encoding=PROPERTIES_ENCODING) as file:
+            return parse_properties(file.read())
+    except OSError as error:
+        raise ConfigError("", f"--config {path}: {error.strerror}") from error
+
+
+def _listen_address(text: str) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    if not separator or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
+        raise ConfigError("listeners", f"--listen {text}: write HOST:PORT, such as {DEFAULT_LISTEN}")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _run(config: BrokerConfig, in_memory: bool) -> int:
+    from odradek.net.loop import new_event_loop
+    from odradek.node import StartError
+    from odradek.node import serve as serve_node
+
+    loop = new_event_loop()
+    asyncio.set_event_loop(loop)
+    stop = asyncio.Event()
+    _stop_on_signals(loop, stop)
+    try:
+        return _complete(loop, serve_node(config, in_memory=in_memory, on_ready=_ready, stop=stop))
+    except (StartError, ConfigError) as error:
+        fail(str(error))
+    finally:
+        loop.close()
+
+
+def _complete(loop: asyncio.AbstractEventLoop, node: Coroutine[object, object, int]) -> int:
+    return loop.run_until_complete(node)
+
+
+def _ready(address: str) -> None:
+    sys.stdout.write(f"odradek ready on {address}\n")
+    sys.stdout.flush()
+    gc.freeze()
+    gc.set_threshold(*SERVING_GC_THRESHOLDS)
+    gc.enable()
+
+
+def _stop_on_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except NotImplementedError:
+            signal.signal(number, lambda _number, _frame: stop.set())
+            _wake_up(loop)
+
+
+def _wake_up(loop: asyncio.AbstractEventLoop) -> None:
+    loop.call_later(WAKE_UP_MS / 1000, _wake_up, loop)
