@@ -25,7 +25,7 @@ from odradek.storage.log_config import LogConfig
 from odradek.storage.log_files import delete_segments
 from odradek.storage.producer_snapshot import SnapshotFiles
 from odradek.storage.producers import ProducerStateManager
-from odradek.storage.recovery import rebuild_producers, recover_segment
+from odradek.storage.recovery import Recovered, rebuild_producers, recover_segment
 from odradek.storage.segment import Segment
 from odradek.storage.segments import Segments
 from odradek.storage.topic_partition import TopicPartition
@@ -148,12 +148,22 @@ class _Loader:
                 self._snapshots.write(recovered.next_offset, producers.active_producers())
             end_offset = recovered.next_offset
             is_known = number + 1 == len(self._segments)
-            if recovered.dropped_bytes and not is_known:
+            if not is_known and self._ends_before_next(number, recovered):
                 _log.error("%s: all behind offset %d is dropped", self._directory, end_offset)
                 self._drop(self._segments[number + 1 :])
                 del self._segments[number + 1 :]
                 return end_offset
         return end_offset if is_known or not self._segments else self._segments[-1].next_offset()
+
+    def _ends_before_next(self, number: int, recovered: Recovered) -> bool:
+        """Whether batches are missing between a segment that was checked and the next one.
+
+        A file may have lost its end at a batch's border, where no byte looks damaged. Serving what follows would leave
+        a hole that no replica ever fills; only compaction makes gaps that are none.
+        """
+        if recovered.dropped_bytes:
+            return True
+        return not self._config.is_compacted and recovered.next_offset != self._segments[number + 1].base_offset
 
     def _first_unsynced(self, is_clean: bool) -> int:
         """The number of the first segment that has to be checked."""

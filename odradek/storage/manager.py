@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -167,6 +167,25 @@ class LogManager:
         self._remove_later(log_dir, target)
         self._checkpoint(log_dir)
 
+    def truncate_to(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Truncate these logs, and lower their recovery points on disk before anything is written behind.
+
+        Without that, a crash later might trust what was written since. Raises KafkaError KAFKA_STORAGE_ERROR.
+        """
+        touched: dict[str, None] = {}
+        for topic_partition, offset in offsets.items():
+            log = self._logs.get(topic_partition)
+            if log is not None and log.truncate_to(offset):
+                touched[log.log_dir] = None
+        self._lower_recovery_points(touched)
+
+    def truncate_fully_and_start_at(self, topic_partition: TopicPartition, offset: int) -> None:
+        """Empty a log, which goes on at `offset`. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        log = self._logs.get(topic_partition)
+        if log is not None:
+            log.truncate_fully_and_start_at(offset)
+            self._lower_recovery_points([log.log_dir])
+
     def log_dirs(self) -> list[LogDirInfo]:
         """All of `log.dirs`, in their order."""
         infos = []
@@ -227,6 +246,8 @@ class LogManager:
         self._fs.mkdir(log_dir)
         broker_epoch = read_clean_shutdown(self._fs, log_dir)
         self._fs.remove(f"{log_dir}/{CLEAN_SHUTDOWN}")
+        # A power cut must not bring the marker back: the logs would be trusted as they are then.
+        self._fs.sync_dir(log_dir)
         recovery_points = self._read_checkpoint(log_dir, RECOVERY_POINT_CHECKPOINT)
         log_starts = self._read_checkpoint(log_dir, LOG_START_CHECKPOINT)
         high_watermarks = self._read_checkpoint(log_dir, HIGH_WATERMARK_CHECKPOINT)
@@ -310,6 +331,11 @@ class LogManager:
     def _write_high_watermarks(self, log_dir: str) -> None:
         offsets = {log.topic_partition: log.high_watermark for log in self._logs_in(log_dir)}
         self._write(f"{log_dir}/{HIGH_WATERMARK_CHECKPOINT}", offsets)
+
+    def _lower_recovery_points(self, log_dirs: Iterable[str]) -> None:
+        for log_dir in log_dirs:
+            if log_dir not in self._offline:
+                self._guard(log_dir, partial(self._write_recovery_points, log_dir))
 
     def _write(self, path: str, offsets: dict[TopicPartition, int]) -> None:
         """Replace a checkpoint, unless it says this already: an idle node leaves the disk alone."""

@@ -70,6 +70,20 @@ def test_segments_behind_a_damaged_one_are_dropped() -> None:
     assert disk.read_all() == [(0, b"0"), (1, b"1"), (2, b"2"), (3, b"again")]
 
 
+@pytest.mark.parametrize(("policy", "end"), [(("delete",), 3), (("compact",), 6)])
+def test_a_segment_that_lost_its_last_batch_ends_the_log_unless_compaction_makes_gaps(
+    policy: tuple[str, ...], end: int
+) -> None:
+    size = len(batch(b"a"))
+    disk = Disk(LogConfig(segment_bytes=2 * size, cleanup_policy=policy))
+    for number in range(6):
+        disk.append(b"%d" % number)
+    cut(disk, f"{DIRECTORY}/{2:020d}.log", size)
+    disk.open()
+    assert disk.log.log_end_offset == end
+    assert [offset for offset, _ in disk.read_all()] == [offset for offset in range(end) if offset != 3]
+
+
 def test_only_segments_from_the_recovery_point_on_are_read() -> None:
     size = len(batch(b"a"))
     disk = Disk(LogConfig(segment_bytes=2 * size))
