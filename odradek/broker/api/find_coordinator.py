@@ -51,7 +51,18 @@ class FindCoordinatorApi:
 
     def handlers(self) -> list[AnyHandler]:
         """The declarations of these APIs."""
-        return [erase(Handler(FindCoordinatorRequest, self._find, Operation.DESCRIBE, ResourceType.GROUP, find_failed))]
+        return [
+            erase(
+                Handler(
+                    FindCoordinatorRequest,
+                    self._find,
+                    Operation.DESCRIBE,
+                    ResourceType.GROUP,
+                    find_failed,
+                    ("There is no share coordinator: its keys are answered COORDINATOR_NOT_AVAILABLE.",),
+                )
+            )
+        ]
 
     def _find(self, context: RequestContext, request: FindCoordinatorRequest) -> FindCoordinatorResponse:
         if request.key_type not in (GROUP, TRANSACTION, SHARE):

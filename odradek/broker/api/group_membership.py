@@ -15,6 +15,10 @@ from odradek.wire.messages.sync_group import SyncGroupRequest, SyncGroupResponse
 
 FIRST_WITH_NULLABLE_PROTOCOL = 7
 """JoinGroup responses before it say "" for no protocol."""
+_REPLACED = (
+    "A parked request that a later one of the same member replaces is answered REBALANCE_IN_PROGRESS; "
+    "Kafka never answers it.",
+)
 FIRST_WITH_MEMBER_LIST = 3
 FIRST_WITH_MANDATORY_PROTOCOL = 5
 
@@ -28,8 +32,8 @@ class GroupMembershipApi:
     def handlers(self) -> list[AnyHandler]:
         """The declarations of these APIs."""
         return [
-            erase(Handler(JoinGroupRequest, self._join, Operation.READ, ResourceType.GROUP, _join_failed)),
-            erase(Handler(SyncGroupRequest, self._sync, Operation.READ, ResourceType.GROUP)),
+            erase(Handler(JoinGroupRequest, self._join, Operation.READ, ResourceType.GROUP, _join_failed, _REPLACED)),
+            erase(Handler(SyncGroupRequest, self._sync, Operation.READ, ResourceType.GROUP, differences=_REPLACED)),
             erase(Handler(HeartbeatRequest, self._heartbeat, Operation.READ, ResourceType.GROUP)),
             erase(Handler(LeaveGroupRequest, self._leave, Operation.READ, ResourceType.GROUP)),
         ]

@@ -106,11 +106,9 @@ class ShardLoader:
         until_ms = self._clock.monotonic_ms() + SLICE_MS
         for position, header in iter_batches(self._buffer, self._position):
             size_bytes = header.size_bytes
-            if header.next_offset > self._timeline.next_offset:
-                self._timeline.next_offset = max(self._timeline.next_offset, header.base_offset)
-                batch = self._buffer[position : position + size_bytes]
-                replay_batch(self._machine, self._codec, batch, header)
-                self._timeline.next_offset = header.next_offset
+            self._timeline.next_offset = header.base_offset
+            replay_batch(self._machine, self._codec, self._buffer[position : position + size_bytes], header)
+            self._timeline.next_offset = header.next_offset
             self._position = position + size_bytes
             if self._clock.monotonic_ms() >= until_ms:
                 self._scheduler.call_soon(self._continue)

@@ -355,9 +355,8 @@ class Shard(Generic[S]):
         self._submit(lambda: self._run_timer(key, operation))
 
     def _run_timer(self, key: str, operation: TimerOperation) -> None:
-        if self.state is not ShardState.ACTIVE or not self._timers.is_current(key, operation):
+        if self.state is not ShardState.ACTIVE:
             return
-        self._timers.done(key)
         promise: Promise[None] = Promise()
 
         def settled(outcome: Promise[None]) -> None:

@@ -31,7 +31,7 @@ class Timers:
         """Run `operation` in `delay_ms`, in place of what was scheduled under `key`."""
         deadline_ms = self._clock.monotonic_ms() + max(delay_ms, 0)
         timer = self._timers.get(key)
-        if timer is None or timer.is_due or timer.wakes_at_ms > deadline_ms:
+        if timer is None or timer.wakes_at_ms > deadline_ms:
             if timer is not None:
                 timer.handle.cancel()
             timer = self._arm(key, deadline_ms, max(delay_ms, 0))
@@ -49,15 +49,6 @@ class Timers:
         for key in list(self._timers):
             self.cancel(key)
 
-    def is_current(self, key: str, operation: TimerOperation) -> bool:
-        """Whether `operation`, which was due, has been neither replaced nor cancelled before its turn came."""
-        timer = self._timers.get(key)
-        return timer is not None and timer.operation is operation and timer.is_due
-
-    def done(self, key: str) -> None:
-        """The timer's operation is about to run."""
-        self._timers.pop(key, None)
-
     def _arm(self, key: str, deadline_ms: float, delay_ms: float) -> _Timer:
         timer = _Timer(deadline_ms)
         timer.handle = self._scheduler.call_later(delay_ms, lambda: self._wake(key, timer))
@@ -72,12 +63,12 @@ class Timers:
             timer.wakes_at_ms = timer.deadline_ms
             timer.handle = self._scheduler.call_later(left_ms, lambda: self._wake(key, timer))
             return
-        timer.is_due = True
+        del self._timers[key]
         self._submit(key, timer.operation)
 
 
 class _Timer:
-    __slots__ = ("deadline_ms", "handle", "is_due", "operation", "wakes_at_ms")
+    __slots__ = ("deadline_ms", "handle", "operation", "wakes_at_ms")
 
     handle: TimerHandle
     operation: TimerOperation
@@ -85,4 +76,3 @@ class _Timer:
     def __init__(self, deadline_ms: float) -> None:
         self.deadline_ms = deadline_ms
         self.wakes_at_ms = deadline_ms
-        self.is_due = False

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from odradek.broker.topic_creation import internal_topic
 from odradek.config.broker import BrokerConfig
+from odradek.wire.messages.create_topics import CreatableTopic
 from odradek.wire.records.compression import Codec
 
+GROUP_METADATA_TOPIC = "__consumer_offsets"
 _MS_PER_MINUTE = 60_000
 
 NEW_MEMBER_JOIN_TIMEOUT_MS = 5 * 60_000
@@ -44,3 +47,18 @@ class GroupOptions(NamedTuple):
             topic_partitions=config.int_("offsets.topic.num.partitions"),
             compression=Codec.of(config.int_("offsets.topic.compression.codec")),
         )
+
+
+def offsets_topic(config: BrokerConfig) -> CreatableTopic:
+    """`__consumer_offsets` as it is created when the first group asks for its coordinator."""
+    configs = {
+        "cleanup.policy": "compact",
+        "compression.type": "producer",
+        "segment.bytes": str(config.int_("offsets.topic.segment.bytes")),
+    }
+    return internal_topic(
+        GROUP_METADATA_TOPIC,
+        config.int_("offsets.topic.num.partitions"),
+        config.int_("offsets.topic.replication.factor"),
+        configs,
+    )

@@ -11,7 +11,7 @@ from odradek.broker.coordinator.shard import ShardContext
 from odradek.broker.coordinator.writer import PartitionWriter
 from odradek.broker.groups.classic.join import Join
 from odradek.broker.groups.descriptions import FIRST_WITH_GROUP_ID_NOT_FOUND
-from odradek.broker.groups.options import GroupOptions
+from odradek.broker.groups.options import GROUP_METADATA_TOPIC, GroupOptions
 from odradek.broker.groups.partitions import partition_for
 from odradek.broker.groups.records import group_record_codec
 from odradek.broker.groups.shard import GroupShard
@@ -36,8 +36,6 @@ from odradek.wire.messages.sync_group import SyncGroupRequest, SyncGroupResponse
 from odradek.wire.uuids import Uuid
 
 _log = logging.getLogger(__name__)
-
-GROUP_METADATA_TOPIC = "__consumer_offsets"
 
 T = TypeVar("T")
 

@@ -102,12 +102,13 @@ class ClassicGroup:
         self.pending_join.pop(member.member_id, None)
 
     def remove(self, member_id: str) -> ClassicMember | None:
-        """Take a member, or a pending one, out; a leader who leaves is followed by the longest-standing member."""
+        """Take a member that waits for nothing, or a pending one, out.
+
+        A leader who leaves is followed by the longest-standing member.
+        """
         member = self.members.pop(member_id, None)
         if member is not None:
             self._count_protocols(member, -1)
-            if member.is_awaiting_join:
-                self._awaiting_join -= 1
             if member.group_instance_id is not None:
                 self.static_members.pop(member.group_instance_id, None)
         if self.leader == member_id:

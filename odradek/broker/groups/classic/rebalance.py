@@ -214,8 +214,7 @@ class Rebalances:
             return NOTHING
         missing = list(group.pending_sync)
         for member_id in missing:
-            group.remove(member_id)
-            self._timers.cancel(heartbeat_timer(group_id, member_id))
+            self.remove_member(group, group.members[member_id])
         return self.prepare(group, f"members {missing} did not sync")
 
     def _session_expired(self, group_id: str, member_id: str) -> CoordinatorResult[None]:

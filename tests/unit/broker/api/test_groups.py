@@ -11,9 +11,9 @@ from odradek.broker.api.group_admin import GroupAdminApi
 from odradek.broker.api.group_membership import GroupMembershipApi
 from odradek.broker.api.group_offsets import GroupOffsetsApi
 from odradek.broker.coordinator.replicated_log import ReplicatedLogs
-from odradek.broker.groups.options import GroupOptions
+from odradek.broker.groups.options import GROUP_METADATA_TOPIC, GroupOptions
 from odradek.broker.groups.partitions import java_hash, partition_for
-from odradek.broker.groups.service import GROUP_METADATA_TOPIC, GroupCoordinator
+from odradek.broker.groups.service import GroupCoordinator
 from odradek.broker.replication.partition import Partition
 from odradek.broker.topic_creation import TopicCreation, internal_topic
 from odradek.ports import Promise

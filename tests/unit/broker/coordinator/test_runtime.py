@@ -163,6 +163,19 @@ def test_a_write_that_is_not_committed_in_time_fails_and_stays() -> None:
     assert toy.committed() == 1
 
 
+def test_what_an_append_commits_is_told_once_its_own_records_are_replayed() -> None:
+    toy = Toy()
+    seen: list[int | None] = []
+    toy.log.commits_at_once = False
+    toy.runtime.write(
+        PARTITION,
+        lambda machine: machine.bump("a")._replace(on_committed=lambda _: seen.append(machine.counts.get("a"))),
+    )
+    toy.log.commits_at_once = True
+    assert toy.bump().result() == 2
+    assert seen == [2]
+
+
 def test_state_is_replayed_from_the_log() -> None:
     toy = Toy()
     for name in ("a", "b", "a", "c", "a"):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from odradek.broker.groups.options import GroupOptions
-from odradek.broker.groups.service import GROUP_METADATA_TOPIC, GroupCoordinator
+from odradek.broker.groups.options import GROUP_METADATA_TOPIC, GroupOptions
+from odradek.broker.groups.service import GroupCoordinator
 from odradek.ports import Promise
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode

@@ -342,6 +342,31 @@ def test_the_assignment_is_told_once_it_is_committed() -> None:
     assert groups.describe().group_state == "Stable"
 
 
+def test_an_assignment_that_is_overtaken_by_a_rebalance_is_not_handed_out() -> None:
+    groups = Groups()
+    (leader,) = (answer.member_id for answer in groups.form(1))
+    groups.log.commits_at_once = False
+    overtaken = groups.sync(leader, 1, {leader: b"old"})
+    newcomer = groups.join(version=3)
+    assert groups.answer(overtaken).error_code == ErrorCode.REBALANCE_IN_PROGRESS
+    rejoin = groups.join(leader)
+    assert groups.answer(newcomer).generation_id == groups.answer(rejoin).generation_id == 2
+    groups.log.commit(SHARD)
+    assert groups.describe().group_state == "CompletingRebalance"
+
+
+def test_nobody_has_an_assignment_when_assigning_failed() -> None:
+    groups = Groups()
+    first, second = groups.stable(2)
+    newcomer = groups.join(version=3)
+    for member_id in (first, second):
+        groups.join(member_id)
+    assert groups.answer(newcomer).generation_id == 2
+    assert {member.member_assignment for member in groups.describe().members} != {b""}
+    groups.leave((second, None))
+    assert {member.member_assignment for member in groups.describe().members} == {b""}
+
+
 def test_members_roll_through_a_restart_of_each() -> None:
     groups = Groups()
     ids = groups.stable(3)

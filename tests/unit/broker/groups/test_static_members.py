@@ -140,6 +140,43 @@ def test_a_static_member_that_stays_away_holds_the_rebalance_up_until_its_sessio
     assert [member.member_id for member in answer.members] == [answer.member_id]
 
 
+def test_a_static_member_that_did_not_rejoin_is_still_in_the_next_generation() -> None:
+    groups = Groups()
+    joins = [groups.join(instance=name, session_ms=100_000, rebalance_ms=10_000) for name in ("i1", "i2")]
+    groups.world.advance(DELAY_MS * 2)
+    first, second = (groups.answer(join).member_id for join in joins)
+    groups.answer(groups.sync(first, 1, {}, instance="i1"))
+    groups.answer(groups.sync(second, 1, {}, instance="i2"))
+    again = groups.join(first, instance="i1", session_ms=100_000, rebalance_ms=10_000)
+    groups.world.advance(10_000)
+    answer = groups.answer(again)
+    assert answer.generation_id == 2
+    assert [member.member_id for member in answer.members] == [first, second]
+
+
+def test_a_replacement_that_a_rebalance_overtakes_joins_that() -> None:
+    groups = Groups()
+    first, _ = stable(groups, "i1", "i2")
+    groups.log.commits_at_once = False
+    back = groups.join(instance="i2")
+    again = groups.join(first, instance="i1")
+    groups.log.commit(SHARD)
+    assert groups.answer(again).generation_id == groups.answer(back).generation_id == 2
+
+
+def test_a_replacement_that_a_rebalance_awaits_is_not_told_of_the_old_generation() -> None:
+    groups = Groups()
+    first, _ = stable(groups, "i1", "i2")
+    groups.log.commits_at_once = False
+    back = groups.join(instance="i2")
+    groups.join(version=3)
+    groups.log.commit(SHARD)
+    groups.world.run_soon()
+    assert not back.done
+    assert groups.answer(groups.join(first, instance="i1")).generation_id == 2
+    assert groups.answer(back).generation_id == 2
+
+
 def test_a_replacement_that_cannot_be_stored_is_taken_back() -> None:
     groups = Groups()
     _, old = stable(groups, "i1", "i2")
