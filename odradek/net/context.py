@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from odradek.net.frames import READ_BUFFER_BYTES, Spares
@@ -12,23 +11,40 @@ from odradek.net.limits import NetworkLimits
 from odradek.net.memory import RequestMemory
 
 
-@dataclass(slots=True)
 class Counters:
     """What a listener has seen since the node started; plain integers, read by whoever publishes metrics."""
 
-    connections_opened: int = 0
-    connections_closed: int = 0
-    connections_refused: int = 0
-    """Closed at once because of `max.connections.per.ip`."""
-    connections_expired: int = 0
-    """Closed because of `connections.max.idle.ms`."""
-    connections_evicted: int = 0
-    """Closed because the node's memory or connections were needed elsewhere."""
-    frames_refused: int = 0
-    """Frames of a forbidden length; each cost its connection."""
-    requests: int = 0
-    received_bytes: int = 0
-    sent_bytes: int = 0
+    __slots__ = (
+        "connections_closed",
+        "connections_evicted",
+        "connections_expired",
+        "connections_opened",
+        "connections_refused",
+        "frames_refused",
+        "received_bytes",
+        "requests",
+        "sent_bytes",
+    )
+
+    def __init__(self) -> None:
+        self.connections_opened = 0
+        self.connections_closed = 0
+        self.connections_refused = 0
+        """Closed at once because of `max.connections.per.ip`."""
+        self.connections_expired = 0
+        """Closed because of `connections.max.idle.ms`."""
+        self.connections_evicted = 0
+        """Closed because the node's memory or connections were needed elsewhere."""
+        self.frames_refused = 0
+        """Frames of a forbidden length; each cost its connection."""
+        self.requests = 0
+        self.received_bytes = 0
+        self.sent_bytes = 0
+
+    def add(self, other: Counters) -> None:
+        """Count what `other` has counted too."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class Flushable(Protocol):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from odradek.config import BrokerConfig, ConfigError
 
@@ -14,8 +15,7 @@ DEFAULT_REQUEST_MEMORY_BYTES = 256 * 1024 * 1024
 """Request memory of a node whose `queued.max.request.bytes` is -1, which Kafka takes for no limit at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkLimits:
+class NetworkLimits(NamedTuple):
     """What clients may use. The first group are Kafka's properties of the same name, with Kafka's defaults."""
 
     socket_request_max_bytes: int = 100 * 1024 * 1024
@@ -28,7 +28,7 @@ class NetworkLimits:
     """Connections of the node; beyond it new ones wait in the listener's backlog."""
     max_connections_per_ip: int = UNLIMITED
     """Connections of one address; beyond it new ones are closed at once."""
-    max_connections_per_ip_overrides: Mapping[str, int] = field(default_factory=dict)
+    max_connections_per_ip_overrides: Mapping[str, int] = MappingProxyType({})
     """By address, in place of `max_connections_per_ip`."""
     socket_send_buffer_bytes: int = 102_400
     """SO_SNDBUF; -1: the system's default."""

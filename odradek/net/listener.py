@@ -7,7 +7,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 from odradek.net.channel import Channel, CloseReason
 from odradek.net.context import Counters, LoopContext
@@ -29,8 +29,7 @@ _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """One entry of `listeners`. An empty host listens on all addresses; port 0 takes a free one."""
 
     listener: str
@@ -125,13 +124,20 @@ class Network:
         """The sum of all listeners' counters."""
         total = Counters()
         for listener in self.listeners:
-            for item in fields(Counters):
-                setattr(total, item.name, getattr(total, item.name) + getattr(listener.counters, item.name))
+            total.add(listener.counters)
         return total
 
     def bind(self, endpoint: Endpoint) -> Listener:
-        """Take the endpoint's port (see `Listener.port`); raises OSError. Connections wait until `Listener.start`."""
-        listener = Listener(self, endpoint, _listening_socket(endpoint, self.context.limits))
+        """Take the endpoint's port (see `Listener.port`); connections wait until `Listener.start`.
+
+        Raises OSError, whose text names the address.
+        """
+        try:
+            sock = _listening_socket(endpoint, self.context.limits)
+        except OSError as error:
+            where = f"{endpoint.host or '*'}:{endpoint.port}"
+            raise OSError(error.errno, f"cannot listen on {where} ({error.strerror})") from error
+        listener = Listener(self, endpoint, sock)
         self.listeners.append(listener)
         return listener
 
