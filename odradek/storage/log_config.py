@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, NamedTuple
 
-from odradek.config.types import ConfigValue
+if TYPE_CHECKING:
+    from odradek.config.types import ConfigValue
 
 INFINITE = 2**63 - 1
 INT_MAX = 2**31 - 1
@@ -37,8 +38,7 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LogConfig:
+class LogConfig(NamedTuple):
     """What a log needs to know. Sizes are bytes, times milliseconds, -1 is 'no limit' where Kafka says so."""
 
     segment_bytes: int = 1024 * 1024 * 1024
@@ -68,10 +68,10 @@ class LogConfig:
     def from_values(cls, values: Mapping[str, ConfigValue]) -> LogConfig:
         """From a topic's settings by Kafka's names, parsed already; what is missing has Kafka's default."""
         known: dict[str, object] = {}
-        for field in fields(cls):
-            value = values.get(_NAMES[field.name])
+        for field, name in _NAMES.items():
+            value = values.get(name)
             if value is not None:
-                known[field.name] = value
+                known[field] = value
         return cls(**known)  # type: ignore[arg-type] # the values were parsed to these types with the same table
 
     @property

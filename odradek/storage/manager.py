@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from odradek.ports import Clock, Executor, FileSystem, Random, Scheduler, TimerHandle
 from odradek.storage.checkpoints import (
@@ -42,8 +42,7 @@ _log = logging.getLogger(__name__)
 UNKNOWN_BROKER_EPOCH = -1
 
 
-@dataclass(frozen=True, slots=True)
-class LogManagerSettings:
+class LogManagerSettings(NamedTuple):
     """The broker's settings for all logs, by Kafka's names; milliseconds."""
 
     retention_check_interval_ms: int = 300_000
@@ -65,8 +64,7 @@ class LogManagerSettings:
     max_open_files: int = DEFAULT_MAX_OPEN_FILES
 
 
-@dataclass(frozen=True, slots=True)
-class LogDirInfo:
+class LogDirInfo(NamedTuple):
     """One of `log.dirs`, for DescribeLogDirs. Bytes are -1 where the platform does not tell."""
 
     path: str

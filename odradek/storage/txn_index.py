@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from odradek.storage.checkpoints import CorruptFileError
 from odradek.storage.file_pool import FilePool
@@ -12,8 +12,7 @@ _ENTRY = struct.Struct(">hqqqq")
 _VERSION = 0
 
 
-@dataclass(frozen=True, slots=True)
-class AbortedTransaction:
+class AbortedTransaction(NamedTuple):
     """An aborted transaction. Offsets are of its first record and its marker; all else before
     `last_stable_offset` was decided when it ended."""
 
