@@ -113,7 +113,9 @@ def _run(config: BrokerConfig, in_memory: bool) -> int:
     _stop_on_signals(loop, stop)
     try:
         return _complete(loop, serve_node(config, in_memory=in_memory, on_ready=_ready, stop=stop))
-    except (StartError, ConfigError) as error:
+    except ConfigError as error:
+        fail(error.message, EXIT_USAGE)
+    except StartError as error:
         fail(str(error))
     finally:
         loop.close()

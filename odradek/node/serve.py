@@ -56,7 +56,9 @@ class RunningNode:
         self._config = config
         self._files: FileSystem = MemoryFileSystem() if in_memory else OsFileSystem()
         self._executor = ThreadExecutor(loop)
-        self._network = Network(loop, network_limits(config), inter_broker_listener=config.inter_broker_listener_name)
+        self._network = Network(
+            loop, NetworkLimits.from_config(config), inter_broker_listener=config.inter_broker_listener_name
+        )
         self._ports: dict[str, int] = {}
         self._on_fatal = on_fatal
         self._fatal: BaseException | None = None
@@ -124,18 +126,3 @@ class RunningNode:
 
         promise.on_done(settle)
         await future
-
-
-def network_limits(config: BrokerConfig) -> NetworkLimits:
-    """The limits of the socket layer by Kafka's properties."""
-    return NetworkLimits(
-        socket_request_max_bytes=config.int_("socket.request.max.bytes"),
-        queued_max_request_bytes=config.int_("queued.max.request.bytes"),
-        connections_max_idle_ms=config.int_("connections.max.idle.ms"),
-        max_connections=config.int_("max.connections"),
-        max_connections_per_ip=config.int_("max.connections.per.ip"),
-        max_connections_per_ip_overrides=config.max_connections_per_ip_overrides,
-        socket_send_buffer_bytes=config.int_("socket.send.buffer.bytes"),
-        socket_receive_buffer_bytes=config.int_("socket.receive.buffer.bytes"),
-        socket_listen_backlog_size=config.int_("socket.listen.backlog.size"),
-    )

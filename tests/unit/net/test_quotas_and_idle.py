@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+import pytest
+
+from odradek.config import BrokerConfig, ConfigError, single_node_defaults
 from odradek.net.idle import IdleWheel, tick_ms
 from odradek.net.limits import DEFAULT_REQUEST_MEMORY_BYTES, NetworkLimits
 from odradek.net.quotas import ConnectionQuotas
@@ -43,6 +46,34 @@ def test_the_budget_is_kafkas_property_or_a_named_default() -> None:
     assert NetworkLimits().request_memory_bytes == DEFAULT_REQUEST_MEMORY_BYTES
     huge = NetworkLimits(socket_request_max_bytes=10**9)
     assert huge.request_memory_bytes == 2 * 10**9
+
+
+def node_config(**properties: str) -> BrokerConfig:
+    named = {name.replace("_", "."): value for name, value in properties.items()}
+    return BrokerConfig({**single_node_defaults("127.0.0.1", 0, data_dir="/data"), **named})
+
+
+def test_limits_are_kafkas_properties_and_their_defaults() -> None:
+    assert NetworkLimits.from_config(node_config()) == NetworkLimits()
+    limits = NetworkLimits.from_config(
+        node_config(
+            socket_request_max_bytes="1000",
+            queued_max_request_bytes="2000",
+            connections_max_idle_ms="3000",
+            max_connections="4",
+            max_connections_per_ip="5",
+            max_connections_per_ip_overrides="localhost:6,10.0.0.7:7",
+            socket_send_buffer_bytes="8000",
+            socket_receive_buffer_bytes="9000",
+            socket_listen_backlog_size="10",
+        )
+    )
+    assert limits[:9] == (1000, 2000, 3000, 4, 5, {"127.0.0.1": 6, "10.0.0.7": 7}, 8000, 9000, 10)
+
+
+def test_an_override_for_a_host_without_an_address_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'no such host'"):
+        NetworkLimits.from_config(node_config(max_connections_per_ip_overrides="no such host:1"))
 
 
 @dataclass(eq=False)
