@@ -28,6 +28,9 @@ check: test lint
 apache: $(VENV)/.development
 	$(BIN)/python -m pytest tests/compat --target apache
 
+bench: $(VENV)/.development
+	$(BIN)/python -m benchmarks
+
 docs: $(VENV)/.development
 	$(BIN)/python -m tools.config_docs
 	$(BIN)/python -m tools.compatibility_docs

@@ -1,0 +1,107 @@
+"""Apache Kafka's own performance tools: how they are called and what they print."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.apache import ROOT, copy_dependencies, require
+
+VERSION = "4.3.1"
+"""The newest release of kafka-tools on Maven Central."""
+JVM_OPTIONS = (
+    "-server",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent",
+    "-Djava.awt.headless=true",
+)
+"""What Kafka's start scripts give every JVM, broker or tool, unless they are told otherwise."""
+CLIENT_HEAP = "-Xmx256m"
+"""Likewise: the heap of a tool."""
+_PRODUCED = re.compile(
+    r"^(?P<records>\d+) (?:steady state )?records sent, (?P<rate>[\d.]+) records/sec .*?"
+    r"(?P<p50>\d+) ms 50th, \d+ ms 95th, (?P<p99>\d+) ms 99th",
+    re.MULTILINE,
+)
+
+
+class UnreadableOutput(Exception):
+    """A tool printed something else than expected; the message holds its end."""
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a tool measured."""
+
+    records: int
+    records_per_s: float
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+
+
+def tool_libs() -> Path:
+    """The directory with the tools' jars, fetched by Maven into the project's cache at first. Raises Unavailable."""
+    libs = ROOT / ".cache" / "kafka" / f"tools-{VERSION}" / "libs"
+    if not any(libs.glob("kafka-tools-*.jar")):
+        require("java", "mvn")
+        copy_dependencies(Path(__file__).with_name("pom.xml"), libs)
+    return libs
+
+
+def producer_command(
+    libs: Path, bootstrap: str, topic: str, *, records: int, warmup_records: int, properties: Mapping[str, str]
+) -> list[str]:
+    """ProducerPerformance with records of 100 bytes, as fast as it goes."""
+    options = ["--bootstrap-server", bootstrap, "--topic", topic, "--record-size", "100", "--throughput", "-1"]
+    options += ["--num-records", str(records), "--warmup-records", str(warmup_records), "--command-property"]
+    options += [f"{key}={value}" for key, value in properties.items()]
+    return _java(libs, "org.apache.kafka.tools.ProducerPerformance", options)
+
+
+def consumer_command(libs: Path, bootstrap: str, topic: str, *, records: int, timeout_ms: int) -> list[str]:
+    """ConsumerPerformance, from the topic's beginning, in a group of its own."""
+    options = ["--bootstrap-server", bootstrap, "--topic", topic, "--num-records", str(records)]
+    options += ["--timeout", str(timeout_ms)]
+    return _java(libs, "org.apache.kafka.tools.ConsumerPerformance", options)
+
+
+def parse_producer(output: str) -> ToolResult:
+    """The last summary line: where records are set aside as warm-up, that is the steady state's.
+
+    Raises UnreadableOutput.
+    """
+    summaries = list(_PRODUCED.finditer(output))
+    if not summaries:
+        raise UnreadableOutput(output[-800:])
+    last = summaries[-1]
+    return ToolResult(
+        records=max(int(summary["records"]) for summary in summaries),
+        records_per_s=float(last["rate"]),
+        p50_ms=float(last["p50"]),
+        p99_ms=float(last["p99"]),
+    )
+
+
+def parse_consumer(output: str) -> ToolResult:
+    """The tool's table, by the names of its columns: the rate is that of fetching, without the time to join the group.
+
+    Raises UnreadableOutput.
+    """
+    lines = output.splitlines()
+    for header, values in itertools.pairwise(lines):
+        if header.startswith("start.time"):
+            row = dict(zip(header.split(", "), values.split(", "), strict=False))
+            try:
+                return ToolResult(int(row["data.consumed.in.nMsg"]), float(row["fetch.nMsg.sec"]))
+            except (KeyError, ValueError) as error:
+                raise UnreadableOutput(output[-800:]) from error
+    raise UnreadableOutput(output[-800:])
+
+
+def _java(libs: Path, main_class: str, options: list[str]) -> list[str]:
+    return ["java", CLIENT_HEAP, *JVM_OPTIONS, "-cp", f"{libs}/*", main_class, *options]

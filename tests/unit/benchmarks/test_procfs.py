@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import procfs
+
+STAT = "4242 (a (strange) name) S 1 4242 4242 0 -1 4194560 100 200 0 0 1500 250 30 4 20 0 9 0 12345 1000 50 0 0"
+STATUS = "Name:\tjava\nVmHWM:\t  204800 kB\nVmRSS:\t  102400 kB\nThreads:\t9\n"
+needs_proc = pytest.mark.skipif(not procfs.available(), reason="no /proc here")
+
+
+def test_cpu_time_is_read_behind_a_name_with_parentheses() -> None:
+    assert procfs.parse_stat(STAT) == procfs.Cpu(own_ticks=1750, reaped_ticks=34)
+
+
+def test_sizes_are_in_bytes() -> None:
+    assert procfs.parse_status_bytes(STATUS, "VmRSS") == 102400 * 1024
+    assert procfs.parse_status_bytes(STATUS, "VmHWM") == 204800 * 1024
+    assert procfs.parse_status_bytes(STATUS, "VmSwap") == 0
+
+
+@needs_proc
+def test_the_time_of_a_child_counts_while_it_runs_and_after() -> None:
+    before_s = procfs.cpu_s(os.getpid())
+    burn = "import time\nwhile time.process_time() < 0.2: pass\nprint('done', flush=True)\ninput()"
+    child = subprocess.Popen([sys.executable, "-c", burn], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"done\n"
+    assert procfs.cpu_s(os.getpid()) - before_s >= 0.15
+    child.communicate(b"\n")
+    assert procfs.cpu_s(os.getpid()) - before_s >= 0.15
+
+
+@needs_proc
+def test_the_peak_is_at_least_what_is_resident() -> None:
+    resident_bytes = procfs.resident_bytes(os.getpid())
+    assert 1 << 20 < resident_bytes <= procfs.peak_resident_bytes(os.getpid()) + (1 << 20)
