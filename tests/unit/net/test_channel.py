@@ -290,6 +290,25 @@ def test_replies_that_wait_for_a_parked_one_count_as_unsent(run: Run) -> None:
     run(scenario, NetworkLimits(max_unsent_bytes=1_000_000))
 
 
+def test_replies_that_come_out_of_order_count_as_unsent(run: Run) -> None:
+    handler = ParkingHandler()
+
+    async def scenario(node: Node) -> None:
+        peer = await node.connect(node.listen(handler))
+        await peer.send(framed(b"x") * 3)
+        await until(lambda: len(handler.requests) == 3)
+        handler.requests[1].answer(b"y" * 600_000)
+        handler.requests[2].answer(b"z" * 600_000)
+        await peer.send(framed(b"later") * 2)
+        await settle_down()
+        assert len(handler.requests) == 3, "nothing is read while so much waits"
+        handler.requests[0].answer()
+        assert [len(await peer.reply()) for _ in range(3)] == [1, 600_000, 600_000]
+        await until(lambda: len(handler.requests) == 5)
+
+    run(scenario, NetworkLimits(max_unsent_bytes=1_000_000))
+
+
 def test_one_connection_full_of_requests_does_not_keep_others_waiting(run: Run) -> None:
     order: list[bytes] = []
 

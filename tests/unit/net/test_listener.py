@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 import tracemalloc
 from functools import partial
 
 import pytest
 
+from odradek.net.channel import Channel
 from odradek.net.limits import NetworkLimits
 from odradek.net.listener import Endpoint
 from odradek.net.memory import SLOW_SENDER_CHECKS
@@ -90,6 +92,21 @@ def test_counters(run: Run) -> None:
         assert (counters.requests, counters.received_bytes, counters.sent_bytes) == (2, 16, 16)
         assert (counters.connections_opened, counters.connections_closed) == (1, 1)
         assert len(node.disconnected) == 1
+
+    run(scenario)
+
+
+def test_a_connection_that_has_ended_leaves_nothing_behind(run: Run) -> None:
+    async def scenario(node: Node) -> None:
+        listener = node.listen(echo)
+        for _ in range(5):
+            peer = await node.connect(listener)
+            await peer.ask(b"x")
+            peer.sock.close()
+        await until(lambda: node.network.connections == 0)
+        await settle_down()
+        gc.collect()
+        assert sum(isinstance(each, Channel) for each in gc.get_objects()) == 0
 
     run(scenario)
 

@@ -81,6 +81,18 @@ def test_a_frame_that_has_arrived_keeps_its_place_beyond_the_budget_until_it_is_
     assert user_b.grants == 1
 
 
+def test_a_small_frame_does_not_overtake_a_large_one_that_waits() -> None:
+    memory = RequestMemory(1000)
+    (_, a), (_, b), (user_c, c), (user_d, d) = leases(memory, 4)
+    assert a.grow(900)
+    assert b.grow(200)
+    assert not c.grow(900)
+    a.close()
+    assert not d.grow(10), "there is room for it, but another was first"
+    b.close()
+    assert (user_c.grants, user_d.grants) == (1, 1)
+
+
 def test_who_leaves_the_queue_is_not_served() -> None:
     memory = RequestMemory(1000)
     (_, a), (user_b, b), (user_c, c) = leases(memory, 3)
