@@ -29,7 +29,12 @@ NARROWEST = 150
 @click.option("--rounds", type=click.IntRange(1), help="Rounds that count, after one that warms up.  [5; quick: 3]")
 @click.option("--quick", is_flag=True, help="Less work per run; under 3 minutes in all.")
 @click.option("--only", type=click.Choice([STARTUP, *NAMES]), multiple=True, help="Measure only this; repeatable.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures and runs to this file.")
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write all figures and runs to this file.",
+)
 @click.option(
     "--directory", type=click.Path(path_type=Path, file_okay=False), help="Where the brokers keep their data."
 )
