@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from odradek.broker.api.alter_configs import AlterConfigsApi
 from odradek.broker.api.configs import ConfigsApi
 from odradek.broker.api.fetch import FetchApi, FetchLimits
 from odradek.broker.api.find_coordinator import GROUP, CoordinatorTopic, FindCoordinatorApi
@@ -172,6 +173,7 @@ class BrokerPart:
             *metadata.handlers(),
             *ProducersApi(replicas, producer_ids).handlers(),
             *ConfigsApi(replicas, lambda: self._config).handlers(),
+            *AlterConfigsApi(replicas, self._controller, lambda: self._config).handlers(),
             *SecurityApi(replicas).handlers(),
             erase(QuotasApi(replicas).handler()),
             erase(LogDirsApi(replicas).handler()),

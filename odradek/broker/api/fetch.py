@@ -44,7 +44,7 @@ class FetchApi:
         try:
             plan = self._sessions.plan(request, context.api_version)
         except KafkaError as error:
-            return FetchResponse(error_code=error.code, session_id=request.session_id)
+            return FetchResponse(error_code=error.code)
         options = self._options(context.api_version, request)
         read = self._reader.read(plan.partitions, options)
         if (

@@ -34,6 +34,7 @@ from odradek.wire.messages.offset_for_leader_epoch import (
     OffsetForLeaderTopicResult,
 )
 
+FIRST_WITH_LEADER_EPOCH = 4
 LATEST = -1
 EARLIEST = -2
 MAX_TIMESTAMP = -3
@@ -92,7 +93,8 @@ class OffsetsApi:
                         raise KafkaError(ErrorCode.INVALID_REQUEST)
                     found = self._find(name, asked, isolation, context.api_version)
                     answer.timestamp, answer.offset = found.timestamp_ms, found.offset
-                    answer.leader_epoch = found.leader_epoch
+                    if context.api_version >= FIRST_WITH_LEADER_EPOCH:
+                        answer.leader_epoch = found.leader_epoch
                 except KafkaError as error:
                     answer.error_code = error.code
                 answers.append(answer)

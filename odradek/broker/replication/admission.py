@@ -46,7 +46,7 @@ class Admission:
         if not validated.offsets_are_consecutive or (codec is not None and codec != header.codec):
             batch = memoryview(bytearray(rebuild_batch(batch, codec=header.codec if codec is None else codec)))
             return batch, parse_header(batch)
-        if validated.max_timestamp_ms != header.max_timestamp_ms and not config.uses_log_append_time:
+        if not config.uses_log_append_time:
             set_max_timestamp(batch, 0, TimestampType.CREATE_TIME, validated.max_timestamp_ms)
             header = parse_header(batch)
         return batch, header

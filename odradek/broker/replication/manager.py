@@ -10,8 +10,8 @@ from odradek.broker.replication.waiting import WaitingRoom
 from odradek.metadata.image import MetadataImage, TopicImage
 from odradek.ports import Clock, Scheduler
 from odradek.storage.log_config import LogConfig
-from odradek.storage.manager import LogManager
 from odradek.storage.log_results import AppendInfo, AppendOrigin
+from odradek.storage.manager import LogManager
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.records.header import BatchHeader
