@@ -243,7 +243,7 @@ def unregister_controller(
     if request.controller_id not in state.image.cluster.controllers:
         raise KafkaError(
             ErrorCode.CONTROLLER_ID_NOT_REGISTERED,
-            f"Controller ID {request.controller_id} is not currently registered",
+            f"Controller ID {request.controller_id} is not currently registered.",
         )
     record = UnregisterControllerRecord(controller_id=request.controller_id)
     return ControllerResult(UnregisterControllerResponse(), [VersionedRecord(record, 0)])

@@ -16,14 +16,13 @@ from odradek.config.alter import (
 from odradek.config.types import ResourceType
 from odradek.controller.result import ControllerResult
 from odradek.controller.state import ControllerState
-from odradek.controller.topics import check_size
+from odradek.controller.topics import MIN_ISR, check_size
 from odradek.metadata.snapshot import VersionedRecord
 from odradek.metadata.topic_names import check_name
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.persistent.metadata.clear_elr_record import ClearElrRecord
 from odradek.wire.persistent.metadata.config_record import ConfigRecord
 
-MIN_ISR = "min.insync.replicas"
 ALL_TOPICS = ""
 
 

@@ -24,7 +24,7 @@ from odradek.metadata.topics_delta import MetadataError
 from odradek.ports import Clock, Promise, Random, Scheduler, TimerHandle
 from odradek.quorum.log import Batch
 from odradek.quorum.raft import RaftNode
-from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.errors import ErrorCode, KafkaError, ProtocolError
 from odradek.wire.persistent.metadata.no_op_record import NoOpRecord
 from odradek.wire.schema import Message
 
@@ -101,7 +101,7 @@ class Controller:
         return promise
 
     def _append(self, records: Sequence[VersionedRecord], *, atomic: bool) -> None:
-        """State first: what cannot be replayed must not get into the log."""
+        """State first: what cannot be replayed must not get into the log. What cannot be written is taken back."""
         before = self.state.image
         try:
             self.state.replay(
@@ -111,9 +111,9 @@ class Controller:
                 self.state.clock.now_ms(),
             )
             self.raft.append(records, atomic=atomic)
-        except MetadataError as error:
+        except (MetadataError, ProtocolError) as error:
             self.state.reset(before)
-            log.error("a decision cannot be replayed", reason=str(error))
+            log.error("a decision cannot be replayed or written", reason=str(error))
             raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, str(error)) from error
         except KafkaError:
             self.state.reset(before)

@@ -60,6 +60,8 @@ def _update(state: ControllerState, update: FeatureUpdate, kraft_version: int) -
     unsupported = _reason_not_supported(state, name, level)
     if unsupported is not None:
         raise _invalid(update, unsupported)
+    if name not in SUPPORTED:
+        raise _invalid(update, f"Feature {name} not found.")
     if level < current and upgrade_type == UPGRADE:
         raise _invalid(
             update,
@@ -95,10 +97,11 @@ def _invalid(update: FeatureUpdate, reason: str) -> KafkaError:
 def _reason_not_supported(state: ControllerState, name: str, level: int) -> str | None:
     for node, features in _supporters(state):
         bounds = features.get(name)
+        if bounds is None and level > 0:
+            return f"{node} does not support this feature."
         if bounds is None:
-            if level > 0 or node.startswith("Local"):
-                return f"{node} does not support this feature."
-        elif not bounds[0] <= level <= bounds[1]:
+            continue
+        if not bounds[0] <= level <= bounds[1]:
             return f"{node} only supports versions {bounds[0]}-{bounds[1]}"
     return None
 

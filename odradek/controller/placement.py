@@ -17,10 +17,15 @@ def place(brokers: Iterable[BrokerRegistration], partitions: int, replicas: int,
 
     Raises INVALID_REPLICATION_FACTOR if there are too few brokers, or none that is unfenced.
     """
-    usable = [broker for broker in brokers if not broker.in_controlled_shutdown]
+    usable = [broker for broker in brokers if not broker.in_controlled_shutdown and not _is_cordoned(broker)]
     _check(usable, replicas)
     racks = _Racks(usable, random)
     return [racks.next_assignment(replicas) for _ in range(partitions)]
+
+
+def _is_cordoned(broker: BrokerRegistration) -> bool:
+    """Whether no directory of the broker takes new replicas (KIP-1066)."""
+    return bool(broker.directories) and set(broker.directories) <= set(broker.cordoned_directories or ())
 
 
 def _check(usable: list[BrokerRegistration], replicas: int) -> None:
@@ -35,7 +40,7 @@ def _check(usable: list[BrokerRegistration], replicas: int) -> None:
         raise KafkaError(
             ErrorCode.INVALID_REPLICATION_FACTOR,
             f"The target replication factor of {replicas} cannot be reached because only "
-            f"{len(usable)} broker(s) are registered.",
+            f"{len(usable)} broker(s) are registered or some brokers have all their log directories cordoned.",
         )
 
 

@@ -49,6 +49,8 @@ def alter_partition_reassignments(
                 result.error_message = error.message
             answer.partitions.append(result)
         response.responses.append(answer)
+    if not request.topics:
+        response.error_message = ""
     check_size(records)
     return ControllerResult(response, records)
 

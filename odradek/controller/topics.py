@@ -29,11 +29,14 @@ from odradek.wire.messages.create_topics import (
     CreateTopicsRequest,
     CreateTopicsResponse,
 )
+from odradek.wire.persistent.metadata.clear_elr_record import ClearElrRecord
 from odradek.wire.persistent.metadata.config_record import ConfigRecord
 from odradek.wire.persistent.metadata.topic_record import TopicRecord
 
 BROKER_DEFAULT = -1
 """The request leaves the number of partitions or replicas to the configuration, or to a manual assignment."""
+
+MIN_ISR = "min.insync.replicas"
 
 Allowed = Callable[[str], bool]
 """Whether whoever asks may do so to the topic of this name."""
@@ -128,6 +131,8 @@ def _create_topic(state: ControllerState, topic: CreatableTopic) -> tuple[list[V
     for key, value in configs.items():
         record = ConfigRecord(resource_type=ResourceType.TOPIC, resource_name=name, name=key, value=value)
         records.append(VersionedRecord(record, 0))
+    if state.elr_enabled and MIN_ISR in configs:
+        records.append(VersionedRecord(ClearElrRecord(topic_name=name), 0))
     records += [partition_record(topic_id, index, partition) for index, partition in enumerate(partitions)]
     result = CreatableTopicResult(
         name=name,
@@ -283,7 +288,7 @@ def _create_partitions(state: ControllerState, topic: CreatePartitionsTopic) -> 
         )
     additional = topic.count - existing
     if additional > MAX_RECORDS_PER_OPERATION:
-        raise KafkaError(ErrorCode.POLICY_VIOLATION, "Excessively large number of partitions per request.")
+        raise KafkaError(ErrorCode.POLICY_VIOLATION, "Excessively large number of additional partitions per request.")
     if topic.assignments is not None and len(topic.assignments) != additional:
         raise KafkaError(
             ErrorCode.INVALID_REPLICA_ASSIGNMENT,

@@ -39,12 +39,12 @@ class PersistentMap(Mapping[K, V]):
         changes = dict(self._changes)
         size = self._size
         for key in removed:
-            if key in self:
-                size -= changes.get(key) is not _REMOVED
-                if key in self._base:
-                    changes[key] = _REMOVED
-                else:
-                    changes.pop(key, None)
+            before = changes.get(key, self._base.get(key, _REMOVED))
+            size -= before is not _REMOVED
+            if key in self._base:
+                changes[key] = _REMOVED
+            else:
+                changes.pop(key, None)
         for key, value in put.items():
             before = changes.get(key, self._base.get(key, _REMOVED))
             size += before is _REMOVED

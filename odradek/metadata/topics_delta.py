@@ -43,6 +43,7 @@ class TopicsDelta:
         self._image = image
         self._changes: dict[Uuid, _TopicChange] = {}
         self._deleted: dict[Uuid, TopicImage] = {}
+        self._new_ids: dict[str, Uuid] = {}
 
     @property
     def changed(self) -> Iterable[Uuid]:
@@ -68,7 +69,10 @@ class TopicsDelta:
 
     def topic(self, record: TopicRecord) -> None:
         """Replay TopicRecord."""
+        if self.name_of(record.topic_id) is not None or self._id_of(record.name) is not None:
+            raise MetadataError(f"topic {record.name} with id {record.topic_id.hex()} is there already")
         self._changes[record.topic_id] = _TopicChange(TopicImage(record.name, record.topic_id, PersistentMap()))
+        self._new_ids[record.name] = record.topic_id
 
     def partition(self, record: PartitionRecord) -> None:
         """Replay PartitionRecord."""
@@ -91,6 +95,7 @@ class TopicsDelta:
             return before.name
         if change is None:
             raise MetadataError(f"removal of unknown topic {record.topic_id.hex()}")
+        del self._new_ids[change.base.name]
         return change.base.name
 
     def clear_elr(self, record: ClearElrRecord) -> None:
@@ -119,6 +124,12 @@ class TopicsDelta:
             ),
             by_id=self._image.by_id.changed({topic.id: topic for topic in put}, self._deleted),
         )
+
+    def _id_of(self, name: str) -> Uuid | None:
+        before = self._image.by_name.get(name)
+        if before is not None and before.id not in self._deleted:
+            return before.id
+        return self._new_ids.get(name)
 
     def _change(self, topic_id: Uuid) -> _TopicChange:
         change = self._changes.get(topic_id)

@@ -62,7 +62,9 @@ class QuorumApi:
     def _partition(self, topic: str, index: int) -> DescribeQuorumResponsePartitionData:
         if (topic, index) != (CLUSTER_METADATA_TOPIC, 0):
             return DescribeQuorumResponsePartitionData(
-                partition_index=index, error_code=ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+                partition_index=index,
+                error_code=ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+                error_message=ErrorCode.UNKNOWN_TOPIC_OR_PARTITION.message,
             )
         leader = self._raft.leader
         if leader is None:

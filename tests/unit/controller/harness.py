@@ -76,6 +76,7 @@ class Disk:
     """What survives a crash of the node."""
 
     def __init__(self) -> None:
+        self.runs = 0
         self.log = MemoryRaftLog()
         self.election_state = MemoryElectionState()
         self.snapshots = MemorySnapshots()
@@ -88,7 +89,8 @@ class Node:
     """One run of a combined node's control plane."""
 
     def __init__(self, disk: Disk, seed: int = 0, properties: dict[str, str] | None = None) -> None:
-        self.world = FakeWorld(seed)
+        disk.runs += 1
+        self.world = FakeWorld(seed * 1000 + disk.runs)  # each run of a node is another incarnation
         self.disk = disk
         self.fatal: list[BaseException] = []
         identity = NodeIdentity(NODE_ID, DIRECTORY, (VoterEndpoint("CONTROLLER", "localhost", 9093),))

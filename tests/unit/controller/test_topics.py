@@ -76,7 +76,7 @@ def test_the_configuration_decides_what_the_request_leaves_open() -> None:
             topic("t", 1, 2),
             ErrorCode.INVALID_REPLICATION_FACTOR,
             "Unable to replicate the partition 2 time(s): The target replication factor of 2 cannot be reached because "
-            "only 1 broker(s) are registered.",
+            "only 1 broker(s) are registered or some brokers have all their log directories cordoned.",
         ),
         (
             topic("t", 1, 0),
