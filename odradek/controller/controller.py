@@ -6,11 +6,10 @@ follows. If this node stops leading, what was not committed is forgotten, and th
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar
-
-import structlog
 
 from odradek.config import BrokerConfig
 from odradek.controller.activation import activation_records
@@ -28,7 +27,7 @@ from odradek.wire.errors import ErrorCode, KafkaError, ProtocolError
 from odradek.wire.persistent.metadata.no_op_record import NoOpRecord
 from odradek.wire.schema import Message
 
-log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 CHECKS_PER_SESSION = 4
@@ -113,7 +112,7 @@ class Controller:
             self.raft.append(records, atomic=atomic)
         except (MetadataError, ProtocolError) as error:
             self.state.reset(before)
-            log.error("a decision cannot be replayed or written", reason=str(error))
+            _log.exception("a decision cannot be replayed or written")
             raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, str(error)) from error
         except KafkaError:
             self.state.reset(before)
@@ -142,7 +141,7 @@ class Controller:
         self.state.reset(self._loader.image)
         self.state.touch_unfenced_brokers()
         records = activation_records(self.raft.bootstrap, self._loader.in_transaction, self._loader.image, self._config)
-        log.info("active controller", epoch=epoch, records=len(records))
+        _log.info("active controller in epoch %d, which begins with %d records", epoch, len(records))
 
         def started(_done: Promise[None]) -> None:
             self._start_timers()
@@ -195,7 +194,7 @@ class Controller:
     def _fence_stale_brokers(self) -> None:
         def again(fenced: Promise[int | None]) -> None:
             if fenced.error is None and fenced.result() is not None:
-                log.warning("broker fenced: no heartbeat", broker_id=fenced.result())
+                _log.warning("broker %d fenced: no heartbeat came from it", fenced.result())
                 self._fence_stale_brokers()
 
         self.submit(fence_stale_broker).on_done(again)

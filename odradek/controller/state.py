@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from odradek.config import BrokerConfig, ConfigError
@@ -18,6 +18,10 @@ from odradek.wire.schema import Message
 
 TRANSACTION_RECORDS = ("BeginTransactionRecord", "EndTransactionRecord", "AbortTransactionRecord")
 """They bracket other records; this controller's own transactions are whole, so they change nothing here."""
+
+
+MAX_CACHED_TOPIC_CONFIGS = 4096
+"""Topics whose parsed configuration is kept between decisions."""
 
 
 class ControllerIdentity(NamedTuple):
@@ -44,6 +48,8 @@ class ControllerState:
         self._config = config
         self._config_source: tuple[object, object] = (None, None)
         self._colliding: dict[str, dict[str, None]] | None = None
+        self._topic_configs_of: BrokerConfig | None = None
+        self._topic_configs: dict[str, tuple[Mapping[str, str], TopicConfig]] = {}
 
     def reset(self, image: MetadataImage) -> None:
         """Go to another state altogether: one that was loaded, or the last committed one."""
@@ -104,7 +110,17 @@ class ControllerState:
 
     def topic_config(self, name: str) -> TopicConfig:
         """The configuration in force of a topic."""
-        return TopicConfig(self.config, self.image.configs.properties(ResourceType.TOPIC, name))
+        config = self.config
+        if config is not self._topic_configs_of:
+            self._topic_configs_of = config
+            self._topic_configs = {}
+        overrides = self.image.configs.properties(ResourceType.TOPIC, name)
+        known = self._topic_configs.get(name)
+        if known is None or known[0] is not overrides:
+            if len(self._topic_configs) >= MAX_CACHED_TOPIC_CONFIGS:
+                self._topic_configs = {}
+            known = self._topic_configs[name] = (overrides, TopicConfig(config, overrides))
+        return known[1]
 
     @property
     def elr_enabled(self) -> bool:

@@ -70,6 +70,10 @@ class MetadataLoader:
         self._delta.replay_all(records)
         self.image = self._delta.apply(offset, epoch, timestamp_ms)
 
+    def snapshot_taken(self) -> None:
+        """Count the log's bytes anew."""
+        self.bytes_since_snapshot = 0
+
     def leader_changed(self, leader_id: int | None, epoch: int) -> None:
         """Who leads the quorum is no part of the image."""
 

@@ -6,11 +6,10 @@ committed once it is durable. Times are read from the clock port; nothing else h
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
-
-import structlog
 
 from odradek.ports import Clock, Promise
 from odradek.quorum.batches import Encoded, decode_batches, encode_batches, encode_control_batch
@@ -34,7 +33,7 @@ from odradek.wire.records.control import ControlType
 from odradek.wire.schema import Message
 from odradek.wire.uuids import Uuid
 
-log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 READ_BYTES = 1024 * 1024
 """How much of the log is decoded at a time when it is loaded."""
@@ -162,7 +161,7 @@ class RaftNode:
             except (OSError, ProtocolError, KafkaError) as error:
                 if self._log.start_offset > 0 or not found:
                     raise
-                log.warning("snapshot skipped", offset=snapshot_id.offset, reason=str(error))
+                _log.warning("snapshot at offset %d skipped: %s", snapshot_id.offset, error)
                 continue
             self._history = history
             return snapshot
@@ -188,7 +187,7 @@ class RaftNode:
         self._election_state.save(self._state)
         start_offset = self._log.end_offset
         self._leader = LeaderState(self.identity.node_id, epoch, start_offset, self.voters)
-        log.info("leading the metadata quorum", epoch=epoch, offset=start_offset)
+        _log.info("leading the metadata quorum in epoch %d from offset %d", epoch, start_offset)
         controls = self._start_of_epoch()
         encoded = encode_control_batch(controls, start_offset, epoch, self._clock.now_ms())
         self._append(encoded)
@@ -272,7 +271,7 @@ class RaftNode:
         """Without its log a node of the quorum cannot go on: what is durable is not known any more."""
         if not self._failed:
             self._failed = True
-            log.error("the metadata log failed", reason=repr(error))
+            _log.error("the metadata log failed: %r", error)
             self._on_fatal(error)
             for listener in self._listeners:
                 listener.leader_changed(None, self.epoch)
@@ -291,3 +290,9 @@ class RaftNode:
     def store_snapshot(self, snapshot_id: SnapshotId, data: bytes) -> None:
         """Keep a snapshot, durably; may run on another thread. Raises OSError."""
         self._snapshots.write(snapshot_id, data)
+
+    def delete_snapshots_but(self, newest: int, kept: SnapshotId) -> None:
+        """Drop all snapshots but the `newest` ones and `kept`. Raises OSError."""
+        for snapshot_id in self._snapshots.list()[:-newest]:
+            if snapshot_id != kept:
+                self._snapshots.delete(snapshot_id)
