@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from odradek.metadata.image import NO_LEADER
+from odradek.metadata.image import NO_LEADER, RECOVERING
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.allocate_producer_ids import AllocateProducerIdsRequest, AllocateProducerIdsResponse
 from odradek.wire.messages.broker_heartbeat import BrokerHeartbeatRequest, BrokerHeartbeatResponse
@@ -151,6 +151,7 @@ def test_after_a_crash_the_only_replica_leads_again_in_a_new_epoch() -> None:
     partition = restarted.image.topics.by_name["t"].partitions[0]
     assert (partition.leader, partition.isr) == (NODE_ID, (NODE_ID,))
     assert partition.leader_epoch > 0
+    assert partition.recovery_state == RECOVERING  # nobody can say that the crash lost nothing
 
 
 def test_replicas_are_spread_over_brokers_and_racks() -> None:
