@@ -38,6 +38,8 @@ class Partition:
         self.replicas: tuple[int, ...] = ()
         self.isr: tuple[int, ...] = ()
         self._local_id = local_id
+        self._is_alone = False
+        """It leads, and no other replica is in sync: whatever is appended is committed."""
         self._watermark_listeners: list[Callable[[Partition], None]] = []
 
     @property
@@ -53,6 +55,7 @@ class Partition:
         self.partition_epoch = image.partition_epoch
         self.replicas = tuple(image.replicas)
         self.isr = tuple(image.isr)
+        self._is_alone = self.is_leader and all(replica == self._local_id for replica in self.isr)
         if is_new_epoch and self.is_leader and self.log is not None:
             self.log.assign_epoch(self.leader_epoch, self.log.log_end_offset)
             self.advance_high_watermark()
@@ -109,7 +112,7 @@ class Partition:
     def advance_high_watermark(self) -> bool:
         """Move the high watermark to what every in-sync replica has; returns whether it moved."""
         log = self.log
-        if log is None or not self.is_leader or any(replica != self._local_id for replica in self.isr):
+        if log is None or not self._is_alone:
             return False
         before = log.high_watermark
         if log.update_high_watermark(log.log_end_offset) == before:
