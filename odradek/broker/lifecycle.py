@@ -109,6 +109,7 @@ class BrokerLifecycle:
             want_fence=False,
             want_shut_down=self._stopping,
             offline_log_dirs=list(self._options.offline_dirs()),
+            cordoned_log_dirs=[],
         )
         self._controller.send(request, BrokerHeartbeatResponse).on_done(self._heartbeat_answered)
 

@@ -8,7 +8,9 @@ from typing import TypeVar, cast
 from odradek.config import BrokerConfig
 from odradek.controller.api import controller_handlers
 from odradek.controller.controller import Controller
+from odradek.controller.snapshots import SnapshotGenerator, SnapshotLimits
 from odradek.controller.state import ControllerIdentity
+from odradek.metadata.features import SUPPORTED
 from odradek.metadata.loader import MetadataLoader
 from odradek.node.data_dirs import DataDirs, voter_endpoints
 from odradek.node.metadata_log import MetadataLog
@@ -26,6 +28,12 @@ from odradek.storage.environment import LogEnvironment
 from odradek.storage.log_config import LogConfig
 from odradek.wire.apis import ApiKey, stable_versions
 from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.messages.controller_registration import (
+    ControllerRegistrationRequest,
+    ControllerRegistrationResponse,
+    Feature,
+    Listener,
+)
 from odradek.wire.schema import Message
 
 Resp = TypeVar("Resp", bound=Message)
@@ -62,15 +70,26 @@ class ControllerPart:
             ports.scheduler,
             ports.random,
         )
+        limits = SnapshotLimits(
+            config.int_("metadata.log.max.record.bytes.between.snapshots"),
+            config.int_("metadata.log.max.snapshot.interval.ms"),
+        )
+        self.loader.add_publisher(
+            SnapshotGenerator(self.raft, self.loader, limits, ports.clock, ports.executor).publish
+        )
+        self._registration = _registration(config, ports, listener_ports)
         self.raft.add_listener(self.loader)
         self.raft.add_listener(self.controller)
         self.handlers: list[AnyHandler] = controller_handlers(self.controller)
         self._by_key = {handler.api_key: handler for handler in self.handlers}
 
-    def start(self) -> Promise[None]:
-        """Take part in the quorum; settles once this controller is active."""
+    async def start(self) -> None:
+        """Take part in the quorum; returns once this controller is active and registered. Driven by `ports.spawn`."""
         self.raft.start()
-        return self.controller.when_active()
+        await self.controller.when_active()
+        answer = await self.send(self._registration, ControllerRegistrationResponse)
+        if answer.error_code:
+            raise KafkaError(ErrorCode(answer.error_code), answer.error_message)
 
     def close(self) -> None:
         """Decide no more, and write the log out; raises KafkaError."""
@@ -105,6 +124,28 @@ class ControllerPart:
 
         _call(handler, context, request).on_done(settle)
         return result
+
+
+def _registration(
+    config: BrokerConfig, ports: Ports, listener_ports: Mapping[str, int]
+) -> ControllerRegistrationRequest:
+    return ControllerRegistrationRequest(
+        controller_id=config.node_id,
+        incarnation_id=ports.random.uuid(),
+        listeners=[
+            Listener(
+                name=listener.name,
+                host=listener.host or "localhost",
+                port=listener_ports.get(listener.name, listener.port),
+                security_protocol=listener.security_protocol,
+            )
+            for listener in config.advertised_controller_listeners
+        ],
+        features=[
+            Feature(name=name, min_supported_version=lowest, max_supported_version=highest)
+            for name, (lowest, highest) in SUPPORTED.items()
+        ],
+    )
 
 
 def _call(handler: AnyHandler, context: RequestContext, request: Message) -> Promise[Message | None]:
