@@ -33,18 +33,21 @@ class BrokerLifecycle:
 
     def __init__(
         self,
-        registration: BrokerRegistrationRequest,
+        broker_id: int,
+        registration: Callable[[], BrokerRegistrationRequest],
         controller: ControllerClient,
         scheduler: Scheduler,
         options: LifecycleOptions,
         metadata_offset: Callable[[], int],
     ) -> None:
+        """`registration` says who this broker is; it is asked when the broker registers, with its logs open."""
         self.epoch = UNKNOWN_EPOCH
         self.registered: Promise[int] = Promise()
         """Settles with the broker epoch."""
         self.unfenced: Promise[None] = Promise()
         """Settles once clients may use this broker."""
         self._may_stop: Promise[None] = Promise()
+        self._broker_id = broker_id
         self._registration = registration
         self._controller = controller
         self._scheduler = scheduler
@@ -59,7 +62,7 @@ class BrokerLifecycle:
 
     def start(self) -> None:
         """Register, and go on until `close`."""
-        self._controller.send(self._registration, BrokerRegistrationResponse).on_done(self._registration_answered)
+        self._controller.send(self._registration(), BrokerRegistrationResponse).on_done(self._registration_answered)
 
     def stop(self) -> Promise[None]:
         """Ask the controller to move leaders away; settles once this broker may go."""
@@ -79,6 +82,11 @@ class BrokerLifecycle:
     def metadata_moved(self) -> None:
         """The image has moved on: while fenced, tell the controller at once, for it waits for that."""
         if self.epoch != UNKNOWN_EPOCH and not self.unfenced.done:
+            self._heartbeat()
+
+    def dirs_changed(self) -> None:
+        """A log directory failed: tell the controller at once."""
+        if self.epoch != UNKNOWN_EPOCH:
             self._heartbeat()
 
     def _registration_answered(self, answer: Promise[BrokerRegistrationResponse]) -> None:
@@ -103,7 +111,7 @@ class BrokerLifecycle:
             self._timer.cancel()
         self._in_flight = True
         request = BrokerHeartbeatRequest(
-            broker_id=self._registration.broker_id,
+            broker_id=self._broker_id,
             broker_epoch=self.epoch,
             current_metadata_offset=self._metadata_offset(),
             want_fence=False,

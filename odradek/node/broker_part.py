@@ -34,7 +34,6 @@ from odradek.broker.replication.partition import Partition
 from odradek.broker.topic_creation import TopicCreation
 from odradek.config import BrokerConfig, Listener
 from odradek.config.own import RECORD_VALIDATION, VALIDATE_RECORDS
-from odradek.config.resources import TopicConfig
 from odradek.config.table import TOPIC
 from odradek.config.types import ResourceType
 from odradek.metadata.delta import MetadataDelta
@@ -42,6 +41,7 @@ from odradek.metadata.features import SUPPORTED
 from odradek.metadata.image import MetadataImage
 from odradek.metadata.topic_names import GROUP_METADATA_TOPIC, TRANSACTION_STATE_TOPIC
 from odradek.node.data_dirs import DataDirs
+from odradek.node.dynamic_config import usable_config, usable_topic_config
 from odradek.node.ports import Ports
 from odradek.server.handlers import AnyHandler, erase
 from odradek.storage.log_config import LogConfig
@@ -61,6 +61,15 @@ class BrokerIdentity(NamedTuple):
     advertised: tuple[Listener, ...]
 
 
+class BrokerCallbacks(NamedTuple):
+    """Whom the broker tells."""
+
+    on_config: Callable[[BrokerConfig], None]
+    """The node's properties with what was set at run time, whenever that changes (KIP-226)."""
+    on_fatal: Callable[[BaseException], None]
+    """The broker cannot go on; the text says why."""
+
+
 class BrokerPart:
     """Everything that a broker does, but for sockets."""
 
@@ -71,11 +80,14 @@ class BrokerPart:
         identity: BrokerIdentity,
         controller: ControllerClient,
         served_by_controller: Callable[[ApiKey], AnyHandler | None],
+        callbacks: BrokerCallbacks,
     ) -> None:
         self._static_config = config
         self._config = config
         self._ports = ports
         self._identity = identity
+        self._callbacks = callbacks
+        self._dynamic: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
         self.logs = LogManager(
             ports.files,
             ports.clock,
@@ -92,8 +104,10 @@ class BrokerPart:
             scheduler=ports.scheduler,
             log_config_of=self._log_config,
         )
+        self._incarnation_id = ports.random.uuid()
         self.lifecycle = BrokerLifecycle(
-            self._registration(),
+            config.node_id,
+            self.registration,
             controller,
             ports.scheduler,
             LifecycleOptions(config.int_("broker.heartbeat.interval.ms")),
@@ -205,19 +219,23 @@ class BrokerPart:
     def _update_config(self, image: MetadataImage) -> None:
         cluster = image.configs.properties(ResourceType.BROKER, "")
         own = image.configs.properties(ResourceType.BROKER, str(self._static_config.node_id))
-        if cluster or own or self._config is not self._static_config:
-            self._config = self._static_config.with_dynamic(cluster, own)
+        if (cluster, own) == self._dynamic:
+            return
+        self._dynamic = (cluster, own)
+        self._config = usable_config(self._static_config, cluster, own)
+        self._callbacks.on_config(self._config)
 
     def _log_config(self, image: MetadataImage, topic: str) -> LogConfig:
-        config = TopicConfig(self._config, image.configs.properties(ResourceType.TOPIC, topic))
+        config = usable_topic_config(self._config, topic, image.configs.properties(ResourceType.TOPIC, topic))
         return LogConfig.from_values({name: config.value(name) for name in TOPIC})
 
-    def _registration(self) -> BrokerRegistrationRequest:
+    def registration(self) -> BrokerRegistrationRequest:
+        """What this broker tells the controller of itself, once its logs are open."""
         config = self._static_config
         return BrokerRegistrationRequest(
             broker_id=config.node_id,
             cluster_id=self._identity.dirs.cluster_id,
-            incarnation_id=self._ports.random.uuid(),
+            incarnation_id=self._incarnation_id,
             listeners=[
                 RegisteredListener(
                     name=listener.name,
@@ -233,6 +251,7 @@ class BrokerPart:
             ],
             rack=config.optional_string("broker.rack"),
             log_dirs=[self._identity.dirs.directory_ids[path] for path in config.log_dirs],
+            previous_broker_epoch=self.logs.previous_broker_epoch,
         )
 
     def _internal_topic(self, name: str) -> CreatableTopic:

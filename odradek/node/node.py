@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from odradek.config import BrokerConfig, Listener
 from odradek.metadata.features import SUPPORTED
-from odradek.node.broker_part import BrokerIdentity, BrokerPart
+from odradek.node.broker_part import BrokerCallbacks, BrokerIdentity, BrokerPart
 from odradek.node.controller_part import ControllerPart
 from odradek.node.data_dirs import DataDirs, open_data_dirs
 from odradek.node.ports import Ports
@@ -45,8 +45,12 @@ class Node:
         ports: Ports,
         endpoints: Endpoints,
         on_fatal: Callable[[BaseException], None],
+        on_config: Callable[[BrokerConfig], None],
     ) -> None:
-        """Open (or format) the data directories; raises StartError, OSError, CorruptFileError."""
+        """Open (or format) the data directories; raises StartError, OSError, CorruptFileError.
+
+        `on_fatal` is told why the node cannot go on, `on_config` the properties whenever some are set at run time.
+        """
         self.config = config
         self._ports = ports
         self.dirs: DataDirs = open_data_dirs(config, ports.files, ports.clock, ports.random)
@@ -65,6 +69,7 @@ class Node:
             BrokerIdentity(self.dirs, endpoints.advertised(config.advertised_listeners)),
             self.controller,
             self.controller.handler,
+            BrokerCallbacks(on_config, on_fatal),
         )
         self.broker_handlers = self._with_api_versions(self.broker.handlers())
         self.broker_frames: FrameHandler = Dispatcher(self.broker_handlers, AllowAll()).handle

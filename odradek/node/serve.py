@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from odradek.config import BrokerConfig
+from odradek.config import BrokerConfig, ConfigError
 from odradek.net.files import OsFileSystem
 from odradek.net.limits import NetworkLimits
 from odradek.net.listener import Endpoint, Network
@@ -85,7 +85,7 @@ class RunningNode:
             self._ports[listener.name] = bound.port
             listeners.append(bound)
         ports = Ports(RealClock(), LoopScheduler(self._loop), self._executor, SystemRandom(), self._files)
-        node = Node(config, ports, Endpoints(self._ports), self._failed)
+        node = Node(config, ports, Endpoints(self._ports), self._failed, self._configured)
         self._node = node
         await self._settled(spawn(node.start()))
         for bound in listeners:
@@ -107,6 +107,16 @@ class RunningNode:
         self._executor.shutdown()
         if self._fatal is not None:
             raise StartError(f"the metadata log failed, so the node has stopped: {self._fatal}")
+
+    def _configured(self, config: BrokerConfig) -> None:
+        """Properties were set at run time."""
+        try:
+            limits = NetworkLimits.from_config(config)
+        except ConfigError as error:
+            _log.warning("the limits of connections stay as they are: %s", error)
+            return
+        if limits != self._network.context.limits:
+            self._network.update_limits(limits)
 
     def _failed(self, error: BaseException) -> None:
         if self._fatal is None:

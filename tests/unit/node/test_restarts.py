@@ -1,0 +1,219 @@
+"""What a node keeps from one start to the next, and whose directories it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from odradek.config import parse_properties
+from odradek.node import StartError
+from odradek.wire.errors import ErrorCode
+from odradek.wire.messages.broker_registration import BrokerRegistrationRequest
+from odradek.wire.messages.delete_topics import DeleteTopicsRequest, DeleteTopicsResponse, DeleteTopicState
+from odradek.wire.messages.describe_cluster import DescribeClusterRequest, DescribeClusterResponse
+from odradek.wire.messages.describe_configs import (
+    DescribeConfigsRequest,
+    DescribeConfigsResource,
+    DescribeConfigsResponse,
+)
+from odradek.wire.messages.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
+from odradek.wire.messages.metadata import MetadataRequest, MetadataResponse
+from odradek.wire.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+    OffsetCommitResponse,
+)
+from odradek.wire.messages.offset_fetch import (
+    OffsetFetchRequest,
+    OffsetFetchRequestGroup,
+    OffsetFetchRequestTopics,
+    OffsetFetchResponse,
+)
+from tests.unit.broker.scene import batch_of
+from tests.unit.node.machine import DATA_DIR, Machine, RunningNode
+
+TOPIC_RESOURCE = 2
+MARKER = f"{DATA_DIR}/.kafka_cleanshutdown"
+META_PROPERTIES = f"{DATA_DIR}/meta.properties"
+FIRST_PRODUCER = 1000
+
+
+def cluster_id(node: RunningNode) -> str:
+    return node.ask(DescribeClusterRequest(), DescribeClusterResponse).cluster_id
+
+
+def topics(node: RunningNode) -> dict[str | None, tuple[bytes, int]]:
+    response = node.ask(MetadataRequest(topics=None), MetadataResponse)
+    return {topic.name: (topic.topic_id, len(topic.partitions)) for topic in response.topics}
+
+
+def retention(node: RunningNode, topic: str) -> str | None:
+    wanted = DescribeConfigsResource(
+        resource_type=TOPIC_RESOURCE, resource_name=topic, configuration_keys=["retention.ms"]
+    )
+    response = node.ask(DescribeConfigsRequest(resources=[wanted]), DescribeConfigsResponse)
+    return response.results[0].configs[0].value
+
+
+def find_coordinator(node: RunningNode, group: str) -> None:
+    for _ in range(100):
+        response = node.ask(FindCoordinatorRequest(coordinator_keys=[group]), FindCoordinatorResponse)
+        if response.coordinators[0].error_code == ErrorCode.NONE:
+            return
+        node.world.advance(100)
+    raise AssertionError(f"there is no coordinator: {response}")
+
+
+def commit(node: RunningNode, group: str, topic: str, offset: int) -> None:
+    partition = OffsetCommitRequestPartition(partition_index=0, committed_offset=offset, committed_metadata="m")
+    request = OffsetCommitRequest(group_id=group, topics=[OffsetCommitRequestTopic(name=topic, partitions=[partition])])
+    response = node.ask(request, OffsetCommitResponse, 9)
+    assert response.topics[0].partitions[0].error_code == ErrorCode.NONE
+
+
+def committed(node: RunningNode, group: str, topic: str) -> int:
+    wanted = OffsetFetchRequestGroup(
+        group_id=group, topics=[OffsetFetchRequestTopics(name=topic, partition_indexes=[0])]
+    )
+    response = node.ask(OffsetFetchRequest(groups=[wanted]), OffsetFetchResponse, 9)
+    assert response.groups[0].error_code == ErrorCode.NONE
+    return response.groups[0].topics[0].partitions[0].committed_offset
+
+
+def test_the_first_start_formats_the_directory() -> None:
+    machine = Machine()
+    node = machine.start()
+    properties = parse_properties(machine.files.read(META_PROPERTIES).decode())
+    assert properties["node.id"] == "1"
+    assert properties["version"] == "1"
+    assert properties["cluster.id"] == cluster_id(node)
+    assert properties["directory.id"]
+    assert "00000000000000000000-0000000000.checkpoint" in machine.files.list(f"{DATA_DIR}/__cluster_metadata-0")
+
+
+@pytest.mark.parametrize("is_clean", [True, False])
+def test_a_restart_keeps_everything(is_clean: bool) -> None:
+    machine = Machine()
+    node = machine.start()
+    cluster = cluster_id(node)
+    topic_id = node.create_topic("kept", partitions=3, configs={"retention.ms": "123456"})
+    assert node.produce("kept", b"a", b"b", partition=1) == ErrorCode.NONE
+    assert node.produce("kept", b"c", partition=1) == ErrorCode.NONE
+    find_coordinator(node, "group")
+    commit(node, "group", "kept", 42)
+    if is_clean:
+        node.stop()
+
+    node = machine.start()
+    assert cluster_id(node) == cluster
+    assert topics(node)["kept"] == (topic_id, 3)
+    assert retention(node, "kept") == "123456"
+    assert node.fetch("kept", partition=1) == [b"a", b"b", b"c"]
+    find_coordinator(node, "group")
+    assert committed(node, "group", "kept") == 42
+    assert node.produced("kept", b"d", partition=1).base_offset == 3
+
+
+@pytest.mark.parametrize("is_clean", [True, False])
+def test_a_repeated_batch_is_recognised_after_a_restart(is_clean: bool) -> None:
+    machine = Machine()
+    node = machine.start()
+    node.create_topic("kept")
+    batch = batch_of(
+        b"once", timestamp_ms=node.world.now_ms(), producer_id=FIRST_PRODUCER, producer_epoch=0, base_sequence=0
+    )
+    assert node.produced("kept", batch=batch).base_offset == 0
+    if is_clean:
+        node.stop()
+
+    node = machine.start()
+    again = node.produced("kept", batch=batch)
+    assert (again.error_code, again.base_offset) == (ErrorCode.NONE, 0)
+    assert node.fetch("kept") == [b"once"]
+
+
+def test_a_deleted_topic_stays_deleted_after_a_crash() -> None:
+    machine = Machine()
+    node = machine.start()
+    node.create_topic("gone")
+    node.produce("gone", b"old")
+    node.ask(DeleteTopicsRequest(topics=[DeleteTopicState(name="gone")], timeout_ms=1000), DeleteTopicsResponse)
+
+    node = machine.start()
+    assert topics(node) == {}
+    node.create_topic("gone")
+    assert node.fetch("gone") == []
+
+
+def test_many_restarts_of_both_kinds_lose_nothing() -> None:
+    machine = Machine()
+    node = machine.start()
+    node.create_topic("kept")
+    written: list[bytes | None] = []
+    for number in range(6):
+        value = b"%d" % number
+        assert node.produce("kept", value) == ErrorCode.NONE
+        written.append(value)
+        if number % 2:
+            node.stop()
+        node = machine.start()
+        assert node.fetch("kept") == written
+
+
+def test_a_clean_stop_tells_the_controller_that_nothing_was_lost() -> None:
+    machine = Machine()
+    node = machine.start()
+    node.stop()
+    marked = json.loads(machine.files.read(MARKER))["brokerEpoch"]
+    assert marked == node.node.broker.lifecycle.epoch > 0
+
+    node = machine.start()
+    assert not machine.files.exists(MARKER)
+    assert registration(node).previous_broker_epoch == marked
+    assert node.node.broker.lifecycle.epoch > marked
+
+
+def test_after_a_crash_there_is_no_previous_epoch() -> None:
+    machine = Machine()
+    machine.start().stop()
+    machine.start()
+    node = machine.start()
+    assert registration(node).previous_broker_epoch == -1
+
+
+def registration(node: RunningNode) -> BrokerRegistrationRequest:
+    """What the broker says of itself when it registers."""
+    return node.node.broker.registration()
+
+
+def test_another_nodes_directory_is_refused() -> None:
+    machine = Machine()
+    machine.start().stop()
+    with pytest.raises(StartError, match=r"/data belongs to node 1, and this is node 2: correct node.id"):
+        machine.boot({"node.id": "2"})
+
+
+def test_directories_of_two_clusters_are_refused() -> None:
+    machine = Machine(settings={"log.dirs": "/one"})
+    machine.start().stop()
+    other = Machine(machine.files, {"log.dirs": "/two"})
+    other.boots = 10
+    other.start().stop()
+    with pytest.raises(StartError, match="several clusters"):
+        machine.boot({"log.dirs": "/one,/two"})
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [("version=1\nnode.id=1\n", "lacks cluster.id"), ("version=9\n", "version 9"), ("", "lacks version")],
+)
+def test_a_damaged_meta_properties_is_one_clear_line(content: str, problem: str) -> None:
+    machine = Machine()
+    machine.start().stop()
+    machine.files.write_atomically(META_PROPERTIES, content.encode())
+    with pytest.raises(StartError, match=problem) as refused:
+        machine.boot()
+    assert META_PROPERTIES in str(refused.value)
+    assert "\n" not in str(refused.value)
