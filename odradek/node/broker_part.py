@@ -40,7 +40,7 @@ from odradek.metadata.delta import MetadataDelta
 from odradek.metadata.features import SUPPORTED
 from odradek.metadata.image import MetadataImage
 from odradek.metadata.topic_names import GROUP_METADATA_TOPIC, TRANSACTION_STATE_TOPIC
-from odradek.node.data_dirs import DataDirs
+from odradek.node.data_dirs import DataDirs, StartError
 from odradek.node.dynamic_config import usable_config, usable_topic_config
 from odradek.node.ports import Ports
 from odradek.server.handlers import AnyHandler, erase
@@ -50,6 +50,7 @@ from odradek.wire.apis import ApiKey
 from odradek.wire.messages.broker_registration import BrokerRegistrationRequest, Feature
 from odradek.wire.messages.broker_registration import Listener as RegisteredListener
 from odradek.wire.messages.create_topics import CreatableTopic, CreatableTopicConfig
+from odradek.wire.uuids import Uuid
 
 _log = logging.getLogger(__name__)
 
@@ -66,8 +67,8 @@ class BrokerCallbacks(NamedTuple):
 
     on_config: Callable[[BrokerConfig], None]
     """The node's properties with what was set at run time, whenever that changes (KIP-226)."""
-    on_fatal: Callable[[BaseException], None]
-    """The broker cannot go on; the text says why."""
+    on_fatal: Callable[[StartError], None]
+    """The broker cannot go on."""
 
 
 class BrokerPart:
@@ -110,7 +111,7 @@ class BrokerPart:
             self.registration,
             controller,
             ports.scheduler,
-            LifecycleOptions(config.int_("broker.heartbeat.interval.ms")),
+            LifecycleOptions(config.int_("broker.heartbeat.interval.ms"), self._offline_dir_ids),
             lambda: self.replicas.image.offset,
         )
         self.groups = GroupCoordinator(
@@ -132,10 +133,16 @@ class BrokerPart:
         return self._config
 
     def load(self, image: MetadataImage) -> None:
-        """Open the logs and take over the partitions of the image that the node starts with."""
+        """Open the logs and take over the partitions of the image that the node starts with.
+
+        Raises KafkaError KAFKA_STORAGE_ERROR if no log directory can be used.
+        """
         self._update_config(image)
+        self.logs.on_dir_failure = self._dir_failed
+        for path, error in self._identity.dirs.unusable.items():
+            self.logs.fail_dir(path, error)
         self.logs.load(lambda topic: self._log_config(image, topic))
-        self.replicas.apply(image, list(image.topics.by_name), [])
+        self.replicas.load(image)
 
     def publish(self, delta: MetadataDelta, image: MetadataImage) -> None:
         """Follow a change of the metadata."""
@@ -216,6 +223,22 @@ class BrokerPart:
         if name.topic == GROUP_METADATA_TOPIC:
             self.groups.resigned(name.partition, partition.leader_epoch)
 
+    def _dir_failed(self, log_dir: str) -> None:
+        """Go on with the other directories, if there are any and the metadata log is in one of them (KIP-112)."""
+        self.replicas.dir_failed()
+        offline = self.logs.offline_dirs()
+        reason = f"{log_dir} failed: {offline[log_dir]}"
+        if log_dir == self._static_config.metadata_log_dir.rstrip("/"):
+            self._callbacks.on_fatal(StartError(f"the node has stopped, for the metadata log's directory {reason}"))
+        elif all(self.logs.is_offline(path) for path in self._static_config.log_dirs):
+            self._callbacks.on_fatal(StartError(f"the node has stopped, for its last log directory {reason}"))
+        else:
+            self.lifecycle.dirs_changed()
+
+    def _offline_dir_ids(self) -> list[Uuid]:
+        ids = self._identity.dirs.directory_ids
+        return [directory_id for path, directory_id in ids.items() if self.logs.is_offline(path)]
+
     def _update_config(self, image: MetadataImage) -> None:
         cluster = image.configs.properties(ResourceType.BROKER, "")
         own = image.configs.properties(ResourceType.BROKER, str(self._static_config.node_id))
@@ -223,6 +246,7 @@ class BrokerPart:
             return
         self._dynamic = (cluster, own)
         self._config = usable_config(self._static_config, cluster, own)
+        self.logs.update_settings(_log_settings(self._config))
         self._callbacks.on_config(self._config)
 
     def _log_config(self, image: MetadataImage, topic: str) -> LogConfig:
@@ -232,9 +256,10 @@ class BrokerPart:
     def registration(self) -> BrokerRegistrationRequest:
         """What this broker tells the controller of itself, once its logs are open."""
         config = self._static_config
+        dirs = self._identity.dirs
         return BrokerRegistrationRequest(
             broker_id=config.node_id,
-            cluster_id=self._identity.dirs.cluster_id,
+            cluster_id=dirs.cluster_id,
             incarnation_id=self._incarnation_id,
             listeners=[
                 RegisteredListener(
@@ -250,7 +275,7 @@ class BrokerPart:
                 for name, (lowest, highest) in SUPPORTED.items()
             ],
             rack=config.optional_string("broker.rack"),
-            log_dirs=[self._identity.dirs.directory_ids[path] for path in config.log_dirs],
+            log_dirs=[dirs.directory_ids[path] for path in config.log_dirs if not self.logs.is_offline(path)],
             previous_broker_epoch=self.logs.previous_broker_epoch,
         )
 

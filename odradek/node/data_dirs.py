@@ -22,7 +22,7 @@ METADATA_LOG_DIR = f"{CLUSTER_METADATA_TOPIC}-0"
 
 
 class StartError(Exception):
-    """The node cannot start; the text is one line that tells the user what to do."""
+    """The node cannot start, or go on; the text is one line that tells the user why, or what to do."""
 
 
 class DataDirs(NamedTuple):
@@ -33,16 +33,27 @@ class DataDirs(NamedTuple):
     metadata_directory_id: Uuid
     metadata_log_dir: str
     """The directory of the metadata log itself."""
+    unusable: Mapping[str, OSError]
+    """Directories of `log.dirs` that cannot be read or written, which the others go on without (KIP-112)."""
 
 
 def open_data_dirs(config: BrokerConfig, files: FileSystem, clock: Clock, random: Random) -> DataDirs:
     """Read every `meta.properties`, after formatting a node that is broker and controller and has none yet.
 
-    Raises StartError where a directory is another node's or another cluster's, or cannot be used.
+    Raises StartError where a directory is another node's or another cluster's, or where the metadata log's, or any on
+    the first start, cannot be used.
     """
     paths = list(dict.fromkeys((*config.log_dirs, config.metadata_log_dir)))
+    unusable: dict[str, OSError] = {}
+    found: dict[str, MetaProperties | None] = {}
     try:
-        found = {path: _read(files, path) for path in paths}
+        for path in paths:
+            try:
+                found[path] = _read(files, path)
+            except OSError as error:
+                if path == config.metadata_log_dir:
+                    raise
+                unusable[path] = error
         known = [properties for properties in found.values() if properties is not None]
         _check(config, found)
         cluster_id = known[0].cluster_id if known else uuid_to_string(random.uuid())
@@ -64,12 +75,19 @@ def open_data_dirs(config: BrokerConfig, files: FileSystem, clock: Clock, random
             _write_bootstrap(config, files, clock, directory_ids[config.metadata_log_dir], metadata_log_dir)
         for path in missing:
             properties = MetaProperties(cluster_id, config.node_id, directory_ids[path])
-            files.mkdir(path)
-            files.write_atomically(f"{path}/{META_PROPERTIES_FILE}", properties.to_bytes(clock.now_ms()))
+            try:
+                files.mkdir(path)
+                files.write_atomically(f"{path}/{META_PROPERTIES_FILE}", properties.to_bytes(clock.now_ms()))
+            except OSError as error:
+                if not known:
+                    raise
+                unusable[path] = error
+        if unusable and not known:
+            raise next(iter(unusable.values()))
         files.mkdir(metadata_log_dir)
     except OSError as error:
         raise StartError(f"the data directory cannot be used: {error}") from error
-    return DataDirs(cluster_id, directory_ids, directory_ids[config.metadata_log_dir], metadata_log_dir)
+    return DataDirs(cluster_id, directory_ids, directory_ids[config.metadata_log_dir], metadata_log_dir, unusable)
 
 
 def _read(files: FileSystem, path: str) -> MetaProperties | None:

@@ -9,7 +9,7 @@ from odradek.config import BrokerConfig, Listener
 from odradek.metadata.features import SUPPORTED
 from odradek.node.broker_part import BrokerCallbacks, BrokerIdentity, BrokerPart
 from odradek.node.controller_part import ControllerPart
-from odradek.node.data_dirs import DataDirs, open_data_dirs
+from odradek.node.data_dirs import DataDirs, StartError, open_data_dirs
 from odradek.node.ports import Ports
 from odradek.ports.network import FrameHandler
 from odradek.security.acl import AllowAll
@@ -44,7 +44,7 @@ class Node:
         config: BrokerConfig,
         ports: Ports,
         endpoints: Endpoints,
-        on_fatal: Callable[[BaseException], None],
+        on_fatal: Callable[[StartError], None],
         on_config: Callable[[BrokerConfig], None],
     ) -> None:
         """Open (or format) the data directories; raises StartError, OSError, CorruptFileError.
@@ -53,6 +53,10 @@ class Node:
         """
         self.config = config
         self._ports = ports
+
+        def metadata_log_failed(error: BaseException) -> None:
+            on_fatal(StartError(f"the node has stopped, for its metadata log failed: {error}"))
+
         self.dirs: DataDirs = open_data_dirs(config, ports.files, ports.clock, ports.random)
         environment = LogEnvironment(
             FilePool(ports.files),
@@ -60,9 +64,9 @@ class Node:
             ports.scheduler,
             ports.executor,
             ports.random,
-            lambda _directory, error: on_fatal(error),
+            lambda _directory, error: metadata_log_failed(error),
         )
-        self.controller = ControllerPart(config, ports, self.dirs, environment, endpoints.ports, on_fatal)
+        self.controller = ControllerPart(config, ports, self.dirs, environment, endpoints.ports, metadata_log_failed)
         self.broker = BrokerPart(
             config,
             ports,

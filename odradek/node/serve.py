@@ -28,7 +28,7 @@ STOP_GRACE_MS = 1_000
 async def serve(config: BrokerConfig, *, in_memory: bool, on_ready: Callable[[str], None], stop: asyncio.Event) -> int:
     """Run a node until `stop` is set; `on_ready` gets HOST:PORT of the first client listener. Returns exit code 0.
 
-    Raises StartError if the node cannot start, or cannot go on because its metadata log failed.
+    Raises StartError if the node cannot start, or cannot go on because its disks failed.
     """
     process = RunningNode(asyncio.get_running_loop(), config, in_memory=in_memory, on_fatal=lambda _error: stop.set())
     await process.start()
@@ -49,9 +49,9 @@ class RunningNode:
         config: BrokerConfig,
         *,
         in_memory: bool,
-        on_fatal: Callable[[BaseException], None],
+        on_fatal: Callable[[StartError], None],
     ) -> None:
-        """Nothing is opened before `start`. `on_fatal` is told when the node cannot go on."""
+        """Nothing is opened before `start`. `on_fatal` is told when the node, once started, cannot go on."""
         self._loop = loop
         self._config = config
         self._files: FileSystem = MemoryFileSystem() if in_memory else OsFileSystem()
@@ -61,7 +61,8 @@ class RunningNode:
         )
         self._ports: dict[str, int] = {}
         self._on_fatal = on_fatal
-        self._fatal: BaseException | None = None
+        self._failure: Promise[None] = Promise()
+        """Fails with StartError when the node cannot go on."""
         self._node: Node | None = None
 
     def port_of(self, listener: str) -> int:
@@ -72,8 +73,11 @@ class RunningNode:
         """Bind, open everything, and accept clients; raises StartError."""
         try:
             await self._start()
+        except StartError:
+            await self._abandon()
+            raise
         except (OSError, CorruptFileError, ProtocolError, KafkaError) as error:
-            await self._network.stop(0)
+            await self._abandon()
             raise StartError(f"the node cannot start: {error}") from error
 
     async def _start(self) -> None:
@@ -87,7 +91,7 @@ class RunningNode:
         ports = Ports(RealClock(), LoopScheduler(self._loop), self._executor, SystemRandom(), self._files)
         node = Node(config, ports, Endpoints(self._ports), self._failed, self._configured)
         self._node = node
-        await self._settled(spawn(node.start()))
+        await self._settled(spawn(node.start()), self._failure)
         for bound in listeners:
             is_controller = bound.endpoint.listener in config.controller_listener_names
             bound.start(node.controller_frames if is_controller else node.broker_frames)
@@ -95,7 +99,7 @@ class RunningNode:
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight, leave the cluster and write everything out.
 
-        Raises StartError if the node stops because its metadata log failed.
+        Raises StartError if the node stops because it cannot go on.
         """
         await self._network.stop(STOP_GRACE_MS)
         node = self._node
@@ -105,8 +109,13 @@ class RunningNode:
             except KafkaError as error:
                 _log.error("the node is not stopped cleanly: %s", error)
         self._executor.shutdown()
-        if self._fatal is not None:
-            raise StartError(f"the metadata log failed, so the node has stopped: {self._fatal}")
+        if self._failure.error is not None:
+            raise self._failure.error
+
+    async def _abandon(self) -> None:
+        """Give back what a start that failed has taken."""
+        await self._network.stop(0)
+        self._executor.shutdown()
 
     def _configured(self, config: BrokerConfig) -> None:
         """Properties were set at run time."""
@@ -118,12 +127,13 @@ class RunningNode:
         if limits != self._network.context.limits:
             self._network.update_limits(limits)
 
-    def _failed(self, error: BaseException) -> None:
-        if self._fatal is None:
-            self._fatal = error
+    def _failed(self, error: StartError) -> None:
+        if not self._failure.done:
+            self._failure.reject(error)
             self._on_fatal(error)
 
-    async def _settled(self, promise: Promise[None]) -> None:
+    async def _settled(self, *promises: Promise[None]) -> None:
+        """Wait for the first of them."""
         future: asyncio.Future[None] = self._loop.create_future()
 
         def settle(settled: Promise[None]) -> None:
@@ -134,5 +144,6 @@ class RunningNode:
             else:
                 future.set_result(None)
 
-        promise.on_done(settle)
+        for promise in promises:
+            promise.on_done(settle)
         await future

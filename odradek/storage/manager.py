@@ -92,7 +92,7 @@ class LogManager:
         """Called once with each directory that goes offline, after it did."""
         self._fs = fs
         self._log_dirs = [path.rstrip("/") or "/" for path in log_dirs]
-        self._offline: dict[str, None] = {}
+        self._offline: dict[str, Exception] = {}
         self._logs: dict[TopicPartition, Log] = {}
         self._timers: dict[str, TimerHandle] = {}
         self._checkpoints: dict[str, dict[TopicPartition, int]] = {}
@@ -104,15 +104,30 @@ class LogManager:
         """
         epochs = []
         for log_dir in self._log_dirs:
+            if log_dir in self._offline:
+                continue
             try:
                 epochs.append(self._load_dir(log_dir, config_of))
             except (OSError, CorruptFileError) as error:
                 self._dir_failed(log_dir, error)
         if len(self._offline) == len(self._log_dirs):
-            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"no log directory of {self._log_dirs} can be used")
-        if epochs and all(epoch == epochs[0] for epoch in epochs) and epochs[0] is not None:
+            reasons = "; ".join(f"{log_dir}: {error}" for log_dir, error in self._offline.items())
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"no log directory can be used ({reasons})")
+        if not self._offline and all(epoch == epochs[0] for epoch in epochs) and epochs[0] is not None:
             self.previous_broker_epoch = epochs[0]
         self._start_timers()
+
+    def fail_dir(self, log_dir: str, error: Exception) -> None:
+        """Take a directory offline: `error` was met in it."""
+        self._dir_failed(log_dir.rstrip("/") or "/", error)
+
+    def offline_dirs(self) -> Mapping[str, Exception]:
+        """The directories that are offline, each with what was met in it."""
+        return self._offline
+
+    def is_offline(self, log_dir: str) -> bool:
+        """Whether this entry of `log.dirs` is offline."""
+        return (log_dir.rstrip("/") or "/") in self._offline
 
     def log(self, topic_partition: TopicPartition) -> Log | None:
         """The partition's log, also while its directory is offline; None if there is none."""
@@ -188,8 +203,8 @@ class LogManager:
         """All of `log.dirs`, in their order."""
         infos = []
         for log_dir in self._log_dirs:
+            total, usable = self._volume(log_dir)
             is_online = log_dir not in self._offline
-            total, usable = self._fs.usable_bytes(log_dir) if is_online else (-1, -1)
             infos.append(LogDirInfo(log_dir, is_online, total, usable, tuple(self._logs_in(log_dir))))
         return infos
 
@@ -222,6 +237,12 @@ class LogManager:
         now_ms = self.environment.clock.now_ms()
         for log in self._logs.values():
             log.producers.expire(now_ms, self.settings.producer_expiration_ms)
+
+    def update_settings(self, settings: LogManagerSettings) -> None:
+        """Settings that apply from now on; the intervals and the limit of open files stay as they are."""
+        self.settings = self.settings._replace(
+            producer_expiration_ms=settings.producer_expiration_ms, file_delete_delay_ms=settings.file_delete_delay_ms
+        )
 
     def shutdown(self, broker_epoch: int = UNKNOWN_BROKER_EPOCH) -> None:
         """Sync and close all logs, and leave the marker of a clean stop where that worked. Does not raise."""
@@ -286,6 +307,14 @@ class LogManager:
         elif topic_id is not None and topic_id not in (log.topic_id, ZERO_UUID):
             raise KafkaError(ErrorCode.INCONSISTENT_TOPIC_ID, f"{log.topic_partition} is of another topic")
         return log
+
+    def _volume(self, log_dir: str) -> tuple[int, int]:
+        if log_dir not in self._offline:
+            try:
+                return self._fs.usable_bytes(log_dir)
+            except OSError as error:
+                self._dir_failed(log_dir, error)
+        return -1, -1
 
     def _emptiest_dir(self) -> str:
         counts = {log_dir: 0 for log_dir in self._log_dirs if log_dir not in self._offline}
@@ -366,7 +395,7 @@ class LogManager:
         if log_dir in self._offline:
             return
         _log.error("log directory %s is offline: %s", log_dir, error)
-        self._offline[log_dir] = None
+        self._offline[log_dir] = error
         for log in self._logs_in(log_dir):
             log.is_offline = True
         if self.on_dir_failure is not None:

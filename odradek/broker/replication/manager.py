@@ -87,6 +87,24 @@ class ReplicaManager:
         self.waiting.moved(topic_partition)
         return info
 
+    def load(self, image: MetadataImage) -> None:
+        """Take over the partitions of the image that the broker starts with, whose logs are there already.
+
+        One without a log may have it in a directory that is offline: it stays offline too, as an empty log in its
+        place would be taken for the partition.
+        """
+        self.image = image
+        may_create = not self.logs.offline_dirs()
+        for topic in image.topics.by_name.values():
+            self._follow(topic, may_create=may_create)
+
+    def dir_failed(self) -> None:
+        """A log directory went offline, and with it the partitions whose logs are in it."""
+        for name, partition in self._partitions.items():
+            if partition.log is not None and partition.log.is_offline:
+                partition.log = None
+                self.waiting.moved(name)
+
     def apply(self, image: MetadataImage, changed: Iterable[str], deleted: Iterable[str]) -> None:
         """Follow the metadata: `changed` and `deleted` name the topics that differ from the image before."""
         self.image = image
@@ -109,7 +127,7 @@ class ReplicaManager:
                 if partition is not None and partition.log is not None:
                     partition.log.update_config(config)
 
-    def _follow(self, topic: TopicImage) -> None:
+    def _follow(self, topic: TopicImage, *, may_create: bool = True) -> None:
         for index, image in topic.partitions.items():
             name = TopicPartition(topic.name, index)
             partition = self._partitions.get(name)
@@ -121,7 +139,7 @@ class ReplicaManager:
                     self._remove(partition)
                 continue
             if partition is None:
-                partition = self._create(name, topic.id)
+                partition = self._create(name, topic.id, may_create=may_create)
             led = partition.is_leader
             if not partition.apply(image):
                 continue
@@ -132,18 +150,21 @@ class ReplicaManager:
                     listener(partition)
             self.waiting.moved(name)
 
-    def _create(self, name: TopicPartition, topic_id: bytes) -> Partition:
+    def _create(self, name: TopicPartition, topic_id: bytes, *, may_create: bool) -> Partition:
         partition = Partition(name, topic_id, self.node_id)
         try:
             existing = self.logs.log(name)
             if existing is not None and existing.topic_id != topic_id:
                 self.logs.delete_log(name)
                 existing = None
-            partition.log = existing or self.logs.create_log(
-                name, topic_id, self._log_config_of(self.image, name.topic)
-            )
+            if existing is not None:
+                partition.log = None if existing.is_offline else existing
+            elif may_create:
+                partition.log = self.logs.create_log(name, topic_id, self._log_config_of(self.image, name.topic))
         except (OSError, KafkaError) as error:
-            _log.error("partition %s is offline: %s", name, error)
+            _log.error("partition %s has no log: %s", name, error)
+        if partition.log is None:
+            _log.error("partition %s is offline", name)
         partition.add_watermark_listener(self._watermark_moved)
         self._partitions[name] = partition
         return partition
@@ -157,7 +178,10 @@ class ReplicaManager:
         del self._partitions[name]
         if partition.is_leader:
             self._resigned(partition)
-        self.logs.delete_log(name)
+        try:
+            self.logs.delete_log(name)
+        except KafkaError as error:
+            _log.error("the files of partition %s are not deleted: %s", name, error)
         self.waiting.moved(name)
 
     def _resigned(self, partition: Partition) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 
@@ -57,7 +58,9 @@ class Partition:
         self.isr = tuple(image.isr)
         self._is_alone = self.is_leader and all(replica == self._local_id for replica in self.isr)
         if is_new_epoch and self.is_leader and self.log is not None:
-            self.log.assign_epoch(self.leader_epoch, self.log.log_end_offset)
+            # A disk that fails here takes the log offline, which whoever uses it next is told.
+            with contextlib.suppress(KafkaError):
+                self.log.assign_epoch(self.leader_epoch, self.log.log_end_offset)
             self.advance_high_watermark()
         return is_new_epoch
 
@@ -74,7 +77,7 @@ class Partition:
     def local_log(self) -> Log:
         """The log, whoever leads; raises KafkaError KAFKA_STORAGE_ERROR while it is offline."""
         if self.log is None:
-            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR)
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"the log directory of {self.topic_partition} is offline")
         return self.log
 
     def check_epoch(self, current_leader_epoch: int) -> None:

@@ -1,0 +1,240 @@
+"""Disks that fail under a running node, and before its start (KIP-112)."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+
+import pytest
+
+from odradek.node import StartError
+from odradek.ports.files import Buffer
+from odradek.storage.memory_files import MemoryFile, MemoryFileSystem
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.messages.delete_topics import DeleteTopicsRequest, DeleteTopicsResponse, DeleteTopicState
+from odradek.wire.messages.describe_log_dirs import DescribeLogDirsRequest, DescribeLogDirsResponse
+from odradek.wire.messages.fetch import FetchResponse
+from tests.unit.node.machine import FETCH_VERSION, Machine, RunningNode
+
+ONE, TWO = "/one", "/two"
+PARTITIONS = 4
+
+
+class Disks(MemoryFileSystem):
+    """Directories whose disks can be broken, and repaired."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken: list[str] = []
+
+    def open(self, path: str, *, create: bool = False, read_only: bool = False) -> MemoryFile:
+        self._check(path)
+        return BreakableFile(self, super().open(path, create=create, read_only=read_only))
+
+    def list(self, path: str) -> list[str]:
+        self._check(path)
+        return super().list(path)
+
+    def read(self, path: str) -> bytes:
+        self._check(path)
+        return super().read(path)
+
+    def write_atomically(self, path: str, data: Buffer) -> None:
+        self._check(path)
+        super().write_atomically(path, data)
+
+    def rename(self, source: str, target: str) -> None:
+        self._check(source)
+        super().rename(source, target)
+
+    def _check(self, path: str) -> None:
+        if any(path.startswith(broken) for broken in self.broken):
+            raise OSError(errno.EIO, "input/output error", path)
+
+
+class BreakableFile(MemoryFile):
+    """A file on one of the disks."""
+
+    def __init__(self, disks: Disks, file: MemoryFile) -> None:
+        assert file._node is not None
+        super().__init__(file.path, file._node, file._read_only)
+        self._disks = disks
+
+    def pread(self, size: int, offset: int) -> bytes:
+        self._disks._check(self.path)
+        return super().pread(size, offset)
+
+    def pwrite(self, data: Buffer, offset: int) -> int:
+        self._disks._check(self.path)
+        return super().pwrite(data, offset)
+
+    def sync(self) -> None:
+        self._disks._check(self.path)
+        super().sync()
+
+
+@pytest.fixture
+def disks() -> Disks:
+    return Disks()
+
+
+def machine_on(disks: Disks, log_dirs: str = f"{ONE},{TWO}") -> Machine:
+    return Machine(disks, {"log.dirs": log_dirs, "metadata.log.dir": ONE})
+
+
+def dir_of(node: RunningNode) -> dict[int, str]:
+    """Where each partition of topic t is."""
+    response = node.ask(DescribeLogDirsRequest(topics=None), DescribeLogDirsResponse)
+    return {
+        partition.partition_index: result.log_dir
+        for result in response.results
+        for topic in result.topics
+        if topic.name == "t"
+        for partition in topic.partitions
+    }
+
+
+def errors_of_dirs(node: RunningNode) -> Mapping[str, int]:
+    response = node.ask(DescribeLogDirsRequest(topics=None), DescribeLogDirsResponse)
+    return {result.log_dir: result.error_code for result in response.results}
+
+
+def online_directories(node: RunningNode) -> int:
+    """How many directories the controller believes the broker to have."""
+    return len(node.node.controller.loader.image.cluster.brokers[1].directories)
+
+
+def write_everywhere(node: RunningNode, value: bytes) -> dict[int, ErrorCode]:
+    return {partition: node.produce("t", value, partition=partition) for partition in range(PARTITIONS)}
+
+
+def test_a_failed_directory_takes_its_partitions_offline_and_no_others(disks: Disks) -> None:
+    machine = machine_on(disks)
+    node = machine.start()
+    node.create_topic("t", partitions=PARTITIONS)
+    assert set(write_everywhere(node, b"before").values()) == {ErrorCode.NONE}
+    where = dir_of(node)
+    assert set(where.values()) == {ONE, TWO}
+
+    disks.broken.append(TWO)
+    for _ in range(2):
+        for partition, code in write_everywhere(node, b"after").items():
+            assert code == (ErrorCode.NONE if where[partition] == ONE else ErrorCode.KAFKA_STORAGE_ERROR)
+    for partition, directory in where.items():
+        fetched = node.fetch("t", partition=partition)
+        expected = [b"before", b"after", b"after"] if directory == ONE else ErrorCode.KAFKA_STORAGE_ERROR
+        assert fetched == expected
+    assert errors_of_dirs(node) == {ONE: ErrorCode.NONE, TWO: ErrorCode.KAFKA_STORAGE_ERROR}
+    assert node.fatal == []
+    node.create_topic("new")
+    assert node.produce("new", b"x") == ErrorCode.NONE
+
+
+def test_the_controller_hears_of_a_failed_directory(disks: Disks) -> None:
+    node = machine_on(disks).start()
+    node.create_topic("t", partitions=PARTITIONS)
+    assert online_directories(node) == 2
+    disks.broken.append(TWO)
+    write_everywhere(node, b"x")
+    node.world.advance(100)
+    assert online_directories(node) == 1
+
+
+def test_a_waiting_fetch_hears_of_the_failure_at_once(disks: Disks) -> None:
+    node = machine_on(disks).start()
+    node.create_topic("t", partitions=PARTITIONS)
+    partition = next(partition for partition, directory in dir_of(node).items() if directory == TWO)
+    request = node.fetch_request("t", partition=partition, max_wait_ms=30_000)
+    waiting = node.send(request, FETCH_VERSION)
+    disks.broken.append(TWO)
+    write_everywhere(node, b"x")
+    before_ms = node.world.monotonic_ms()
+    response = node.answer(waiting, request, FetchResponse, FETCH_VERSION)
+    assert response.responses[0].partitions[0].error_code == ErrorCode.KAFKA_STORAGE_ERROR
+    assert node.world.monotonic_ms() - before_ms < 1000
+
+
+@pytest.mark.parametrize("is_clean", [True, False])
+def test_a_directory_that_is_broken_at_the_start_keeps_its_records_until_it_is_repaired(
+    disks: Disks, is_clean: bool
+) -> None:
+    machine = machine_on(disks)
+    node = machine.start()
+    node.create_topic("t", partitions=PARTITIONS)
+    write_everywhere(node, b"before")
+    where = dir_of(node)
+    if is_clean:
+        node.stop()
+
+    disks.broken.append(TWO)
+    node = machine.start()
+    for partition, directory in where.items():
+        expected = [b"before"] if directory == ONE else ErrorCode.KAFKA_STORAGE_ERROR
+        assert node.fetch("t", partition=partition) == expected
+    assert online_directories(node) == 1
+    node.create_topic("new")
+    assert node.produce("new", b"x") == ErrorCode.NONE
+    node.stop()
+
+    disks.broken.clear()
+    node = machine.start()
+    for partition in where:
+        assert node.fetch("t", partition=partition) == [b"before"]
+    assert online_directories(node) == 2
+
+
+def test_a_topic_with_offline_partitions_can_be_deleted_and_reconfigured(disks: Disks) -> None:
+    node = machine_on(disks).start()
+    node.create_topic("t", partitions=PARTITIONS)
+    disks.broken.append(TWO)
+    write_everywhere(node, b"x")
+    request = DeleteTopicsRequest(topics=[DeleteTopicState(name="t")], timeout_ms=1000)
+    response = node.ask(request, DeleteTopicsResponse)
+    assert response.responses[0].error_code == ErrorCode.NONE
+    node.create_topic("t", partitions=PARTITIONS)
+    assert set(write_everywhere(node, b"y").values()) == {ErrorCode.NONE}
+
+
+def test_the_failure_of_the_metadata_logs_directory_stops_the_node(disks: Disks) -> None:
+    node = machine_on(disks).start()
+    node.create_topic("t", partitions=PARTITIONS)
+    disks.broken.append(ONE)
+    write_everywhere(node, b"x")
+    assert isinstance(node.fatal[0], StartError)
+    assert ONE in str(node.fatal[0])
+    assert "metadata log" in str(node.fatal[0])
+
+
+def test_the_failure_of_the_last_directory_stops_the_node(disks: Disks) -> None:
+    machine = Machine(disks, {"log.dirs": f"{ONE},{TWO}", "metadata.log.dir": "/metadata"})
+    node = machine.start()
+    node.create_topic("t", partitions=PARTITIONS)
+    disks.broken.append(ONE)
+    write_everywhere(node, b"x")
+    assert node.fatal == []
+    disks.broken.append(TWO)
+    write_everywhere(node, b"x")
+    assert "last log directory" in str(node.fatal[0])
+    assert "\n" not in str(node.fatal[0])
+
+
+def test_a_node_does_not_start_without_a_log_directory(disks: Disks) -> None:
+    machine = Machine(disks, {"log.dirs": ONE, "metadata.log.dir": "/metadata"})
+    machine.start().stop()
+    disks.broken.append(ONE)
+    with pytest.raises(KafkaError, match=r"no log directory can be used .*input/output error"):
+        machine.start()
+
+
+def test_a_node_does_not_start_without_its_metadata_log(disks: Disks) -> None:
+    machine = machine_on(disks)
+    machine.start().stop()
+    disks.broken.append(ONE)
+    with pytest.raises(StartError, match=r"the data directory cannot be used: .*/one/meta.properties"):
+        machine.start()
+
+
+def test_the_first_start_wants_all_directories(disks: Disks) -> None:
+    disks.broken.append(TWO)
+    with pytest.raises(StartError, match="cannot be used"):
+        machine_on(disks).start()
