@@ -34,6 +34,7 @@ from odradek.broker.replication.partition import Partition
 from odradek.broker.topic_creation import TopicCreation
 from odradek.config import BrokerConfig, Listener
 from odradek.config.own import RECORD_VALIDATION, VALIDATE_RECORDS
+from odradek.config.resources import TopicConfig
 from odradek.config.table import TOPIC
 from odradek.config.types import ResourceType
 from odradek.metadata.delta import MetadataDelta
@@ -41,7 +42,7 @@ from odradek.metadata.features import SUPPORTED
 from odradek.metadata.image import MetadataImage
 from odradek.metadata.topic_names import GROUP_METADATA_TOPIC, TRANSACTION_STATE_TOPIC
 from odradek.node.data_dirs import DataDirs, StartError
-from odradek.node.dynamic_config import usable_config, usable_topic_config
+from odradek.node.dynamic_config import usable_config
 from odradek.node.ports import Ports
 from odradek.server.handlers import AnyHandler, erase
 from odradek.storage.log_config import LogConfig
@@ -250,7 +251,7 @@ class BrokerPart:
         self._callbacks.on_config(self._config)
 
     def _log_config(self, image: MetadataImage, topic: str) -> LogConfig:
-        config = usable_topic_config(self._config, topic, image.configs.properties(ResourceType.TOPIC, topic))
+        config = TopicConfig(self._config, image.configs.properties(ResourceType.TOPIC, topic))
         return LogConfig.from_values({name: config.value(name) for name in TOPIC})
 
     def registration(self) -> BrokerRegistrationRequest:

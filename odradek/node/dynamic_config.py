@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 
 from odradek.config import BrokerConfig, ConfigError
-from odradek.config.resources import TopicConfig
 
 _log = logging.getLogger(__name__)
 
@@ -21,22 +20,6 @@ def usable_config(config: BrokerConfig, cluster: Mapping[str, str], own: Mapping
         return config.with_dynamic(cluster, own)
     except ConfigError:
         return config.with_dynamic(_usable(config, cluster), _usable(config, own))
-
-
-def usable_topic_config(config: BrokerConfig, topic: str, overrides: Mapping[str, str]) -> TopicConfig:
-    """A topic's configuration; an override that does not parse is left out with a warning."""
-    try:
-        return TopicConfig(config, overrides)
-    except ConfigError:
-        usable = {}
-        for name, text in overrides.items():
-            try:
-                TopicConfig(config, {name: text})
-            except ConfigError as error:
-                _log.warning("a configuration of topic %s is ignored: %s", topic, error)
-            else:
-                usable[name] = text
-        return TopicConfig(config, usable)
 
 
 def _usable(config: BrokerConfig, values: Mapping[str, str]) -> dict[str, str]:
