@@ -23,15 +23,11 @@ class Support(Enum):
 _TOPIC_ACTED_UPON = frozenset(
     {
         "cleanup.policy",
-        "compression.gzip.level",
-        "compression.lz4.level",
         "compression.type",
-        "compression.zstd.level",
         "file.delete.delay.ms",
         "flush.messages",
         "flush.ms",
         "index.interval.bytes",
-        "max.decompressed.message.bytes",
         "max.message.bytes",
         "message.timestamp.after.max.ms",
         "message.timestamp.before.max.ms",
@@ -65,13 +61,14 @@ _BROKER_ACTED_UPON = frozenset(
         "max.connections.per.ip",
         "max.connections.per.ip.overrides",
         "metadata.log.dir",
+        "metadata.log.max.record.bytes.between.snapshots",
+        "metadata.log.max.snapshot.interval.ms",
         "metadata.log.segment.bytes",
         "metadata.log.segment.ms",
         "metadata.max.idle.interval.ms",
         "node.id",
         "process.roles",
         "queued.max.request.bytes",
-        "queued.max.requests",
         "request.timeout.ms",
         "security.inter.broker.protocol",
         "socket.listen.backlog.size",
@@ -111,7 +108,7 @@ _BROKER_ACTED_UPON = frozenset(
     }
 )
 
-# Things that this broker does not have: pools of threads, Java classes and their paths.
+# Things that this broker does not have: pools of threads and the queues between them, Java classes and their paths.
 _NO_MEANING = frozenset(
     {
         "background.threads",
@@ -135,6 +132,7 @@ _NO_MEANING = frozenset(
         "num.recovery.threads.per.data.dir",
         "num.replica.alter.log.dirs.threads",
         "producer.purgatory.purge.interval.requests",
+        "queued.max.requests",
         "replica.selector.class",
         "remote.log.metadata.manager.class.path",
         "remote.log.storage.manager.class.path",
