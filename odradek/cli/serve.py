@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -60,7 +61,20 @@ def serve(
     except ConfigError as error:
         fail(error.message, EXIT_USAGE)
     configure(log_level)
+    _raise_file_limit()
     sys.exit(_run(config, in_memory))
+
+
+def _raise_file_limit() -> None:
+    """Connections and segments take a descriptor each: have as many as the system lets this process have."""
+    try:
+        import resource
+    except ImportError:
+        return
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # macOS reports a hard limit that it does not grant.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _properties(

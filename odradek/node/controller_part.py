@@ -12,12 +12,13 @@ from odradek.controller.snapshots import SnapshotGenerator, SnapshotLimits
 from odradek.controller.state import ControllerIdentity
 from odradek.metadata.features import SUPPORTED
 from odradek.metadata.loader import MetadataLoader
-from odradek.node.data_dirs import DataDirs, voter_endpoints
+from odradek.node.data_dirs import DataDirs, StartError, voter_endpoints
 from odradek.node.metadata_log import MetadataLog
 from odradek.node.ports import Ports
 from odradek.ports import Promise
 from odradek.ports.network import ConnectionInfo
 from odradek.quorum.files import ElectionStateFile, SnapshotFiles
+from odradek.quorum.formatting import META_PROPERTIES_FILE
 from odradek.quorum.raft import NodeIdentity, RaftNode, RaftStores
 from odradek.security.acl import AllowAll
 from odradek.security.principal import ANONYMOUS
@@ -52,6 +53,7 @@ class ControllerPart:
         on_fatal: Callable[[BaseException], None],
     ) -> None:
         """Open the metadata log; raises OSError, CorruptFileError."""
+        self._metadata_log_dir = dirs.metadata_log_dir
         self._log = MetadataLog.open(environment, dirs.metadata_log_dir, _metadata_log_config(config))
         stores = RaftStores(
             self._log,
@@ -84,8 +86,17 @@ class ControllerPart:
         self._by_key = {handler.api_key: handler for handler in self.handlers}
 
     async def start(self) -> None:
-        """Take part in the quorum; returns once this controller is active and registered. Driven by `ports.spawn`."""
+        """Lead the quorum; returns once this controller is active and registered. Driven by `ports.spawn`.
+
+        Raises StartError if the node is not the only voter.
+        """
         self.raft.start()
+        if self.raft.leader is None:
+            voters = ", ".join(str(voter.id) for voter in self.raft.voters.voters) or "none"
+            raise StartError(
+                f"{self._metadata_log_dir} has the voters {voters}: a cluster whose only voter is this node, with the "
+                f"directory.id of its {META_PROPERTIES_FILE}, is supported"
+            )
         await self.controller.when_active()
         answer = await self.send(self._registration, ControllerRegistrationResponse)
         if answer.error_code:

@@ -7,13 +7,16 @@ import logging
 from collections.abc import Callable
 
 from odradek.config import BrokerConfig, ConfigError
+from odradek.config.support import ignored_properties
 from odradek.net.files import OsFileSystem
 from odradek.net.limits import NetworkLimits
 from odradek.net.listener import Endpoint, Network
+from odradek.net.locks import LOCK_FILE, DirectoryInUseError, DirectoryLock
 from odradek.net.real import LoopScheduler, RealClock, SystemRandom, ThreadExecutor
 from odradek.node.data_dirs import StartError
 from odradek.node.node import Endpoints, Node
 from odradek.node.ports import Ports
+from odradek.node.support import check_supported
 from odradek.ports import FileSystem, Promise, spawn
 from odradek.storage.checkpoints import CorruptFileError
 from odradek.storage.memory_files import MemoryFileSystem
@@ -28,7 +31,8 @@ STOP_GRACE_MS = 1_000
 async def serve(config: BrokerConfig, *, in_memory: bool, on_ready: Callable[[str], None], stop: asyncio.Event) -> int:
     """Run a node until `stop` is set; `on_ready` gets HOST:PORT of the first client listener. Returns exit code 0.
 
-    Raises StartError if the node cannot start, or cannot go on because its disks failed.
+    Raises ConfigError for properties that cannot be honoured, StartError if the node cannot start, or cannot go on
+    because its disks failed.
     """
     process = RunningNode(asyncio.get_running_loop(), config, in_memory=in_memory, on_fatal=lambda _error: stop.set())
     await process.start()
@@ -54,6 +58,8 @@ class RunningNode:
         """Nothing is opened before `start`. `on_fatal` is told when the node, once started, cannot go on."""
         self._loop = loop
         self._config = config
+        self._in_memory = in_memory
+        self._locks: list[DirectoryLock] = []
         self._files: FileSystem = MemoryFileSystem() if in_memory else OsFileSystem()
         self._executor = ThreadExecutor(loop)
         self._network = Network(
@@ -70,8 +76,13 @@ class RunningNode:
         return self._ports[listener]
 
     async def start(self) -> None:
-        """Bind, open everything, and accept clients; raises StartError."""
+        """Bind, open everything, and accept clients; raises ConfigError, StartError."""
+        check_supported(self._config)
+        ignored = ignored_properties(self._config)
+        if ignored:
+            _log.warning("these properties have no effect: %s", ", ".join(ignored))
         try:
+            self._lock_dirs()
             await self._start()
         except StartError:
             await self._abandon()
@@ -108,14 +119,34 @@ class RunningNode:
                 await self._settled(spawn(node.stop()))
             except KafkaError as error:
                 _log.error("the node is not stopped cleanly: %s", error)
-        self._executor.shutdown()
+        self._release()
         if self._failure.error is not None:
             raise self._failure.error
 
     async def _abandon(self) -> None:
         """Give back what a start that failed has taken."""
         await self._network.stop(0)
+        self._release()
+
+    def _lock_dirs(self) -> None:
+        """Take the node's directories; one that has no disk to hold a lock is left for the node to find."""
+        if self._in_memory:
+            return
+        for path in dict.fromkeys((*self._config.log_dirs, self._config.metadata_log_dir)):
+            try:
+                self._locks.append(DirectoryLock(path))
+            except DirectoryInUseError:
+                raise StartError(
+                    f"{path} is in use: another node holds its {LOCK_FILE}; stop that one, or use another directory"
+                ) from None
+            except OSError as error:
+                _log.warning("%s is not locked: %s", path, error)
+
+    def _release(self) -> None:
         self._executor.shutdown()
+        for lock in self._locks:
+            lock.release()
+        self._locks.clear()
 
     def _configured(self, config: BrokerConfig) -> None:
         """Properties were set at run time."""

@@ -1,0 +1,147 @@
+"""Nodes on real sockets and files: what they refuse, and that a directory has one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+import pytest
+
+from odradek.config import BrokerConfig, ConfigError, single_node_defaults
+from odradek.node import StartError, serve
+from odradek.node.support import check_supported
+
+TIMEOUT_S = 20
+TLS = {
+    "listeners": "SSL://localhost:0,CONTROLLER://127.0.0.1:0",
+    "listener.security.protocol.map": "SSL:SSL,CONTROLLER:PLAINTEXT",
+    "security.inter.broker.protocol": "SSL",
+}
+SASL = {
+    "listeners": "PLAINTEXT://localhost:0,OUT://:0,CONTROLLER://127.0.0.1:0",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,OUT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "advertised.listeners": "PLAINTEXT://localhost:1,OUT://localhost:2",
+}
+
+
+def config_of(data_dir: str, **settings: str) -> BrokerConfig:
+    properties = single_node_defaults("localhost", 0, data_dir=data_dir)
+    properties.update({name.replace("_", "."): value for name, value in settings.items()})
+    return BrokerConfig.load(properties)
+
+
+def load(settings: dict[str, str]) -> BrokerConfig:
+    return BrokerConfig.load({**single_node_defaults("localhost", 0, data_dir="/data"), **settings})
+
+
+async def while_serving(
+    config: BrokerConfig, work: Callable[[], Coroutine[None, None, None]], *, in_memory: bool = False
+) -> int:
+    """Run a node, `work` once it is ready, and stop it."""
+    stop = asyncio.Event()
+    ready = asyncio.Event()
+    node = asyncio.ensure_future(serve(config, in_memory=in_memory, on_ready=lambda _address: ready.set(), stop=stop))
+    node.add_done_callback(lambda _node: ready.set())
+    await asyncio.wait_for(ready.wait(), TIMEOUT_S)
+    try:
+        if not node.done():
+            await work()
+    finally:
+        stop.set()
+        code = await asyncio.wait_for(node, TIMEOUT_S)
+    return code
+
+
+async def nothing() -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (TLS, "SSL has the protocol SSL"),
+        (SASL, "OUT has the protocol SASL_PLAINTEXT"),
+        ({"authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer"}, "authorizer.class.name"),
+        ({"process.roles": "controller", "listeners": "CONTROLLER://127.0.0.1:0"}, "process.roles"),
+        ({"controller.quorum.bootstrap.servers": "a:1,b:2"}, "several controllers"),
+        (
+            {"controller.quorum.voters": "1@127.0.0.1:1,2@b:2", "controller.quorum.bootstrap.servers": ""},
+            "several controllers",
+        ),
+    ],
+)
+def test_what_could_only_be_pretended_is_refused(settings: dict[str, str], problem: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        check_supported(load(settings))
+    assert problem in refused.value.message
+    assert "\n" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"controller.quorum.voters": "1@127.0.0.1:1", "controller.quorum.bootstrap.servers": ""}]
+)
+def test_a_cluster_of_one_is_served(settings: dict[str, str]) -> None:
+    check_supported(load(settings))
+
+
+def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "odradek", "serve", "--listen", "localhost:0", "--data-dir", str(tmp_path / "d")]
+    command += ["--set", "authorizer.class.name=a.B", "--log-level", "error"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert not (tmp_path / "d").exists()
+
+
+def test_properties_without_effect_are_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = config_of(str(tmp_path / "d"), num_io_threads="3", log_retention_ms="1000")
+    asyncio.run(while_serving(config, nothing))
+    (line,) = [record.getMessage() for record in caplog.records if "no effect" in record.getMessage()]
+    assert "num.io.threads" in line
+    assert "log.retention.ms" not in line
+
+
+def test_a_directory_has_one_node(tmp_path: Path) -> None:
+    data_dir = tmp_path / "d"
+    config = config_of(str(data_dir))
+
+    async def start_another() -> None:
+        for _ in range(2):
+            with pytest.raises(StartError, match=f"{data_dir} is in use"):
+                await while_serving(config, nothing)
+        command = [sys.executable, "-m", "odradek", "serve", "--listen", "localhost:0", "--data-dir", str(data_dir)]
+        process = await asyncio.create_subprocess_exec(
+            *command, "--log-level", "error", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        out, err = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+        assert (process.returncode, out, err.count(b"\n")) == (1, b"", 1)
+        assert b"is in use" in err
+
+    assert asyncio.run(while_serving(config, start_another)) == 0
+    assert (data_dir / ".lock").exists()
+    assert asyncio.run(while_serving(config, nothing)) == 0
+
+
+def test_nodes_in_memory_do_not_mind_each_other() -> None:
+    config = config_of("/in-memory")
+
+    async def start_another() -> None:
+        await while_serving(config, nothing, in_memory=True)
+
+    assert asyncio.run(while_serving(config, start_another, in_memory=True)) == 0
+    assert not Path("/in-memory").exists()
+
+
+def test_a_directory_of_another_quorum_is_refused(tmp_path: Path) -> None:
+    data_dir = tmp_path / "d"
+    config = config_of(str(data_dir))
+    asyncio.run(while_serving(config, nothing))
+    meta = data_dir / "meta.properties"
+    lines = meta.read_text().splitlines()
+    meta.write_text(
+        "\n".join("directory.id=AAAAAAAAAAAAAAAAAAAA-A" if line.startswith("directory.id") else line for line in lines)
+    )
+    with pytest.raises(StartError, match="has the voters 1: "):
+        asyncio.run(while_serving(config, nothing))
