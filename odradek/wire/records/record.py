@@ -24,6 +24,8 @@ MAX_RECORD_BYTES = 0x7FFF_FFF7
 """The default of `max.decompressed.message.bytes`: what Java could allocate at all."""
 _NULL = b"\x01"
 _INT64_SPAN = 1 << 63
+_VARINT_BYTES = 5
+_INVALID = ErrorCode.INVALID_RECORD
 
 
 class Record:
@@ -123,14 +125,19 @@ def add_int64(base: int, delta: int) -> int:
 
 def invalid_record(what: str) -> KafkaError:
     """What a record whose structure does not hold is answered with."""
-    return KafkaError(ErrorCode.INVALID_RECORD, what)
+    return KafkaError(_INVALID, what)
 
 
-def scan_records(payload: bytes, count: int, max_record_bytes: int = MAX_RECORD_BYTES) -> Iterator[Fields]:
+def scan_records(
+    payload: bytes,
+    count: int,
+    max_record_bytes: int = MAX_RECORD_BYTES,
+    overlong_length: ErrorCode = ErrorCode.INVALID_RECORD,
+) -> Iterator[Fields]:
     """The fields of the `count` records that `payload` is made of, one record at a time.
 
     KafkaError INVALID_RECORD where a record's structure does not hold, one is longer than `max_record_bytes`, or
-    bytes are left after the last one.
+    bytes are left after the last one; `overlong_length` where a record's length is a varint that does not end.
     """
     position = 0
     try:
@@ -138,9 +145,15 @@ def scan_records(payload: bytes, count: int, max_record_bytes: int = MAX_RECORD_
             fields, position = _scan_record(payload, position, max_record_bytes)
             yield fields
     except (IndexError, ProtocolError) as error:
-        raise invalid_record(f"Record structure does not hold: {error}") from error
+        code = overlong_length if _is_overlong(payload[position : position + _VARINT_BYTES]) else _INVALID
+        raise KafkaError(code, f"Record structure does not hold: {error}") from error
     if position != len(payload):
         raise invalid_record(f"{len(payload) - position} bytes after the last of {count} records")
+
+
+def _is_overlong(start: bytes) -> bool:
+    """Whether a varint that starts like this is longer than a varint may be."""
+    return len(start) == _VARINT_BYTES and min(start) >= 128
 
 
 def _scan_record(payload: bytes, position: int, max_record_bytes: int) -> tuple[Fields, int]:

@@ -165,17 +165,20 @@ def validate_records(
 
     `limit_bytes` bounds what they may take when decompressed. RecordValidationError (INVALID_TIMESTAMP if a
     timestamp was among the faults, else INVALID_RECORD) lists the refused records; errors of the structure and of
-    decompression are those of `iter_records`.
+    decompression are those of `iter_records`, but for a record length that does not end, not compressed, which is
+    CORRUPT_MESSAGE (Apache Kafka answers UNKNOWN_SERVER_ERROR).
     """
     payload = record_payload(batch, header, limit_bytes)
     max_record_bytes = MAX_RECORD_BYTES
+    overlong_length = ErrorCode.CORRUPT_MESSAGE
     if header.attributes & CODEC_MASK:
         max_record_bytes = rules.max_decompressed_record_bytes
+        overlong_length = ErrorCode.INVALID_RECORD
     append_time = bool(header.attributes & LOG_APPEND_TIME_BIT)
     checker = _RecordChecker(rules, now_ms, append_time)
     max_timestamp_ms = NO_TIMESTAMP
     consecutive = True
-    for index, fields in enumerate(scan_records(payload, header.record_count, max_record_bytes)):
+    for index, fields in enumerate(scan_records(payload, header.record_count, max_record_bytes, overlong_length)):
         timestamp_ms = header.max_timestamp_ms if append_time else add_int64(header.base_timestamp_ms, fields[0])
         if checker.accepts(index, timestamp_ms, fields[2] >= 0) and timestamp_ms > max_timestamp_ms:
             max_timestamp_ms = timestamp_ms

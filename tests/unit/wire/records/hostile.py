@@ -86,6 +86,26 @@ RECORD_FAULTS: dict[str, tuple[bytes, str]] = {
         fields(varint(1 << 30) + ONE[1:], record_count=1, last_offset_delta=0),
         "INVALID_RECORD",
     ),
+    "record size that does not end, compressed": (
+        fields(compress(Codec.GZIP, b"\xff" * 20), record_count=1, last_offset_delta=0, attributes=Codec.GZIP),
+        "INVALID_RECORD",
+    ),
+    "record size that is cut off": (
+        fields(b"\xff" * 4, record_count=1, last_offset_delta=0),
+        "INVALID_RECORD",
+    ),
+    "largest varint as size": (
+        fields(b"\xff" * 4 + b"\x0f" + ONE, record_count=1, last_offset_delta=0),
+        "INVALID_RECORD",
+    ),
+    "timestamp delta that does not end": (
+        fields(b"\x20\x00" + b"\xff" * 15, record_count=1, last_offset_delta=0),
+        "INVALID_RECORD",
+    ),
+    "key size that does not end": (
+        fields(b"\x20\x00\x00\x00" + b"\xff" * 13, record_count=1, last_offset_delta=0),
+        "INVALID_RECORD",
+    ),
     "fewer compressed records": (
         fields(compress(Codec.GZIP, ONE), attributes=Codec.GZIP),
         "INVALID_RECORD",
@@ -100,3 +120,15 @@ RECORD_FAULTS: dict[str, tuple[bytes, str]] = {
     ),
 }
 """What only opening the records shows."""
+
+UNREADABLE_FAULTS: dict[str, tuple[bytes, str]] = {
+    "record size that does not end": (
+        fields(b"\xff" * 20, record_count=1, last_offset_delta=0),
+        "CORRUPT_MESSAGE",
+    ),
+    "record size that does not end, of a second record": (
+        fields(ONE + b"\x80" * 5 + ONE, record_count=2, last_offset_delta=1),
+        "CORRUPT_MESSAGE",
+    ),
+}
+"""What only opening the records shows, and Kafka answers with UNKNOWN_SERVER_ERROR."""

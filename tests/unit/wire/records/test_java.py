@@ -25,7 +25,7 @@ from odradek.wire.records.validation import (
 )
 
 from .examples import CORPUS, NOW_MS, header_as_java, record_as_java
-from .hostile import HEADER_FAULTS, RECORD_FAULTS, RECORDS, fields
+from .hostile import HEADER_FAULTS, RECORD_FAULTS, RECORDS, UNREADABLE_FAULTS, fields
 
 TIMEOUT_S = 100
 PROGRAM = ROOT / "tools" / "oracle" / "RecordsOracle.java"
@@ -133,23 +133,30 @@ def our_verdict(batch: bytes, rules: RecordRules) -> dict[str, object]:
     return {"max_timestamp_ms": found.max_timestamp_ms, "rebuilt": not found.offsets_are_consecutive}
 
 
+def _question(batch: bytes, rules: RecordRules) -> str:
+    """What the oracle needs in order to judge a batch."""
+    return json.dumps(
+        {
+            "batch": b64encode(batch).decode(),
+            "now_ms": NOW_MS,
+            "compacted": rules.compacted,
+            "timestamp_type": ["CreateTime", "LogAppendTime"][rules.timestamp_type],
+            "before_ms": rules.timestamp_before_max_ms,
+            "after_ms": rules.timestamp_after_max_ms,
+            "max_record_bytes": rules.max_decompressed_record_bytes,
+        }
+    )
+
+
+def test_what_we_call_corrupt_kafka_did_not_expect() -> None:
+    batches = [batch for batch, _ in UNREADABLE_FAULTS.values()]
+    answers = run_oracle("validate", (_question(batch, RecordRules()) for batch in batches))
+    assert [json.loads(answer) for answer in answers] == [{"error": "UNKNOWN_SERVER_ERROR"}] * len(batches)
+
+
 def test_a_leader_of_kafkas_judges_as_we_do() -> None:
     cases = [(name, rule) for name in BATCHES for rule in RULES]
-    questions = [
-        json.dumps(
-            {
-                "batch": b64encode(BATCHES[name]).decode(),
-                "now_ms": NOW_MS,
-                "compacted": RULES[rule].compacted,
-                "timestamp_type": ["CreateTime", "LogAppendTime"][RULES[rule].timestamp_type],
-                "before_ms": RULES[rule].timestamp_before_max_ms,
-                "after_ms": RULES[rule].timestamp_after_max_ms,
-                "max_record_bytes": RULES[rule].max_decompressed_record_bytes,
-            }
-        )
-        for name, rule in cases
-    ]
-    answers = run_oracle("validate", questions)
+    answers = run_oracle("validate", [_question(BATCHES[name], RULES[rule]) for name, rule in cases])
     differences = {
         case: (json.loads(answer), ours)
         for case, answer in zip(cases, answers, strict=True)

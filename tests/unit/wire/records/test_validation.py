@@ -24,7 +24,7 @@ from odradek.wire.records.validation import (
 )
 
 from .examples import NOW_MS, codecs, record_lists
-from .hostile import GOOD, HEADER_FAULTS, LOG_FAULTS, ONE, RECORD_FAULTS, RECORDS, fields
+from .hostile import GOOD, HEADER_FAULTS, LOG_FAULTS, ONE, RECORD_FAULTS, RECORDS, UNREADABLE_FAULTS, fields
 
 MAX_BYTES = 1 << 20
 LENIENT = RecordRules(timestamp_after_max_ms=1 << 63)
@@ -52,9 +52,9 @@ def test_a_fault_in_the_header_is_refused(name: str) -> None:
     assert refusal(batch) == code
 
 
-@pytest.mark.parametrize("name", RECORD_FAULTS)
+@pytest.mark.parametrize("name", RECORD_FAULTS | UNREADABLE_FAULTS)
 def test_a_fault_in_the_records_is_refused_when_they_are_opened(name: str) -> None:
-    batch, code = RECORD_FAULTS[name]
+    batch, code = (RECORD_FAULTS | UNREADABLE_FAULTS)[name]
     header = check_batch(batch, MAX_BYTES)
     with pytest.raises(KafkaError) as caught:
         validate_records(batch, header, RecordRules(), NOW_MS)
