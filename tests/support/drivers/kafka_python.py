@@ -63,6 +63,10 @@ class KafkaPython:
     def subscribe(self, topics: Sequence[str], settings: ConsumerSettings) -> Consumer:
         consumer = self._consumer(settings)
         consumer.subscribe(list(topics))
+        # A leader that joins before it knows the topics joins again once it does. kafka-python 3.0.12 forgets that
+        # second join if a poll ends during it, and sends no heartbeat any more (with Apache Kafka too).
+        for topic in topics:
+            consumer.partitions_for_topic(topic)
         return _Consumer(consumer)
 
     def assign(self, partitions: Mapping[TopicPartition, int], settings: ConsumerSettings) -> Consumer:
