@@ -100,9 +100,21 @@ class BrokerProcess:
 
     def resident_bytes(self) -> int:
         """Resident set size in bytes, where /proc tells it; else 0."""
+        return self._status_bytes("VmRSS:")
+
+    def peak_bytes_since_reset(self) -> int:
+        """Highest resident set size in bytes since ``reset_peak``, where /proc tells it; else 0."""
+        return self._status_bytes("VmHWM:")
+
+    def reset_peak(self) -> None:
+        """Let the highest resident set size start again from what is resident now."""
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def _status_bytes(self, field: str) -> int:
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-                if line.startswith("VmRSS:"):
+                if line.startswith(field):
                     return int(line.split()[1]) * 1024
         return 0
 
