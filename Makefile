@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= odradek-data
 LISTEN ?= localhost:9092
 
-.PHONY: run test check lint compat apache bench docs clean
+.PHONY: run test lint check docs jars oracles apache bench clean
 
 run: $(VENV)/.runtime
 	@echo "Data: $(DATA). Once it is ready, send a first message from another terminal:"
@@ -14,7 +14,7 @@ run: $(VENV)/.runtime
 	@$(BIN)/odradek serve --listen $(LISTEN) --data-dir $(DATA)
 
 test: $(VENV)/.development
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit tests/sim
 	$(BIN)/python -m pytest tests/compat --target odradek
 
 lint: $(VENV)/.development
@@ -25,6 +25,13 @@ lint: $(VENV)/.development
 
 check: test lint
 
+# What needs Java: Kafka's jars (fetched by Maven), files both ways, and the conformance suite on the real broker.
+jars: $(VENV)/.development
+	$(BIN)/python -m tests.support.fetch
+
+oracles: jars
+	$(BIN)/python -m pytest tests/kafka_files
+
 apache: $(VENV)/.development
 	$(BIN)/python -m pytest tests/compat --target apache
 
@@ -32,8 +39,8 @@ bench: $(VENV)/.development
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.development
-	$(BIN)/python -m tools.config_docs
-	$(BIN)/python -m tools.compatibility_docs
+	$(BIN)/python tools/config_docs.py
+	$(BIN)/python tools/compatibility_docs.py
 
 clean:
 	rm -rf $(VENV) .cache build dist

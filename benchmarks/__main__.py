@@ -12,10 +12,10 @@ from types import FrameType
 import click
 from rich.console import Console
 
-from benchmarks import brokers, report, tools
+from benchmarks import brokers, report
 from benchmarks.runner import Plan, measure
 from benchmarks.workloads import FULL, NAMES, QUICK, workloads
-from tests.support.apache import Unavailable
+from tests.support.apache import Unavailable, tools_libs
 from tests.support.process import BrokerFailed
 
 STARTUP = "startup"
@@ -55,7 +55,7 @@ def main(
     signal.signal(signal.SIGTERM, _leave)
     scale = QUICK if quick else FULL
     try:
-        found = workloads(tools.tool_libs(), scale)
+        found = workloads(tools_libs(), scale)
     except Unavailable as reason:
         click.echo(f"without Kafka's tools: {reason}", err=True)
         found = workloads(None, scale)

@@ -8,10 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.apache import ROOT, copy_dependencies, require
-
-VERSION = "4.3.1"
-"""The newest release of kafka-tools on Maven Central."""
 JVM_OPTIONS = (
     "-server",
     "-XX:+UseG1GC",
@@ -42,15 +38,6 @@ class ToolResult:
     records_per_s: float
     p50_ms: float | None = None
     p99_ms: float | None = None
-
-
-def tool_libs() -> Path:
-    """The directory with the tools' jars, fetched by Maven into the project's cache at first. Raises Unavailable."""
-    libs = ROOT / ".cache" / "kafka" / f"tools-{VERSION}" / "libs"
-    if not any(libs.glob("kafka-tools-*.jar")):
-        require("java", "mvn")
-        copy_dependencies(Path(__file__).with_name("pom.xml"), libs)
-    return libs
 
 
 def producer_command(

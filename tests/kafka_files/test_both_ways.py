@@ -21,28 +21,22 @@ from odradek.storage.log_config import LogConfig
 from odradek.storage.manager import LogManager
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.records.batch import iter_records
-from tests.support.apache import ROOT, ApacheKafka, Unavailable, copy_dependencies, require
+from tests.support.apache import ApacheKafka, Unavailable, require, tools_libs
 from tests.unit.fakes import FakeWorld
 from tests.unit.storage.support import NOW_MS, Disk, batch
 
-TOOLS_VARIABLE = "ODRADEK_KAFKA_TOOLS_LIBS"
 SEGMENT_BYTES = 1 << 20
 CONFIG = LogConfig(segment_bytes=SEGMENT_BYTES, index_interval_bytes=512)
 TOPIC_CONFIG = {"segment.bytes": str(SEGMENT_BYTES), "index.interval.bytes": "512"}
 
 
 @pytest.fixture(scope="module")
-def tools_libs() -> Path:
-    named = os.environ.get(TOOLS_VARIABLE)
-    libs = Path(named) if named else ROOT / ".cache" / "kafka" / "tools-4.3.1" / "libs"
+def tools() -> Path:
     try:
         require("java")
-        if not any(libs.glob("kafka-tools-*.jar")):
-            require("mvn")
-            copy_dependencies(Path(__file__).with_name("pom.xml"), libs)
+        return tools_libs()
     except Unavailable as error:
         pytest.skip(f"Apache Kafka's tools cannot be run: {error}")
-    return libs
 
 
 @pytest.fixture
@@ -78,7 +72,7 @@ def write_everything(disk: Disk) -> int:
 
 
 @pytest.mark.parametrize("how", ["clean stop", "recovered", "truncated"])
-def test_the_dump_tool_reads_what_we_write(tools_libs: Path, tmp_path: Path, how: str) -> None:
+def test_the_dump_tool_reads_what_we_write(tools: Path, tmp_path: Path, how: str) -> None:
     directory = tmp_path / "topic-0"
     disk = Disk(LogConfig(segment_bytes=15_000, index_interval_bytes=500), OsFileSystem(), str(directory))
     write_everything(disk)
@@ -90,7 +84,7 @@ def test_the_dump_tool_reads_what_we_write(tools_libs: Path, tmp_path: Path, how
         disk.log.truncate_to(300)
     end = disk.log.log_end_offset
     disk.log.close()
-    text = dump(tools_libs, directory, "--deep-iteration", "--print-data-log")
+    text = dump(tools, directory, "--deep-iteration", "--print-data-log")
     assert len(re.findall(r"^\| offset: ", text, re.MULTILINE)) == end
     assert "isvalid: false" not in text
     assert "Mismatches" not in text
@@ -98,7 +92,7 @@ def test_the_dump_tool_reads_what_we_write(tools_libs: Path, tmp_path: Path, how
     aborted = re.findall(r"producerId: 7 firstOffset: \d+ lastOffset: (\d+)", text)
     assert len(aborted) == len(disk.log.aborted_transactions(0, end)) > 0
     assert "producerId: 9 producerEpoch: 0" in text
-    sane = dump(tools_libs, directory, "--index-sanity-check")
+    sane = dump(tools, directory, "--index-sanity-check")
     assert sane.count("passed sanity check") == len(list(directory.glob("*.index"))) * 2
 
 

@@ -11,8 +11,11 @@ from pathlib import Path
 from tests.support.process import BrokerFailed, BrokerProcess, free_port
 
 VERSION = "4.4.0"
+TOOLS_VERSION = "4.3.1"
+"""The newest release of kafka-tools on Maven Central."""
 ROOT = Path(__file__).resolve().parents[2]
 LIBS_VARIABLE = "ODRADEK_KAFKA_LIBS"
+TOOLS_LIBS_VARIABLE = "ODRADEK_KAFKA_TOOLS_LIBS"
 SINGLE_NODE = {
     "process.roles": "broker,controller",
     "node.id": "1",
@@ -42,14 +45,23 @@ class Unavailable(Exception):
 
 
 def kafka_libs() -> Path:
-    """The directory with the broker's jars, fetched by Maven into the project's cache on first use."""
-    named = os.environ.get(LIBS_VARIABLE)
+    """The directory with the broker's jars, which Maven fetches into the project's cache at first. Raises Unavailable."""
+    return _libs(LIBS_VARIABLE, VERSION, "kafka_2.13-*.jar", "broker.xml")
+
+
+def tools_libs() -> Path:
+    """The directory with the jars of Kafka's command line tools, likewise. Raises Unavailable."""
+    return _libs(TOOLS_LIBS_VARIABLE, f"tools-{TOOLS_VERSION}", "kafka-tools-*.jar", "tools.xml")
+
+
+def _libs(variable: str, folder: str, expected: str, pom: str) -> Path:
+    named = os.environ.get(variable)
     if named:
         return Path(named)
-    libs = ROOT / ".cache" / "kafka" / VERSION / "libs"
-    if not any(libs.glob("kafka_2.13-*.jar")):
+    libs = ROOT / ".cache" / "kafka" / folder / "libs"
+    if not any(libs.glob(expected)):
         require("java", "mvn")
-        copy_dependencies(ROOT / "tests" / "kafka-pom" / "pom.xml", libs)
+        copy_dependencies(ROOT / "tests" / "kafka-pom" / pom, libs)
     return libs
 
 
