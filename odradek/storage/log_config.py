@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 INFINITE = 2**63 - 1
 INT_MAX = 2**31 - 1
+MAX_DECOMPRESSED_MESSAGE_BYTES = 2**31 - 9
+"""No limit: what Java could allocate at all."""
 
 _DAY_MS = 24 * 60 * 60 * 1000
 _NAMES = {
@@ -25,7 +27,11 @@ _NAMES = {
     "message_timestamp_before_max_ms": "message.timestamp.before.max.ms",
     "message_timestamp_after_max_ms": "message.timestamp.after.max.ms",
     "max_message_bytes": "max.message.bytes",
+    "max_decompressed_message_bytes": "max.decompressed.message.bytes",
     "compression_type": "compression.type",
+    "compression_gzip_level": "compression.gzip.level",
+    "compression_lz4_level": "compression.lz4.level",
+    "compression_zstd_level": "compression.zstd.level",
     "flush_messages": "flush.messages",
     "flush_ms": "flush.ms",
     "file_delete_delay_ms": "file.delete.delay.ms",
@@ -53,7 +59,11 @@ class LogConfig(NamedTuple):
     message_timestamp_before_max_ms: int = INFINITE
     message_timestamp_after_max_ms: int = 3_600_000
     max_message_bytes: int = 1_048_588
+    max_decompressed_message_bytes: int = MAX_DECOMPRESSED_MESSAGE_BYTES
     compression_type: str = "producer"
+    compression_gzip_level: int = -1
+    compression_lz4_level: int = 9
+    compression_zstd_level: int = 3
     flush_messages: int = INFINITE
     flush_ms: int = INFINITE
     file_delete_delay_ms: int = 60_000

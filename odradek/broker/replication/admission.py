@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from odradek.ports import Clock
 from odradek.ports.files import Buffer
-from odradek.storage.log_config import LogConfig
+from odradek.storage.log_config import MAX_DECOMPRESSED_MESSAGE_BYTES, LogConfig
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.records.batch import rebuild_batch
 from odradek.wire.records.compression import Codec
@@ -25,6 +25,8 @@ class Admission:
         self._config: LogConfig | None = None
         self._rules = RecordRules()
         self._codec: Codec | None = None
+        self._level: int | None = None
+        self._opens_compressed = False
 
     def admit(self, records: Buffer | None, config: LogConfig, produce_version: int) -> tuple[memoryview, BatchHeader]:
         """The one batch of a partition's records, ready for `Log.append_as_leader`, and its header.
@@ -40,11 +42,16 @@ class Admission:
             self._remember(config)
         codec = self._codec
         now_ms = self._clock.now_ms()
-        if not (self._check_every_record or must_open(header, self._rules, now_ms, codec)):
+        if not (
+            self._check_every_record
+            or must_open(header, self._rules, now_ms, codec)
+            or (self._opens_compressed and header.codec)
+        ):
             return batch, header
         validated = validate_records(batch, header, self._rules, now_ms)
         if not validated.offsets_are_consecutive or (codec is not None and codec != header.codec):
-            batch = memoryview(bytearray(rebuild_batch(batch, codec=header.codec if codec is None else codec)))
+            target = header.codec if codec is None else codec
+            batch = memoryview(bytearray(rebuild_batch(batch, codec=target, level=self._level)))
             return batch, parse_header(batch)
         if not config.uses_log_append_time:
             set_max_timestamp(batch, 0, TimestampType.CREATE_TIME, validated.max_timestamp_ms)
@@ -56,6 +63,8 @@ class Admission:
         self._config = config
         self._rules = _rules(config)
         self._codec = _codec(config)
+        self._level = _level(config, self._codec)
+        self._opens_compressed = config.max_decompressed_message_bytes < MAX_DECOMPRESSED_MESSAGE_BYTES
 
 
 def _rules(config: LogConfig) -> RecordRules:
@@ -64,6 +73,7 @@ def _rules(config: LogConfig) -> RecordRules:
         timestamp_type=TimestampType.LOG_APPEND_TIME if config.uses_log_append_time else TimestampType.CREATE_TIME,
         timestamp_before_max_ms=config.message_timestamp_before_max_ms,
         timestamp_after_max_ms=config.message_timestamp_after_max_ms,
+        max_decompressed_record_bytes=config.max_decompressed_message_bytes,
     )
 
 
@@ -72,3 +82,15 @@ def _codec(config: LogConfig) -> Codec | None:
     if config.compression_type == _PRODUCERS_CODEC:
         return None
     return Codec.NONE if config.compression_type == _UNCOMPRESSED else Codec[config.compression_type.upper()]
+
+
+def _level(config: LogConfig, codec: Codec | None) -> int | None:
+    """The level of the topic's own codec; the producer's codec has its default level, as in Kafka."""
+    match codec:
+        case Codec.GZIP:
+            return config.compression_gzip_level
+        case Codec.LZ4:
+            return config.compression_lz4_level
+        case Codec.ZSTD:
+            return config.compression_zstd_level
+    return None
