@@ -45,7 +45,7 @@ class Unavailable(Exception):
 
 
 def kafka_libs() -> Path:
-    """The directory with the broker's jars, which Maven fetches into the project's cache at first. Raises Unavailable."""
+    """The directory with the broker's jars, fetched by Maven into our cache at first. Raises Unavailable."""
     return _libs(LIBS_VARIABLE, VERSION, "kafka_2.13-*.jar", "broker.xml")
 
 
