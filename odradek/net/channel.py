@@ -47,18 +47,20 @@ class CloseReason(Enum):
 class _Slot:
     """The place of one reply among the replies of its connection, and what its request holds until then."""
 
-    __slots__ = ("buffer", "channel", "charged_bytes", "reply")
+    __slots__ = ("buffer", "channel", "charged_bytes", "promise", "reply")
 
-    def __init__(self, channel: Channel | None, reply: Reply | None) -> None:
+    def __init__(self, channel: Channel | None, reply: Reply | None, promise: Promise[Reply] | None = None) -> None:
         self.channel = channel
         self.reply = reply
+        self.promise = promise
+        """Where the reply comes from, until it is there."""
         self.charged_bytes = 0
         self.buffer: FrameBuffer | None = None
 
     def settle(self, promise: Promise[Reply]) -> None:
         """Called by the promise of the reply."""
         channel = self.channel
-        self.channel = None
+        self.channel = self.promise = None
         if channel is not None:
             channel.settled(self, promise)
 
@@ -390,7 +392,7 @@ class Channel:
             reply = Outcome.CLOSE
         if isinstance(reply, Promise):
             if not reply.done:
-                slot = _Slot(self, Outcome.NO_REPLY if self.closed else None)
+                slot = _Slot(self, Outcome.NO_REPLY if self.closed else None, reply)
                 self._slots.append(slot)
                 reply.on_done(slot.settle)
                 return slot
@@ -444,6 +446,9 @@ class Channel:
             if slot.reply is not None:
                 _discard(slot.reply)
             slot.reply = Outcome.NO_REPLY
+        for slot in slots:
+            if slot.promise is not None:
+                slot.promise.abandon()
 
     def _release(self, slot: _Slot) -> None:
         """Give back what a parked request held."""
@@ -465,6 +470,10 @@ class Channel:
                 sent = output.send(self._sock)
             except OSError as error:
                 self._lost(error)
+                return
+            except Exception:  # noqa: BLE001 - logged with its traceback; costs one connection, and no other its flush
+                _log.exception("sending failed; closing the connection", extra=self._log_fields())
+                self.close(CloseReason.ERROR)
                 return
             if sent:
                 self._counters.sent_bytes += sent

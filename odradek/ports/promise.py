@@ -3,27 +3,33 @@
 State machines and handlers must run the same under asyncio and under a simulated scheduler, so they use this
 instead of `asyncio.Future`: callbacks run at once, in order, on the thread that settles the promise, and `spawn`
 drives an `async def` function that awaits promises without creating a task.
+
+A callback that raises is logged, and harms neither the others nor whoever settles.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Generic, TypeVar, cast
 
 T = TypeVar("T")
 U = TypeVar("U")
 
+_log = logging.getLogger(__name__)
+
 
 class Promise(Generic[T]):
     """Settles once, with a value or an exception. Not thread-safe: it belongs to the state machines' thread."""
 
-    __slots__ = ("_callbacks", "_done", "_error", "_value")
+    __slots__ = ("_callbacks", "_done", "_error", "_on_abandoned", "_value")
 
     def __init__(self) -> None:
         self._done = False
         self._value: T | None = None
         self._error: BaseException | None = None
         self._callbacks: list[Callable[[Promise[T]], None]] = []
+        self._on_abandoned: Callable[[], None] | None = None
 
     @classmethod
     def of(cls, value: T) -> Promise[T]:
@@ -76,6 +82,16 @@ class Promise(Generic[T]):
         else:
             self._callbacks.append(callback)
 
+    def on_abandoned(self, callback: Callable[[], None]) -> None:
+        """Call `callback` if `abandon` comes before a value; only the last callback given here counts."""
+        self._on_abandoned = callback
+
+    def abandon(self) -> None:
+        """Nobody needs the value any more, so that whoever makes it may stop; it may still settle."""
+        callback, self._on_abandoned = self._on_abandoned, None
+        if callback is not None and not self._done:
+            callback()
+
     def then(self, transform: Callable[[T], U]) -> Promise[U]:
         """The promise of `transform(value)`; an exception of either fails it."""
         result: Promise[U] = Promise()
@@ -99,9 +115,14 @@ class Promise(Generic[T]):
 
     def _settle(self) -> None:
         self._done = True
+        self._on_abandoned = None
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback(self)
+            try:
+                callback(self)
+            except Exception:  # noqa: BLE001 - logged with its traceback
+                # Neither the others who wait nor whoever settles is to blame: an answer must not be lost for it.
+                _log.exception("what waited for a promise failed")
 
 
 def spawn(work: Coroutine[Promise[object], None, T]) -> Promise[T]:

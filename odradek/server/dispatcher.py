@@ -87,6 +87,7 @@ class Dispatcher:
             except Exception as error:  # noqa: BLE001 - answered or logged by _failed
                 reply.resolve(_failed(route.handler, context, request, error))
 
+        reply.on_abandoned(answer.abandon)
         cast("Promise[Message | None]", answer).on_done(settle)
         return reply.result() if reply.done else reply
 

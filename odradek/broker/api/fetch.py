@@ -87,12 +87,14 @@ class FetchApi:
             latest = self._reader.read(plan.partitions, options)
             return latest.answer_now or latest.size >= request.min_bytes
 
-        self._replicas.waiting.park(
+        waiter = self._replicas.waiting.park(
             self._watched(plan.partitions),
             is_ready=is_ready,
             finish=lambda: answer.resolve(_respond(plan, latest)),
             timeout_ms=request.max_wait_ms,
         )
+        # A client that is gone must not keep what it asked for until a time-out of its own choosing.
+        answer.on_abandoned(waiter.finish)
         return answer
 
     def _watched(self, partitions: list[FetchedPartition]) -> list[TopicPartition]:

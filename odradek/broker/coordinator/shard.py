@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import Generic, TypeVar
 
 from odradek.broker.coordinator.batches import RecordCodec, build_batches
@@ -199,7 +200,10 @@ class Shard(Generic[S]):
         try:
             while self._afterwards or self._queue:
                 run = self._afterwards.popleft() if self._afterwards else self._queue.popleft()
-                run()
+                try:
+                    run()
+                except Exception as error:  # noqa: BLE001 - logged; what comes behind it in the queue must still run
+                    self._break(error)
         finally:
             self._busy = False
 
@@ -232,6 +236,7 @@ class Shard(Generic[S]):
         promise: Promise[R],
     ) -> None:
         mark = self._timeline.mark()
+        begin = self._timeline.next_offset
         result: CoordinatorResult[R] | None = None
         try:
             self.check_active()
@@ -240,13 +245,17 @@ class Shard(Generic[S]):
         except Exception as error:  # noqa: BLE001 - the error goes to whoever asked
             self._timeline.revert(mark)
             self._reject(promise, error)
-            self._failed(error, result)
+            self._failed(error, result, appended=self._timeline.next_offset != begin)
             return
         response, on_committed = result.response, result.on_committed
 
         def settle(error: KafkaError | None) -> None:
             if on_committed is not None:
-                on_committed(error)
+                try:
+                    on_committed(error)
+                except Exception as failure:  # noqa: BLE001 - logged by _break; whoever asked is told
+                    error = KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR)
+                    self.after_operation(partial(self._break, failure))
             if error is None:
                 self.after_operation(lambda: promise.resolve(response))
             else:
@@ -333,8 +342,8 @@ class Shard(Generic[S]):
         while self._waiting and self._waiting[0].end_offset <= self._timeline.committed_end:
             self._waiting.popleft().finish(None)
 
-    def _failed(self, error: Exception, result: CoordinatorResult[R] | None) -> None:
-        """An operation raised (`result` is None), or its records could not be appended and replayed."""
+    def _failed(self, error: Exception, result: CoordinatorResult[R] | None, *, appended: bool) -> None:
+        """An operation raised (`result` is None), or not all its records could be `appended` and replayed."""
         known = error if isinstance(error, KafkaError) else KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR)
         if result is None:
             if known is not error:
@@ -342,7 +351,7 @@ class Shard(Generic[S]):
             return
         if result.on_committed is not None:
             result.on_committed(known)
-        if known.code not in REFUSED_BEFORE_WRITING:
+        if appended or known.code not in REFUSED_BEFORE_WRITING:
             self._break(error)
 
     def _break(self, error: Exception) -> None:

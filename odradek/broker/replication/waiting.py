@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 from odradek.ports import Scheduler, TimerHandle
 
 Key = TypeVar("Key", bound=Hashable)
+
+_log = logging.getLogger(__name__)
 
 
 class Waiter(Generic[Key]):
@@ -30,9 +33,18 @@ class Waiter(Generic[Key]):
         self._timer: TimerHandle | None = None
 
     def try_finish(self) -> bool:
-        """Finish if the answer is ready now; returns whether it is finished."""
-        if not self._done and self._is_ready():
-            self.finish()
+        """Finish if the answer is ready now; returns whether it is finished.
+
+        A question that fails is logged and finishes the waiter with what there is: the others must still be asked.
+        """
+        if not self._done:
+            try:
+                ready = self._is_ready()
+            except Exception:  # noqa: BLE001 - logged with its traceback
+                _log.exception("a parked request failed")
+                ready = True
+            if ready:
+                self.finish()
         return self._done
 
     def finish(self) -> None:

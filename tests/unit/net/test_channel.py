@@ -374,3 +374,52 @@ def test_a_reset_while_a_reply_is_sent_ends_only_that_connection(run: Run) -> No
         assert len(node.disconnected) == 1
 
     run(scenario)
+
+
+def test_the_handler_hears_of_parked_requests_whose_connection_is_gone(run: Run) -> None:
+    handler = ParkingHandler()
+    abandoned: list[bytes] = []
+
+    async def scenario(node: Node) -> None:
+        peer = await node.connect(node.listen(handler))
+        await peer.send(framed(b"one") + framed(b"two"))
+        await until(lambda: len(handler.requests) == 2)
+        for request in handler.requests:
+            request.promise.on_abandoned(partial(abandoned.append, request.payload))
+        peer.reset()
+        await until(lambda: abandoned == [b"one", b"two"])
+        for request in handler.requests:
+            request.answer()
+
+    run(scenario)
+
+
+def test_a_reply_that_cannot_be_sent_costs_its_connection_and_not_the_flush_of_others(run: Run) -> None:
+    class Broken:
+        size = 100_000
+        offset = 0
+
+        def fileno(self) -> int | None:
+            return None
+
+        def read(self, start: int, size: int) -> bytes:
+            raise RuntimeError("the file makes no sense")
+
+        def release(self) -> None:
+            pass
+
+    handler = ParkingHandler()
+
+    async def scenario(node: Node) -> None:
+        listener = node.listen(handler)
+        first, second = await node.connect(listener), await node.connect(listener)
+        await first.send(framed(b"one"))
+        await until(lambda: len(handler.requests) == 1)
+        await second.send(framed(b"two"))
+        await until(lambda: len(handler.requests) == 2)
+        handler.requests[0].promise.resolve((Broken(),))
+        handler.requests[1].answer()
+        assert await second.reply() == b"two"
+        assert len(await first.read(5)) < 5
+
+    run(scenario)

@@ -89,3 +89,26 @@ def test_gather_waits_for_all_and_keeps_the_order() -> None:
 def test_gather_fails_with_the_first_failure() -> None:
     both = gather([Promise[int].failed(KeyError("a")), Promise.of(1), Promise[int].failed(ValueError("b"))])
     assert isinstance(both.error, KeyError)
+
+
+def test_a_callback_that_fails_harms_neither_the_others_nor_whoever_settles(caplog: pytest.LogCaptureFixture) -> None:
+    promise: Promise[int] = Promise()
+    seen: list[int] = []
+    promise.on_done(lambda settled: seen.append(settled.result() // 0))
+    promise.on_done(lambda settled: seen.append(settled.result()))
+    promise.resolve(7)
+    assert seen == [7]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_whoever_makes_a_value_hears_once_that_nobody_needs_it() -> None:
+    heard: list[str] = []
+    promise: Promise[int] = Promise()
+    promise.on_abandoned(lambda: heard.append("pending"))
+    promise.abandon()
+    promise.abandon()
+    settled: Promise[int] = Promise()
+    settled.on_abandoned(lambda: heard.append("settled"))
+    settled.resolve(1)
+    settled.abandon()
+    assert heard == ["pending"]

@@ -189,3 +189,13 @@ def test_a_version_of_api_versions_from_the_future_is_told_the_range() -> None:
     response = ApiVersionsResponse.decode(reply[4:], 0)
     assert response.error_code == ErrorCode.UNSUPPORTED_VERSION
     assert [(entry.api_key, entry.min_version, entry.max_version) for entry in response.api_keys] == [(18, 0, 5)]
+
+
+def test_the_handler_hears_that_nobody_waits_for_its_response() -> None:
+    promise: Promise[HeartbeatResponse] = Promise()
+    abandoned: list[bool] = []
+    promise.on_abandoned(lambda: abandoned.append(True))
+    reply = heartbeats(promise).handle(CONNECTION, frame(HEARTBEAT, 4, flexible=True))
+    assert isinstance(reply, Promise)
+    reply.abandon()
+    assert abandoned == [True]

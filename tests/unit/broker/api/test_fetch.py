@@ -197,3 +197,13 @@ def test_whoever_poses_as_a_follower_sees_nothing() -> None:
         (part,) = broker.parts(asked)
         assert part.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
         assert values(part) == []
+
+
+def test_a_fetch_that_nobody_waits_for_any_more_is_not_kept() -> None:
+    broker = Broker()
+    broker.scene.create_topic("t")
+    answer = broker.start(request(0, min_bytes=1, max_wait_ms=2**31 - 1))
+    assert isinstance(answer, Promise)
+    assert (answer.done, len(broker.scene.replicas.waiting)) == (False, 1)
+    answer.abandon()
+    assert len(broker.scene.replicas.waiting) == 0

@@ -398,3 +398,41 @@ def test_all_shards_are_asked() -> None:
     assert [answer.result() for answer in toy.runtime.read_all(lambda machine: machine.counts.get("a"))] == [1, 1]
     toy.runtime.close()
     assert toy.runtime.partitions() == []
+
+
+def test_a_write_that_fails_behind_its_first_batch_is_read_from_the_log_again() -> None:
+    toy = Toy()
+    toy.bump("before")
+    toy.log.largest_batch_bytes = 150
+    batches_before = len(toy.log.batches[PARTITION])
+    accept = toy.log.append
+
+    def append(partition: TopicPartition, batch: bytearray, leader_epoch: int) -> int:
+        if len(toy.log.batches[PARTITION]) > batches_before:
+            raise KafkaError(ErrorCode.RECORD_LIST_TOO_LARGE)
+        return accept(partition, batch, leader_epoch)
+
+    toy.log.append = append  # type: ignore[method-assign] # refuses the second batch of one write
+    records = [counter(name, 7) for name in ("a", "b", "c", "d")]
+    answer = toy.runtime.write(PARTITION, lambda _machine: CoordinatorResult(records, 0, atomic=False))
+    assert answer.error is not None
+    toy.world.run_soon()
+    assert toy.latest("before") == 1
+    assert toy.latest("a") == 7
+
+
+def test_what_fails_when_records_are_committed_does_not_hold_up_other_requests() -> None:
+    toy = Toy()
+
+    def fail(_error: KafkaError | None) -> None:
+        raise RuntimeError("the machine is broken")
+
+    toy.log.commits_at_once = False
+    broken = toy.runtime.write(PARTITION, lambda _machine: CoordinatorResult([counter("a", 1)], 1, on_committed=fail))
+    other = toy.bump("b")
+    toy.log.commit(PARTITION)
+    assert code(broken) is ErrorCode.UNKNOWN_SERVER_ERROR
+    assert other.done
+    toy.world.run_soon()
+    assert toy.runtime.state(PARTITION) is ShardState.ACTIVE
+    assert (toy.latest("a"), toy.latest("b")) == (1, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from odradek.broker.replication.waiting import WaitingRoom
 from tests.unit.fakes import FakeWorld
 
@@ -73,4 +75,22 @@ def test_the_room_is_empty_when_all_have_left() -> None:
     scene.world.run_soon()
     assert len(scene.room) == 1
     scene.world.advance(1000)
+    assert len(scene.room) == 0
+
+
+def test_a_question_that_fails_finishes_its_waiter_and_the_others_are_still_asked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene()
+
+    def is_ready() -> bool:
+        raise RuntimeError("the partition is odd")
+
+    scene.room.park(["x"], is_ready=is_ready, finish=lambda: scene.finished.append("odd"), timeout_ms=1000)
+    scene.park("a", "x")
+    scene.ready["a"] = True
+    scene.room.moved("x")
+    scene.world.run_soon()
+    assert scene.finished == ["odd", "a"]
+    assert "the partition is odd" in caplog.text
     assert len(scene.room) == 0
