@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from odradek.config import BrokerConfig, ConfigError, single_node_defaults
+from odradek.net.client import Client, ClientError
 from odradek.node import StartError, serve
 from odradek.node.support import check_supported
+from odradek.wire.messages.create_topics import CreatableTopic, CreateTopicsRequest, CreateTopicsResponse
 
 TIMEOUT_S = 20
 TLS = {
@@ -145,3 +148,30 @@ def test_a_directory_of_another_quorum_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(StartError, match="has the voters 1: "):
         asyncio.run(while_serving(config, nothing))
+
+
+def test_a_node_whose_last_disk_fails_ends_with_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    data_dir = tmp_path / "d"
+    command = [sys.executable, "-m", "odradek", "serve", "--listen", "127.0.0.1:0", "--data-dir", str(data_dir)]
+
+    async def lose_the_disk() -> None:
+        process = await asyncio.create_subprocess_exec(
+            *command, "--log-level", "error", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        ready = await asyncio.wait_for(process.stdout.readline(), TIMEOUT_S)
+        address = ready.decode().strip().removeprefix("odradek ready on ")
+        data_dir.rename(tmp_path / "elsewhere")
+        data_dir.write_text("a directory no more")
+        async with Client([address]) as client:
+            topic = CreatableTopic(name="t", num_partitions=1, replication_factor=1)
+            with contextlib.suppress(ClientError):
+                await client.send(CreateTopicsRequest(topics=[topic], timeout_ms=1000), CreateTopicsResponse)
+        out, err = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+        assert (process.returncode, out) == (1, b"")
+        (line,) = [line for line in err.splitlines() if not line.startswith(b"{")]
+        assert line.startswith(b"odradek: error: the node has stopped")
+        assert b"metadata log" in line
+        assert str(data_dir).encode() in line
+
+    asyncio.run(lose_the_disk())
