@@ -142,6 +142,8 @@ def _failed(handler: AnyHandler, context: RequestContext, request: Message, erro
         error = KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, _UNEXPECTED)
     try:
         return _encode(context, error_response(handler, context.api_version, request, error))
+    except CloseConnection:
+        return Outcome.CLOSE
     except Exception:  # noqa: BLE001 - logged with its traceback; costs one connection
         _log.exception("closing the connection: %s has no error response", context.api_key.name)
         return Outcome.CLOSE

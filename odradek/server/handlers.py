@@ -32,7 +32,7 @@ class Handler(Generic[Req, Resp]):
     operation: Operation
     resource: ResourceType
     on_error: Callable[[Req, int, KafkaError], Resp] | None = None
-    """Takes the request, its version and the error."""
+    """Takes the request, its version and the error; may raise CloseConnection."""
     differences: tuple[str, ...] = ()
 
     @property

@@ -49,13 +49,18 @@ class AlterConfigsApi:
     def handlers(self) -> list[AnyHandler]:
         """The declarations of these APIs."""
         return [
-            erase(Handler(AlterConfigsRequest, self._replace, Operation.ALTER_CONFIGS, ResourceType.CLUSTER)),
+            erase(
+                Handler(
+                    AlterConfigsRequest, self._replace, Operation.ALTER_CONFIGS, ResourceType.CLUSTER, _replace_failed
+                )
+            ),
             erase(
                 Handler(
                     IncrementalAlterConfigsRequest,
                     self._alter,
                     Operation.ALTER_CONFIGS,
                     ResourceType.CLUSTER,
+                    _alter_failed,
                     differences=("A broker has no loggers: changes of a BROKER_LOGGER are INVALID_REQUEST.",),
                 )
             ),
@@ -160,3 +165,33 @@ class AlterConfigsApi:
         changes = apply_alterations(ConfigResourceType.BROKER, current, alterations)
         changed = {key: value for key, value in {**current, **changes}.items() if value is not None}
         validate_dynamic_broker(config, changed, per_broker=bool(name))
+
+
+def _replace_failed(request: AlterConfigsRequest, _version: int, error: KafkaError) -> AlterConfigsResponse:
+    return AlterConfigsResponse(
+        responses=[
+            ReplaceOutcome(
+                error_code=error.code,
+                error_message=error.message,
+                resource_type=each.resource_type,
+                resource_name=each.resource_name,
+            )
+            for each in request.resources
+        ]
+    )
+
+
+def _alter_failed(
+    request: IncrementalAlterConfigsRequest, _version: int, error: KafkaError
+) -> IncrementalAlterConfigsResponse:
+    return IncrementalAlterConfigsResponse(
+        responses=[
+            AlterOutcome(
+                error_code=error.code,
+                error_message=error.message,
+                resource_type=each.resource_type,
+                resource_name=each.resource_name,
+            )
+            for each in request.resources
+        ]
+    )

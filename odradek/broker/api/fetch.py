@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from odradek.broker.fetch.reader import CONSUMER, FetchOptions, FetchRead, FetchReader
-from odradek.broker.fetch.session import FetchedPartition, FetchPlan, SessionCache
+from odradek.broker.fetch.reader import CONSUMER, FetchOptions, FetchRead, FetchReader, failed_partition
+from odradek.broker.fetch.session import FetchedPartition, FetchPlan, SessionCache, partitions_of
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Isolation
 from odradek.ports import Promise
@@ -17,6 +17,7 @@ from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import KafkaError
 from odradek.wire.messages.fetch import FetchableTopicResponse, FetchRequest, FetchResponse, PartitionData
 
+FIRST_WITH_TOPIC_IDS = 13
 FIRST_WITH_REPLICA_STATE = 15
 
 
@@ -38,12 +39,13 @@ class FetchApi:
 
     def handler(self) -> Handler[FetchRequest, FetchResponse]:
         """The declaration of this API."""
-        return Handler(FetchRequest, self._handle, Operation.READ, ResourceType.TOPIC)
+        return Handler(FetchRequest, self._handle, Operation.READ, ResourceType.TOPIC, _failed)
 
     def _handle(self, context: RequestContext, request: FetchRequest) -> FetchResponse | Promise[FetchResponse]:
         try:
             plan = self._sessions.plan(request, context.api_version)
         except KafkaError as error:
+            # Not _failed: of a session's errors Kafka tells at the top only.
             return FetchResponse(error_code=error.code)
         options = self._options(context.api_version, request)
         read = self._reader.read(plan.partitions, options)
@@ -117,6 +119,26 @@ def _respond(plan: FetchPlan, read: FetchRead) -> FetchResponse:
             )
         topics[-1].partitions.append(response)
     return FetchResponse(session_id=plan.session_id, responses=topics)
+
+
+def _failed(request: FetchRequest, version: int, error: KafkaError) -> FetchResponse:
+    """The error at the top, and before version 13 also of every partition, for the oldest have no top-level error."""
+    if version >= FIRST_WITH_TOPIC_IDS:
+        return FetchResponse(error_code=error.code, session_id=request.session_id)
+    return FetchResponse(
+        error_code=error.code,
+        session_id=request.session_id,
+        responses=[
+            FetchableTopicResponse(
+                topic=topic.topic,
+                partitions=[
+                    failed_partition(fetched, error.code)
+                    for fetched in partitions_of(FetchRequest(topics=[topic]), by_id=False)
+                ],
+            )
+            for topic in request.topics
+        ],
+    )
 
 
 def _release(read: FetchRead) -> None:

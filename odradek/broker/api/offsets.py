@@ -65,16 +65,23 @@ class OffsetsApi:
     def handlers(self) -> list[AnyHandler]:
         """The declarations of these APIs."""
         return [
-            erase(Handler(ListOffsetsRequest, self._list_offsets, Operation.DESCRIBE, ResourceType.TOPIC)),
+            erase(
+                Handler(ListOffsetsRequest, self._list_offsets, Operation.DESCRIBE, ResourceType.TOPIC, _list_failed)
+            ),
             erase(
                 Handler(
                     OffsetForLeaderEpochRequest,
                     self._offset_for_leader_epoch,
                     Operation.DESCRIBE,
                     ResourceType.TOPIC,
+                    _epochs_failed,
                 )
             ),
-            erase(Handler(DeleteRecordsRequest, self._delete_records, Operation.DELETE, ResourceType.TOPIC)),
+            erase(
+                Handler(
+                    DeleteRecordsRequest, self._delete_records, Operation.DELETE, ResourceType.TOPIC, _delete_failed
+                )
+            ),
         ]
 
     def _list_offsets(self, context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse:
@@ -177,3 +184,52 @@ class OffsetsApi:
 def _epoch_at(log: Log, partition: Partition, offset: int) -> int:
     epoch = log.leader_epochs.epoch_for(offset)
     return partition.leader_epoch if epoch < 0 and offset == log.log_end_offset else epoch
+
+
+def _list_failed(request: ListOffsetsRequest, _version: int, error: KafkaError) -> ListOffsetsResponse:
+    return ListOffsetsResponse(
+        topics=[
+            ListOffsetsTopicResponse(
+                name=topic.name,
+                partitions=[
+                    ListOffsetsPartitionResponse(partition_index=partition.partition_index, error_code=error.code)
+                    for partition in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ]
+    )
+
+
+def _epochs_failed(
+    request: OffsetForLeaderEpochRequest, _version: int, error: KafkaError
+) -> OffsetForLeaderEpochResponse:
+    return OffsetForLeaderEpochResponse(
+        topics=[
+            OffsetForLeaderTopicResult(
+                topic=topic.topic,
+                partitions=[
+                    EpochEndOffset(partition=partition.partition, error_code=error.code)
+                    for partition in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ]
+    )
+
+
+def _delete_failed(request: DeleteRecordsRequest, _version: int, error: KafkaError) -> DeleteRecordsResponse:
+    return DeleteRecordsResponse(
+        topics=[
+            DeleteRecordsTopicResult(
+                name=topic.name,
+                partitions=[
+                    DeleteRecordsPartitionResult(
+                        partition_index=partition.partition_index, low_watermark=-1, error_code=error.code
+                    )
+                    for partition in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ]
+    )

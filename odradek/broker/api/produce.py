@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 from odradek.broker.replication.admission import Admission
@@ -24,6 +25,8 @@ from odradek.wire.messages.produce import (
     TopicProduceResponse,
 )
 from odradek.wire.records.validation import RecordValidationError
+
+_log = logging.getLogger(__name__)
 
 ACKS_NONE = 0
 ACKS_LEADER = 1
@@ -56,6 +59,7 @@ class ProduceApi:
             self._handle,
             Operation.WRITE,
             ResourceType.TOPIC,
+            _produce_failed,
             differences=(
                 "Garbage instead of a batch is CORRUPT_MESSAGE and an unknown codec UNSUPPORTED_COMPRESSION_TYPE, "
                 "where Kafka answers UNKNOWN_SERVER_ERROR, on which the Java client gives up its producer id.",
@@ -126,6 +130,9 @@ class ProduceApi:
             ]
         except KafkaError as error:
             answer.error_code = error.code
+        except Exception:  # noqa: BLE001 - logged with its traceback; what other partitions got must be told
+            _log.exception("Produce to partition %d of %s failed unexpectedly", data.index, topic)
+            answer.error_code = ErrorCode.UNKNOWN_SERVER_ERROR
         else:
             answer.base_offset = info.first_offset
             answer.log_append_time_ms = info.log_append_time_ms
@@ -188,3 +195,27 @@ class ProduceApi:
 def _fail(answer: PartitionProduceResponse, code: ErrorCode) -> None:
     answer.error_code = code
     answer.base_offset = UNKNOWN_OFFSET
+
+
+def _produce_failed(request: ProduceRequest, _version: int, error: KafkaError) -> ProduceResponse:
+    """The error of every partition; a request without acknowledgement has no response, so its connection ends."""
+    if request.acks == ACKS_NONE:
+        raise CloseConnection
+    return ProduceResponse(
+        responses=[
+            TopicProduceResponse(
+                name=topic.name,
+                topic_id=topic.topic_id,
+                partition_responses=[
+                    PartitionProduceResponse(
+                        index=partition.index,
+                        base_offset=UNKNOWN_OFFSET,
+                        error_code=error.code,
+                        error_message=error.message,
+                    )
+                    for partition in topic.partition_data
+                ],
+            )
+            for topic in request.topic_data
+        ]
+    )

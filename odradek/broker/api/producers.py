@@ -43,7 +43,16 @@ class ProducersApi:
                     differences=("A transactional id is answered with UNSUPPORTED_VERSION: no transactions yet.",),
                 )
             ),
-            erase(Handler(DescribeProducersRequest, self._describe_producers, Operation.READ, ResourceType.TOPIC)),
+            erase(
+                Handler(
+                    DescribeProducersRequest,
+                    self._describe_producers,
+                    Operation.READ,
+                    ResourceType.TOPIC,
+                    _describe_failed,
+                    differences=("Of a partition that is named twice the second mention is INVALID_REQUEST.",),
+                )
+            ),
         ]
 
     def _init_producer_id(
@@ -62,20 +71,26 @@ class ProducersApi:
     def _describe_producers(
         self, _context: RequestContext, request: DescribeProducersRequest
     ) -> DescribeProducersResponse:
+        described: dict[TopicPartition, None] = {}
         return DescribeProducersResponse(
             topics=[
                 TopicResponse(
                     name=topic.name,
                     partitions=[
-                        self._producers_of(TopicPartition(topic.name, index)) for index in topic.partition_indexes
+                        self._producers_of(TopicPartition(topic.name, index), described)
+                        for index in topic.partition_indexes
                     ],
                 )
                 for topic in request.topics
             ]
         )
 
-    def _producers_of(self, name: TopicPartition) -> PartitionResponse:
+    def _producers_of(self, name: TopicPartition, described: dict[TopicPartition, None]) -> PartitionResponse:
         try:
+            if name in described:
+                # A small request must not make a response of any size out of one partition's many producers.
+                raise KafkaError(ErrorCode.INVALID_REQUEST)
+            described[name] = None
             log = self._replicas.partition(name).leader_log()
         except KafkaError as error:
             return PartitionResponse(partition_index=name.partition, error_code=error.code, error_message=error.message)
@@ -97,3 +112,17 @@ class ProducersApi:
 
 def _init_failed(_request: InitProducerIdRequest, _version: int, error: KafkaError) -> InitProducerIdResponse:
     return InitProducerIdResponse(error_code=error.code, producer_id=NO_PRODUCER_ID, producer_epoch=NO_PRODUCER_EPOCH)
+
+
+def _describe_failed(request: DescribeProducersRequest, _version: int, error: KafkaError) -> DescribeProducersResponse:
+    return DescribeProducersResponse(
+        topics=[
+            TopicResponse(
+                name=topic.name,
+                partitions=[
+                    PartitionResponse(partition_index=index, error_code=error.code) for index in topic.partition_indexes
+                ],
+            )
+            for topic in request.topics
+        ]
+    )

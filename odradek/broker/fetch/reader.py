@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from odradek.broker.replication.partition import Isolation, Partition
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.fetch import AbortedTransaction, EpochEndOffset, LeaderIdAndEpoch, PartitionData
+
+_log = logging.getLogger(__name__)
 
 UNKNOWN_OFFSET = -1
 CONSUMER = -1
@@ -58,6 +61,10 @@ class FetchReader:
             except KafkaError as error:
                 result.answer_now = True
                 response = self._failed(fetched, error)
+            except Exception:  # noqa: BLE001 - logged with its traceback; the other partitions are still answered
+                _log.exception("reading partition %d of %s failed unexpectedly", fetched.key[1], fetched.key[0])
+                result.answer_now = True
+                response = failed_partition(fetched, ErrorCode.UNKNOWN_SERVER_ERROR)
             result.responses.append((fetched, response))
         return result
 

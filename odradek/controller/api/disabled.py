@@ -5,7 +5,7 @@ from __future__ import annotations
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
 from odradek.server.handlers import AnyHandler, Handler, erase
-from odradek.wire.errors import ErrorCode
+from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.create_acls import AclCreationResult, CreateAclsRequest, CreateAclsResponse
 from odradek.wire.messages.create_delegation_token import CreateDelegationTokenRequest, CreateDelegationTokenResponse
 from odradek.wire.messages.delete_acls import DeleteAclsFilterResult, DeleteAclsRequest, DeleteAclsResponse
@@ -23,28 +23,34 @@ class DisabledSecurityApi:
         """The declarations of these APIs."""
         alter, cluster, token = Operation.ALTER, ResourceType.CLUSTER, ResourceType.DELEGATION_TOKEN
         return [
-            erase(Handler(CreateAclsRequest, _create_acls, alter, cluster)),
-            erase(Handler(DeleteAclsRequest, _delete_acls, alter, cluster)),
+            erase(Handler(CreateAclsRequest, _create_acls, alter, cluster, _create_acls_failed)),
+            erase(Handler(DeleteAclsRequest, _delete_acls, alter, cluster, _delete_acls_failed)),
             erase(Handler(CreateDelegationTokenRequest, _create_token, Operation.CREATE_TOKENS, token)),
             erase(Handler(RenewDelegationTokenRequest, _renew_token, alter, token)),
             erase(Handler(ExpireDelegationTokenRequest, _expire_token, alter, token)),
         ]
 
 
-def _create_acls(_context: RequestContext, request: CreateAclsRequest) -> CreateAclsResponse:
+def _create_acls(context: RequestContext, request: CreateAclsRequest) -> CreateAclsResponse:
+    return _create_acls_failed(request, context.api_version, KafkaError(ErrorCode.SECURITY_DISABLED, NO_AUTHORIZER))
+
+
+def _create_acls_failed(request: CreateAclsRequest, _version: int, error: KafkaError) -> CreateAclsResponse:
     return CreateAclsResponse(
         results=[
-            AclCreationResult(error_code=ErrorCode.SECURITY_DISABLED, error_message=NO_AUTHORIZER)
-            for _creation in request.creations
+            AclCreationResult(error_code=error.code, error_message=error.message) for _creation in request.creations
         ]
     )
 
 
-def _delete_acls(_context: RequestContext, request: DeleteAclsRequest) -> DeleteAclsResponse:
+def _delete_acls(context: RequestContext, request: DeleteAclsRequest) -> DeleteAclsResponse:
+    return _delete_acls_failed(request, context.api_version, KafkaError(ErrorCode.SECURITY_DISABLED, NO_AUTHORIZER))
+
+
+def _delete_acls_failed(request: DeleteAclsRequest, _version: int, error: KafkaError) -> DeleteAclsResponse:
     return DeleteAclsResponse(
         filter_results=[
-            DeleteAclsFilterResult(error_code=ErrorCode.SECURITY_DISABLED, error_message=NO_AUTHORIZER)
-            for _filter in request.filters
+            DeleteAclsFilterResult(error_code=error.code, error_message=error.message) for _filter in request.filters
         ]
     )
 
