@@ -52,8 +52,13 @@ TITLES = {
     ResourceType.CLIENT_METRICS: "Client metrics",
 }
 
-# Mentioned in the code because a node that sets it does not start.
-_REFUSED = {"config.providers"}
+# Mentioned in the code because a node does not start with it, or with what it says of several controllers.
+_REFUSED = {
+    "authorizer.class.name",
+    "config.providers",
+    "controller.quorum.bootstrap.servers",
+    "controller.quorum.voters",
+}
 # Handed to logs and topics as they are made, for a cleaner, elections and transactions that are still to come.
 _HANDED_ON = {
     "delete.retention.ms",

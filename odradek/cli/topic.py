@@ -94,7 +94,9 @@ def create(
             failed = True
             note(f"odradek: error: {result.name}: {explain(result.error_code, result.error_message)}")
         else:
-            note(f"created {result.name}: {result.num_partitions} partitions, {result.replication_factor} replicas")
+            note(
+                f"created {result.name}: partitions {result.num_partitions}, replication factor {result.replication_factor}"
+            )
     if failed:
         sys.exit(EXIT_FAILED)
 

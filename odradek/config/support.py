@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import Enum
 
 from odradek.config.broker import BrokerConfig
+from odradek.config.defaults import SINGLE_NODE_TOPIC_DEFAULTS
 from odradek.config.table import BROKER, GROUP_SYNONYMS, TOPIC_SYNONYMS
 from odradek.config.types import ConfigType, ResourceType
 
@@ -23,11 +24,15 @@ class Support(Enum):
 _TOPIC_ACTED_UPON = frozenset(
     {
         "cleanup.policy",
+        "compression.gzip.level",
+        "compression.lz4.level",
         "compression.type",
+        "compression.zstd.level",
         "file.delete.delay.ms",
         "flush.messages",
         "flush.ms",
         "index.interval.bytes",
+        "max.decompressed.message.bytes",
         "max.message.bytes",
         "message.timestamp.after.max.ms",
         "message.timestamp.before.max.ms",
@@ -154,6 +159,12 @@ _GROUP_NO_MEANING = frozenset(
 _CLIENT_METRICS_ACTED_UPON: frozenset[str] = frozenset()
 
 
+# What a node's file says whether or not it has a choice: the only controller, and one replica of each internal topic.
+_OF_A_SINGLE_NODE = frozenset(
+    {"controller.quorum.bootstrap.servers", "controller.quorum.voters", *SINGLE_NODE_TOPIC_DEFAULTS}
+)
+
+
 def support_of(kind: ResourceType, name: str) -> Support:
     """What setting this property of the table does."""
     if kind is ResourceType.TOPIC:
@@ -171,11 +182,14 @@ def support_of(kind: ResourceType, name: str) -> Support:
 
 
 def ignored_properties(config: BrokerConfig) -> list[str]:
-    """Properties of the file that differ from their default and have no effect, for a warning at start."""
+    """Properties of the file that differ from their default and have no effect, for a warning at start.
+
+    Not those that every file of a single node has to set.
+    """
     ignored = []
     for name in sorted(config.originals):
         key = BROKER.get(name)
-        if key is None or support_of(ResourceType.BROKER, name) is Support.ACTED_UPON:
+        if key is None or name in _OF_A_SINGLE_NODE or support_of(ResourceType.BROKER, name) is Support.ACTED_UPON:
             continue
         if config.value(name) != key.default:
             ignored.append(name)
