@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 
 from odradek.config import BrokerConfig, ConfigError
-from odradek.config.support import ignored_properties
 from odradek.net.files import OsFileSystem
 from odradek.net.limits import NetworkLimits
 from odradek.net.listener import Endpoint, Network
@@ -16,7 +15,7 @@ from odradek.net.real import LoopScheduler, RealClock, SystemRandom, ThreadExecu
 from odradek.node.data_dirs import StartError
 from odradek.node.node import Endpoints, Node
 from odradek.node.ports import Ports
-from odradek.node.support import check_supported
+from odradek.node.support import check_supported, properties_without_effect
 from odradek.ports import FileSystem, Promise, spawn
 from odradek.storage.checkpoints import CorruptFileError
 from odradek.storage.memory_files import MemoryFileSystem
@@ -78,7 +77,7 @@ class RunningNode:
     async def start(self) -> None:
         """Bind, open everything, and accept clients; raises ConfigError, StartError."""
         check_supported(self._config)
-        ignored = ignored_properties(self._config)
+        ignored = properties_without_effect(self._config)
         if ignored:
             _log.warning("these properties have no effect: %s", ", ".join(ignored))
         try:
@@ -116,7 +115,10 @@ class RunningNode:
         node = self._node
         if node is not None:
             try:
-                await self._settled(spawn(node.stop()))
+                if self._failure.done:
+                    node.close()
+                else:
+                    await self._settled(spawn(node.stop()))
             except KafkaError as error:
                 _log.error("the node is not stopped cleanly: %s", error)
         self._release()

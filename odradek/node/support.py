@@ -1,14 +1,18 @@
-"""What a node refuses to be, because it could only pretend."""
+"""Properties that a node refuses, because it could only pretend, and those that it passes over."""
 
 from __future__ import annotations
 
 from odradek.config import BrokerConfig, ConfigError, ProcessRole, SecurityProtocol
+from odradek.config.defaults import SINGLE_NODE_TOPIC_DEFAULTS
+from odradek.config.support import ignored_properties
+
+_QUORUM = ("controller.quorum.voters", "controller.quorum.bootstrap.servers")
 
 
 def check_supported(config: BrokerConfig) -> None:
     """Refuse properties that promise safety or a cluster that Odradek does not provide: raises ConfigError.
 
-    Properties that merely have no effect are not refused (see `odradek.config.support`).
+    Properties that merely have no effect are not refused (see `properties_without_effect`).
     """
     for listener in config.listeners:
         if listener.security_protocol is not SecurityProtocol.PLAINTEXT:
@@ -25,6 +29,15 @@ def check_supported(config: BrokerConfig) -> None:
         raise ConfigError(
             "process.roles", "process.roles must be broker,controller: a cluster of one node is supported"
         )
-    for name in ("controller.quorum.voters", "controller.quorum.bootstrap.servers"):
+    for name in _QUORUM:
         if len(config.list_(name)) > 1:
             raise ConfigError(name, f"{name} names several controllers: a cluster of one node is supported")
+
+
+def properties_without_effect(config: BrokerConfig) -> list[str]:
+    """What a user should be told of: not what says of a single node what is so anyway."""
+    return [
+        name
+        for name in ignored_properties(config)
+        if name not in _QUORUM and config.originals[name] != SINGLE_NODE_TOPIC_DEFAULTS.get(name)
+    ]

@@ -183,6 +183,18 @@ def test_a_directory_that_is_broken_at_the_start_keeps_its_records_until_it_is_r
     assert online_directories(node) == 2
 
 
+def test_a_directory_that_cannot_say_whose_it_is_stays_offline(disks: Disks) -> None:
+    machine = machine_on(disks)
+    node = machine.start()
+    node.create_topic("t", partitions=PARTITIONS)
+    where = dir_of(node)
+    disks.broken.append(f"{TWO}/meta.properties")
+    node = machine.start()
+    for partition, code in write_everywhere(node, b"x").items():
+        assert code == (ErrorCode.NONE if where[partition] == ONE else ErrorCode.KAFKA_STORAGE_ERROR)
+    assert online_directories(node) == 1
+
+
 def test_a_topic_with_offline_partitions_can_be_deleted_and_reconfigured(disks: Disks) -> None:
     node = machine_on(disks).start()
     node.create_topic("t", partitions=PARTITIONS)

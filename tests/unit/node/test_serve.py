@@ -14,7 +14,7 @@ import pytest
 from odradek.config import BrokerConfig, ConfigError, single_node_defaults
 from odradek.net.client import Client, ClientError
 from odradek.node import StartError, serve
-from odradek.node.support import check_supported
+from odradek.node.support import check_supported, properties_without_effect
 from odradek.wire.messages.create_topics import CreatableTopic, CreateTopicsRequest, CreateTopicsResponse
 
 TIMEOUT_S = 20
@@ -104,6 +104,11 @@ def test_properties_without_effect_are_named_once(tmp_path: Path, caplog: pytest
     (line,) = [record.getMessage() for record in caplog.records if "no effect" in record.getMessage()]
     assert "num.io.threads" in line
     assert "log.retention.ms" not in line
+
+
+def test_what_a_single_node_is_anyway_is_not_complained_about() -> None:
+    assert properties_without_effect(load({})) == []
+    assert properties_without_effect(load({"transaction.state.log.min.isr": "3"})) == ["transaction.state.log.min.isr"]
 
 
 def test_a_directory_has_one_node(tmp_path: Path) -> None:
