@@ -94,9 +94,8 @@ def create(
             failed = True
             note(f"odradek: error: {result.name}: {explain(result.error_code, result.error_message)}")
         else:
-            note(
-                f"created {result.name}: partitions {result.num_partitions}, replication factor {result.replication_factor}"
-            )
+            size = f"partitions {result.num_partitions}, replication factor {result.replication_factor}"
+            note(f"created {result.name}: {size}")
     if failed:
         sys.exit(EXIT_FAILED)
 

@@ -9,8 +9,8 @@ from odradek.config.describe import describe_broker
 from odradek.config.own import RECORD_VALIDATION
 
 
-def load(**extra: str) -> BrokerConfig:
-    named = {RECORD_VALIDATION: value for value in extra.values()}
+def load(validation: str | None = None) -> BrokerConfig:
+    named = {} if validation is None else {RECORD_VALIDATION: validation}
     return BrokerConfig.load({**single_node_defaults("localhost", 9092, data_dir="data"), **named})
 
 
