@@ -20,7 +20,20 @@ from odradek.wire.messages.create_topics import (
     CreateTopicsResponse,
 )
 from odradek.wire.messages.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic
+from odradek.wire.messages.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
 from odradek.wire.messages.headers import RequestHeader, ResponseHeader
+from odradek.wire.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+    OffsetCommitResponse,
+)
+from odradek.wire.messages.offset_fetch import (
+    OffsetFetchRequest,
+    OffsetFetchRequestGroup,
+    OffsetFetchRequestTopics,
+    OffsetFetchResponse,
+)
 from odradek.wire.messages.produce import (
     PartitionProduceData,
     PartitionProduceResponse,
@@ -167,6 +180,34 @@ class Machine:
         node = self.boot(settings)
         node.start()
         return node
+
+
+def find_coordinator(node: RunningNode, group: str) -> None:
+    """Ask until the group has a coordinator, as clients do."""
+    for _ in range(100):
+        response = node.ask(FindCoordinatorRequest(coordinator_keys=[group]), FindCoordinatorResponse)
+        if response.coordinators[0].error_code == ErrorCode.NONE:
+            return
+        node.world.advance(100)
+    raise AssertionError(f"there is no coordinator: {response}")
+
+
+def commit(node: RunningNode, group: str, topic: str, offset: int) -> ErrorCode:
+    """Commit an offset of partition 0; the error of the answer."""
+    partition = OffsetCommitRequestPartition(partition_index=0, committed_offset=offset, committed_metadata="m")
+    request = OffsetCommitRequest(group_id=group, topics=[OffsetCommitRequestTopic(name=topic, partitions=[partition])])
+    response = node.ask(request, OffsetCommitResponse, 9)
+    return ErrorCode(response.topics[0].partitions[0].error_code)
+
+
+def committed(node: RunningNode, group: str, topic: str) -> int:
+    """The offset committed for partition 0."""
+    wanted = OffsetFetchRequestGroup(
+        group_id=group, topics=[OffsetFetchRequestTopics(name=topic, partition_indexes=[0])]
+    )
+    response = node.ask(OffsetFetchRequest(groups=[wanted]), OffsetFetchResponse, 9)
+    assert response.groups[0].error_code == ErrorCode.NONE
+    return response.groups[0].topics[0].partitions[0].committed_offset
 
 
 def send(handler: FrameHandler, request: Message, version: int) -> Reply | Promise[Reply]:

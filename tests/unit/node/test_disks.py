@@ -14,7 +14,7 @@ from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.delete_topics import DeleteTopicsRequest, DeleteTopicsResponse, DeleteTopicState
 from odradek.wire.messages.describe_log_dirs import DescribeLogDirsRequest, DescribeLogDirsResponse
 from odradek.wire.messages.fetch import FetchResponse
-from tests.unit.node.machine import FETCH_VERSION, Machine, RunningNode
+from tests.unit.node.machine import FETCH_VERSION, Machine, RunningNode, commit, committed, find_coordinator
 
 ONE, TWO = "/one", "/two"
 PARTITIONS = 4
@@ -193,6 +193,21 @@ def test_a_directory_that_cannot_say_whose_it_is_stays_offline(disks: Disks) -> 
     for partition, code in write_everywhere(node, b"x").items():
         assert code == (ErrorCode.NONE if where[partition] == ONE else ErrorCode.KAFKA_STORAGE_ERROR)
     assert online_directories(node) == 1
+
+
+def test_groups_on_the_other_directories_go_on(disks: Disks) -> None:
+    node = machine_on(disks).start()
+    node.create_topic("t", partitions=PARTITIONS)
+    groups = [f"group{number}" for number in range(20)]
+    for group in groups:
+        find_coordinator(node, group)
+        assert commit(node, group, "t", 1) == ErrorCode.NONE
+    disks.broken.append(TWO)
+    codes = [commit(node, group, "t", 2) for group in groups]
+    assert set(codes) == {ErrorCode.NONE, ErrorCode.NOT_COORDINATOR}
+    for group, code in zip(groups, codes, strict=True):
+        if code == ErrorCode.NONE:
+            assert committed(node, group, "t") == 2
 
 
 def test_a_topic_with_offline_partitions_can_be_deleted_and_reconfigured(disks: Disks) -> None:

@@ -17,22 +17,9 @@ from odradek.wire.messages.describe_configs import (
     DescribeConfigsResource,
     DescribeConfigsResponse,
 )
-from odradek.wire.messages.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
 from odradek.wire.messages.metadata import MetadataRequest, MetadataResponse
-from odradek.wire.messages.offset_commit import (
-    OffsetCommitRequest,
-    OffsetCommitRequestPartition,
-    OffsetCommitRequestTopic,
-    OffsetCommitResponse,
-)
-from odradek.wire.messages.offset_fetch import (
-    OffsetFetchRequest,
-    OffsetFetchRequestGroup,
-    OffsetFetchRequestTopics,
-    OffsetFetchResponse,
-)
 from tests.unit.broker.scene import batch_of
-from tests.unit.node.machine import DATA_DIR, Machine, RunningNode
+from tests.unit.node.machine import DATA_DIR, Machine, RunningNode, commit, committed, find_coordinator
 
 TOPIC_RESOURCE = 2
 MARKER = f"{DATA_DIR}/.kafka_cleanshutdown"
@@ -57,31 +44,6 @@ def retention(node: RunningNode, topic: str) -> str | None:
     return response.results[0].configs[0].value
 
 
-def find_coordinator(node: RunningNode, group: str) -> None:
-    for _ in range(100):
-        response = node.ask(FindCoordinatorRequest(coordinator_keys=[group]), FindCoordinatorResponse)
-        if response.coordinators[0].error_code == ErrorCode.NONE:
-            return
-        node.world.advance(100)
-    raise AssertionError(f"there is no coordinator: {response}")
-
-
-def commit(node: RunningNode, group: str, topic: str, offset: int) -> None:
-    partition = OffsetCommitRequestPartition(partition_index=0, committed_offset=offset, committed_metadata="m")
-    request = OffsetCommitRequest(group_id=group, topics=[OffsetCommitRequestTopic(name=topic, partitions=[partition])])
-    response = node.ask(request, OffsetCommitResponse, 9)
-    assert response.topics[0].partitions[0].error_code == ErrorCode.NONE
-
-
-def committed(node: RunningNode, group: str, topic: str) -> int:
-    wanted = OffsetFetchRequestGroup(
-        group_id=group, topics=[OffsetFetchRequestTopics(name=topic, partition_indexes=[0])]
-    )
-    response = node.ask(OffsetFetchRequest(groups=[wanted]), OffsetFetchResponse, 9)
-    assert response.groups[0].error_code == ErrorCode.NONE
-    return response.groups[0].topics[0].partitions[0].committed_offset
-
-
 def test_the_first_start_formats_the_directory() -> None:
     machine = Machine()
     node = machine.start()
@@ -102,7 +64,7 @@ def test_a_restart_keeps_everything(is_clean: bool) -> None:
     assert node.produce("kept", b"a", b"b", partition=1) == ErrorCode.NONE
     assert node.produce("kept", b"c", partition=1) == ErrorCode.NONE
     find_coordinator(node, "group")
-    commit(node, "group", "kept", 42)
+    assert commit(node, "group", "kept", 42) == ErrorCode.NONE
     if is_clean:
         node.stop()
 

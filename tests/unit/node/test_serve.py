@@ -12,11 +12,18 @@ from pathlib import Path
 import pytest
 
 from odradek.config import BrokerConfig, ConfigError, single_node_defaults
-from odradek.net.client import Client, ClientError
+from odradek.net.client import Client, ClientError, parse_address
 from odradek.node import StartError, serve
 from odradek.node.support import check_supported, properties_without_effect
 from odradek.wire.messages.create_topics import CreatableTopic, CreateTopicsRequest, CreateTopicsResponse
+from odradek.wire.messages.incremental_alter_configs import (
+    AlterableConfig,
+    AlterConfigsResource,
+    IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
+)
 
+BROKER = 4
 TIMEOUT_S = 20
 TLS = {
     "listeners": "SSL://localhost:0,CONTROLLER://127.0.0.1:0",
@@ -41,24 +48,24 @@ def load(settings: dict[str, str]) -> BrokerConfig:
 
 
 async def while_serving(
-    config: BrokerConfig, work: Callable[[], Coroutine[None, None, None]], *, in_memory: bool = False
+    config: BrokerConfig, work: Callable[[str], Coroutine[None, None, None]], *, in_memory: bool = False
 ) -> int:
-    """Run a node, `work` once it is ready, and stop it."""
+    """Run a node, `work` with its address once it is ready, and stop it."""
     stop = asyncio.Event()
-    ready = asyncio.Event()
-    node = asyncio.ensure_future(serve(config, in_memory=in_memory, on_ready=lambda _address: ready.set(), stop=stop))
-    node.add_done_callback(lambda _node: ready.set())
-    await asyncio.wait_for(ready.wait(), TIMEOUT_S)
+    told: asyncio.Queue[str] = asyncio.Queue()
+    node = asyncio.ensure_future(serve(config, in_memory=in_memory, on_ready=told.put_nowait, stop=stop))
+    node.add_done_callback(lambda _node: told.put_nowait(""))
+    address = await asyncio.wait_for(told.get(), TIMEOUT_S)
     try:
-        if not node.done():
-            await work()
+        if address:
+            await work(address)
     finally:
         stop.set()
         code = await asyncio.wait_for(node, TIMEOUT_S)
     return code
 
 
-async def nothing() -> None:
+async def nothing(_address: str) -> None:
     pass
 
 
@@ -108,14 +115,14 @@ def test_properties_without_effect_are_named_once(tmp_path: Path, caplog: pytest
 
 def test_what_a_single_node_is_anyway_is_not_complained_about() -> None:
     assert properties_without_effect(load({})) == []
-    assert properties_without_effect(load({"transaction.state.log.min.isr": "3"})) == ["transaction.state.log.min.isr"]
+    assert properties_without_effect(load({"num.io.threads": "3"})) == ["num.io.threads"]
 
 
 def test_a_directory_has_one_node(tmp_path: Path) -> None:
     data_dir = tmp_path / "d"
     config = config_of(str(data_dir))
 
-    async def start_another() -> None:
+    async def start_another(_address: str) -> None:
         for _ in range(2):
             with pytest.raises(StartError, match=f"{data_dir} is in use"):
                 await while_serving(config, nothing)
@@ -135,7 +142,7 @@ def test_a_directory_has_one_node(tmp_path: Path) -> None:
 def test_nodes_in_memory_do_not_mind_each_other() -> None:
     config = config_of("/in-memory")
 
-    async def start_another() -> None:
+    async def start_another(_address: str) -> None:
         await while_serving(config, nothing, in_memory=True)
 
     assert asyncio.run(while_serving(config, start_another, in_memory=True)) == 0
@@ -180,3 +187,23 @@ def test_a_node_whose_last_disk_fails_ends_with_one_line_and_exit_code_1(tmp_pat
         assert str(data_dir).encode() in line
 
     asyncio.run(lose_the_disk())
+
+
+def test_a_limit_that_is_set_at_run_time_holds_for_the_next_connection() -> None:
+    async def set_it(address: str) -> None:
+        host, port = parse_address(address)
+        async with Client([address]) as client:
+            config = AlterableConfig(name="max.connections.per.ip", config_operation=0, value="2")
+            resource = AlterConfigsResource(resource_type=BROKER, resource_name="", configs=[config])
+            response = await client.send(
+                IncrementalAlterConfigsRequest(resources=[resource]), IncrementalAlterConfigsResponse
+            )
+            assert response.responses[0].error_code == 0
+            second, writer = await asyncio.open_connection(host, port)
+            third, refused = await asyncio.open_connection(host, port)
+            assert await asyncio.wait_for(third.read(1), TIMEOUT_S) == b""
+            refused.close()
+            assert not second.at_eof()
+            writer.close()
+
+    assert asyncio.run(while_serving(config_of("/in-memory"), set_it, in_memory=True)) == 0
