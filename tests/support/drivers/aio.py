@@ -13,8 +13,8 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor  # type:
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor  # type: ignore[import-untyped]  # the library has no types
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor  # type: ignore[import-untyped]  # the library has no types
 
-from odradek.wire.errors import ErrorCode
 from tests.support.drivers.base import Ack, Consumer, ConsumerSettings, ProducerSettings, Record, TopicPartition
+from tests.support.drivers.kafka_family import ack_of, error_name, record_of
 
 ASSIGNORS = {
     "range": RangePartitionAssignor,
@@ -109,7 +109,7 @@ class AioKafka:
             await producer.flush()
             return [await _ack(future) for future in futures]
         except aiokafka.errors.KafkaError as error:
-            return [Ack(error=_error_name(error))] * len(records)
+            return [Ack(error=error_name(error))] * len(records)
         finally:
             await producer.stop()
 
@@ -150,7 +150,7 @@ class _Consumer:
 
     def poll(self, timeout_s: float) -> list[Record]:
         batches = self._loop.run(self._consumer.getmany(timeout_ms=int(timeout_s * 1000)))
-        return [_record(message) for batch in batches.values() for message in batch]
+        return [record_of(message) for batch in batches.values() for message in batch]
 
     def assignment(self) -> set[TopicPartition]:
         return {(place.topic, place.partition) for place in self._consumer.assignment()}
@@ -167,28 +167,8 @@ class _Consumer:
         self._loop.run(self._consumer.stop())
 
 
-def _error_name(error: Any) -> str:
-    number = getattr(error, "errno", None)
-    return ErrorCode(number).name if isinstance(number, int) else type(error).__name__
-
-
 async def _ack(future: Any) -> Ack:
     try:
-        metadata = await future
+        return ack_of(await future)
     except aiokafka.errors.KafkaError as error:
-        return Ack(error=_error_name(error))
-    if metadata is None:
-        return Ack()
-    return Ack(metadata.partition, metadata.offset, metadata.timestamp)
-
-
-def _record(message: Any) -> Record:
-    return Record(
-        value=message.value,
-        key=message.key,
-        headers=tuple(message.headers),
-        timestamp_ms=message.timestamp,
-        partition=message.partition,
-        topic=message.topic,
-        offset=message.offset,
-    )
+        return Ack(error=error_name(error))

@@ -13,8 +13,8 @@ with warnings.catch_warnings():
     from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor  # type: ignore[import-untyped]  # the library has no types
     from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor  # type: ignore[import-untyped]  # the library has no types
 
-from odradek.wire.errors import ErrorCode
 from tests.support.drivers.base import Ack, Consumer, ConsumerSettings, ProducerSettings, Record, TopicPartition
+from tests.support.drivers.kafka_family import ack_of, error_name, record_of
 
 ASSIGNORS = {
     "range": RangePartitionAssignor,
@@ -120,7 +120,7 @@ class _Consumer:
 
     def poll(self, timeout_s: float) -> list[Record]:
         batches = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
-        return [_record(message) for batch in batches.values() for message in batch]
+        return [record_of(message) for batch in batches.values() for message in batch]
 
     def assignment(self) -> set[TopicPartition]:
         return {(place.topic, place.partition) for place in self._consumer.assignment()}
@@ -140,20 +140,6 @@ class _Consumer:
 
 def _ack(future: Any) -> Ack:
     try:
-        metadata = future.get(timeout=ACK_TIMEOUT_S)
+        return ack_of(future.get(timeout=ACK_TIMEOUT_S))
     except kafka.errors.KafkaError as error:
-        number = getattr(error, "errno", None)
-        return Ack(error=ErrorCode(number).name if isinstance(number, int) else type(error).__name__)
-    return Ack(metadata.partition, metadata.offset, metadata.timestamp)
-
-
-def _record(message: Any) -> Record:
-    return Record(
-        value=message.value,
-        key=message.key,
-        headers=tuple(message.headers),
-        timestamp_ms=message.timestamp,
-        partition=message.partition,
-        topic=message.topic,
-        offset=message.offset,
-    )
+        return Ack(error=error_name(error))
