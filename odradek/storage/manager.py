@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from odradek.ports import Clock, Executor, FileSystem, Random, Scheduler, TimerHandle
+from odradek.ports import Clock, Executor, FileSystem, Promise, Random, Scheduler, TimerHandle
 from odradek.storage.checkpoints import (
     CorruptFileError,
     read_clean_shutdown,
@@ -90,6 +90,8 @@ class LogManager:
         """The epoch of the clean stop before this start, -1 after any other."""
         self.on_dir_failure: Callable[[str], None] | None = None
         """Called once with each directory that goes offline, after it did."""
+        self.is_closed = False
+        """Its logs were closed for good."""
         self._fs = fs
         self._log_dirs = [path.rstrip("/") or "/" for path in log_dirs]
         self._offline: dict[str, Exception] = {}
@@ -158,27 +160,40 @@ class LogManager:
         self._logs[topic_partition] = log
         return log
 
-    def delete_log(self, topic_partition: TopicPartition) -> None:
-        """Forget the log at once; its files are renamed, and removed after the delay. Nothing happens if there is none.
+    def delete_logs(self, topic_partitions: Iterable[TopicPartition]) -> None:
+        """Forget these logs at once; their files are renamed, and removed after the delay. Unknown ones are left out.
 
-        Raises KafkaError KAFKA_STORAGE_ERROR.
+        All are forgotten, whatever happens; raises KafkaError KAFKA_STORAGE_ERROR if files could not be renamed.
         """
-        log = self._logs.pop(topic_partition, None)
-        if log is None:
-            return
-        log.release()
-        log_dir = log.log_dir
-        if log_dir in self._offline:
-            return
-        target = f"{log_dir}/{deleted_dir_name(topic_partition, self.environment.random.token(16))}"
-        try:
-            self._fs.rename(log.directory, target)
-        except OSError as error:
-            self._dir_failed(log_dir, error)
-            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{topic_partition}: {error}") from error
-        log.move(target)
-        self._remove_later(log_dir, target)
-        self._checkpoint(log_dir)
+        touched: dict[str, None] = {}
+        failure: KafkaError | None = None
+        for topic_partition in topic_partitions:
+            log = self._logs.pop(topic_partition, None)
+            if log is None:
+                continue
+            log.release()
+            log_dir = log.log_dir
+            if log_dir in self._offline:
+                continue
+            target = f"{log_dir}/{deleted_dir_name(topic_partition, self.environment.random.token(16))}"
+            try:
+                self._fs.rename(log.directory, target)
+            except OSError as error:
+                self._dir_failed(log_dir, error)
+                failure = KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{topic_partition}: {error}")
+                continue
+            log.move(target)
+            self._remove_later(log_dir, target)
+            touched[log_dir] = None
+        # A log of the same name that comes next must not be taken for one that was synced up to the old one's end.
+        for log_dir in touched:
+            self._checkpoint(log_dir)
+        if failure is not None:
+            raise failure
+
+    def delete_log(self, topic_partition: TopicPartition) -> None:
+        """`delete_logs` for one."""
+        self.delete_logs([topic_partition])
 
     def truncate_to(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Truncate these logs, and lower their recovery points on disk before anything is written behind.
@@ -246,6 +261,7 @@ class LogManager:
 
     def shutdown(self, broker_epoch: int = UNKNOWN_BROKER_EPOCH) -> None:
         """Sync and close all logs, and leave the marker of a clean stop where that worked. Does not raise."""
+        self.is_closed = True
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -333,8 +349,13 @@ class LogManager:
         return [log for log in self._logs.values() if not log.is_offline]
 
     def _remove_later(self, log_dir: str, directory: str) -> None:
+        def removed(outcome: Promise[None]) -> None:
+            if isinstance(outcome.error, OSError):
+                self._dir_failed(log_dir, outcome.error)
+
         def remove() -> None:
-            self._guard(log_dir, partial(self._fs.remove_tree, directory))
+            if not self.is_closed:  # else the next start finds the directory by its name
+                self.environment.executor.submit(partial(self._fs.remove_tree, directory)).on_done(removed)
 
         self.environment.scheduler.call_later(self.settings.file_delete_delay_ms, remove)
 

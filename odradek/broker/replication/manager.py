@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from odradek.broker.replication.partition import Partition
 from odradek.broker.replication.waiting import WaitingRoom
-from odradek.metadata.image import MetadataImage, TopicImage
+from odradek.metadata.image import MetadataImage, PartitionImage
 from odradek.ports import Clock, Scheduler
 from odradek.storage.log_config import LogConfig
 from odradek.storage.log_results import AppendInfo, AppendOrigin
@@ -17,6 +17,9 @@ from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.records.header import BatchHeader
 
 _log = logging.getLogger(__name__)
+
+FOLLOW_SLICE_MS = 50.0
+"""How long one turn of following the metadata may keep the thread from other work."""
 
 LeadershipListener = Callable[[Partition], None]
 
@@ -38,8 +41,12 @@ class ReplicaManager:
         self.clock = clock
         self.image = MetadataImage.empty()
         self.waiting: WaitingRoom[TopicPartition] = WaitingRoom(scheduler)
+        self._scheduler = scheduler
         self._log_config_of = log_config_of
         self._partitions: dict[TopicPartition, Partition] = {}
+        self._behind: dict[TopicPartition, None] = {}
+        """Partitions that are not yet as the image says, in the order in which they will be."""
+        self._catching_up = False
         self._on_leader: list[LeadershipListener] = []
         self._on_resigned: list[LeadershipListener] = []
 
@@ -96,7 +103,8 @@ class ReplicaManager:
         self.image = image
         may_create = not self.logs.offline_dirs()
         for topic in image.topics.by_name.values():
-            self._follow(topic, may_create=may_create)
+            for index, partition in topic.partitions.items():
+                self._follow(TopicPartition(topic.name, index), topic.id, partition, may_create=may_create)
 
     def dir_failed(self) -> None:
         """A log directory went offline, and with it the partitions whose logs are in it."""
@@ -106,14 +114,18 @@ class ReplicaManager:
                 self.waiting.moved(name)
 
     def apply(self, image: MetadataImage, changed: Iterable[str], deleted: Iterable[str]) -> None:
-        """Follow the metadata: `changed` and `deleted` name the topics that differ from the image before."""
+        """Follow the metadata: `changed` and `deleted` name the topics that differ from the image before.
+
+        New partitions wait for the disk, so that what takes longer than `FOLLOW_SLICE_MS` goes on in later turns;
+        until then they are NOT_LEADER_OR_FOLLOWER.
+        """
         self.image = image
-        for name in deleted:
-            self._delete(name)
+        self._delete(deleted)
         for name in changed:
             topic = image.topics.by_name.get(name)
             if topic is not None:
-                self._follow(topic)
+                self._behind.update(dict.fromkeys(TopicPartition(name, index) for index in topic.partitions))
+        self._catch_up()
 
     def apply_topic_configs(self, names: Iterable[str]) -> None:
         """Give the topics' logs the configuration that the image holds now."""
@@ -127,28 +139,55 @@ class ReplicaManager:
                 if partition is not None and partition.log is not None:
                     partition.log.update_config(config)
 
-    def _follow(self, topic: TopicImage, *, may_create: bool = True) -> None:
-        for index, image in topic.partitions.items():
-            name = TopicPartition(topic.name, index)
-            partition = self._partitions.get(name)
-            if partition is not None and partition.topic_id != topic.id:
-                self._remove(partition)
-                partition = None
-            if self.node_id not in image.replicas:
-                if partition is not None:
-                    self._remove(partition)
-                continue
-            if partition is None:
-                partition = self._create(name, topic.id, may_create=may_create)
-            led = partition.is_leader
-            if not partition.apply(image):
-                continue
-            if led and not partition.is_leader:
-                self._resigned(partition)
-            if partition.is_leader:
-                for listener in self._on_leader:
-                    listener(partition)
-            self.waiting.moved(name)
+    def _catch_up(self) -> None:
+        """Bring partitions to what the image says, for about one slice of time; the rest is left to later turns."""
+        until_ms = self.clock.monotonic_ms() + FOLLOW_SLICE_MS
+        while self._behind:
+            if self.logs.is_closed:
+                self._behind.clear()
+                return
+            name = next(iter(self._behind))
+            del self._behind[name]
+            topic = self.image.topics.by_name.get(name.topic)
+            image = None if topic is None else topic.partitions.get(name.partition)
+            if topic is not None and image is not None:
+                self._follow(name, topic.id, image)
+            if self._behind and self.clock.monotonic_ms() >= until_ms:
+                if not self._catching_up:
+                    self._catching_up = True
+                    self._scheduler.call_soon(self._catch_up_more)
+                return
+
+    def _catch_up_more(self) -> None:
+        self._catching_up = False
+        self._catch_up()
+
+    def _follow(self, name: TopicPartition, topic_id: bytes, image: PartitionImage, *, may_create: bool = True) -> None:
+        partition = self._partitions.get(name)
+        if partition is not None and partition.topic_id != topic_id:
+            self._remove([partition])
+            partition = None
+        if self.node_id not in image.replicas:
+            if partition is not None:
+                self._remove([partition])
+            return
+        if partition is None:
+            partition = self._create(name, topic_id, may_create=may_create)
+        led = partition.is_leader
+        try:
+            is_new_epoch = partition.apply(image)
+        except KafkaError as error:
+            # Its disk failed. Others must still follow the metadata, and clients of this one are told at each request.
+            _log.error("partition %s: %s", name, error)
+            is_new_epoch = True
+        if not is_new_epoch:
+            return
+        if led and not partition.is_leader:
+            self._resigned(partition)
+        if partition.is_leader:
+            for listener in self._on_leader:
+                listener(partition)
+        self.waiting.moved(name)
 
     def _create(self, name: TopicPartition, topic_id: bytes, *, may_create: bool) -> Partition:
         partition = Partition(name, topic_id, self.node_id)
@@ -169,20 +208,23 @@ class ReplicaManager:
         self._partitions[name] = partition
         return partition
 
-    def _delete(self, topic: str) -> None:
-        for name in [name for name in self._partitions if name.topic == topic]:
-            self._remove(self._partitions[name])
+    def _delete(self, topics: Iterable[str]) -> None:
+        doomed = dict.fromkeys(topics)
+        if doomed:
+            self._remove([partition for name, partition in self._partitions.items() if name.topic in doomed])
 
-    def _remove(self, partition: Partition) -> None:
-        name = partition.topic_partition
-        del self._partitions[name]
-        if partition.is_leader:
-            self._resigned(partition)
+    def _remove(self, partitions: Sequence[Partition]) -> None:
+        names = [partition.topic_partition for partition in partitions]
+        for name, partition in zip(names, partitions, strict=True):
+            del self._partitions[name]
+            if partition.is_leader:
+                self._resigned(partition)
         try:
-            self.logs.delete_log(name)
+            self.logs.delete_logs(names)
         except KafkaError as error:
-            _log.error("the files of partition %s are not deleted: %s", name, error)
-        self.waiting.moved(name)
+            _log.error("files of deleted partitions remain: %s", error)
+        for name in names:
+            self.waiting.moved(name)
 
     def _resigned(self, partition: Partition) -> None:
         for listener in self._on_resigned:
