@@ -26,6 +26,8 @@ ANY_HOSTS = ("", "0.0.0.0", "::")
 
 SERVING_GC_THRESHOLDS = (50_000, 20, 50)
 """Requests leave no cycles behind: a collection for every 700 objects, as is the default, would find nothing."""
+MACOS_OPEN_MAX = 10_240
+"""What macOS grants where it reports that there is no limit."""
 WAKE_UP_MS = 200
 """How often the loop looks for Ctrl-C where it cannot be woken by a signal (Windows)."""
 
@@ -71,10 +73,13 @@ def _raise_file_limit() -> None:
         import resource
     except ImportError:
         return
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # macOS reports a hard limit that it does not grant.
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (hard, MACOS_OPEN_MAX):
+        if soft in (wanted, resource.RLIM_INFINITY) or 0 < wanted < soft:
+            return
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return
 
 
 def _properties(

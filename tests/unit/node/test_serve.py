@@ -207,3 +207,25 @@ def test_a_limit_that_is_set_at_run_time_holds_for_the_next_connection() -> None
             writer.close()
 
     assert asyncio.run(while_serving(config_of("/in-memory"), set_it, in_memory=True)) == 0
+
+
+def test_the_node_has_as_many_descriptors_as_the_system_allows() -> None:
+    resource = pytest.importorskip("resource")
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if not Path("/proc/self/limits").exists() or hard == resource.RLIM_INFINITY:
+        pytest.skip("the limit cannot be read here")
+
+    async def read_limits() -> None:
+        process = await asyncio.create_subprocess_exec(
+            "/bin/sh", "-c", 'ulimit -S -n 200 && exec "$@"', "sh", sys.executable, "-m", "odradek", "serve",
+            "--in-memory", "--listen", "127.0.0.1:0", "--log-level", "error", stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert await asyncio.wait_for(process.stdout.readline(), TIMEOUT_S)
+        text = Path(f"/proc/{process.pid}/limits").read_text()
+        (line,) = [line for line in text.splitlines() if line.startswith("Max open files")]
+        process.terminate()
+        await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+        assert line.split()[3:5] == [str(hard), str(hard)]
+
+    asyncio.run(read_limits())
