@@ -8,7 +8,6 @@ from __future__ import annotations
 from enum import Enum
 
 from odradek.config.broker import BrokerConfig
-from odradek.config.defaults import SINGLE_NODE_TOPIC_DEFAULTS
 from odradek.config.table import BROKER, GROUP_SYNONYMS, TOPIC_SYNONYMS
 from odradek.config.types import ConfigType, ResourceType
 
@@ -159,12 +158,6 @@ _GROUP_NO_MEANING = frozenset(
 _CLIENT_METRICS_ACTED_UPON: frozenset[str] = frozenset()
 
 
-# What a node's file says whether or not it has a choice: the only controller, and one replica of each internal topic.
-_OF_A_SINGLE_NODE = frozenset(
-    {"controller.quorum.bootstrap.servers", "controller.quorum.voters", *SINGLE_NODE_TOPIC_DEFAULTS}
-)
-
-
 def support_of(kind: ResourceType, name: str) -> Support:
     """What setting this property of the table does."""
     if kind is ResourceType.TOPIC:
@@ -182,14 +175,11 @@ def support_of(kind: ResourceType, name: str) -> Support:
 
 
 def ignored_properties(config: BrokerConfig) -> list[str]:
-    """Properties of the file that differ from their default and have no effect, for a warning at start.
-
-    Not those that every file of a single node has to set.
-    """
+    """Properties of the file that differ from their default and have no effect, for a warning at start."""
     ignored = []
     for name in sorted(config.originals):
         key = BROKER.get(name)
-        if key is None or name in _OF_A_SINGLE_NODE or support_of(ResourceType.BROKER, name) is Support.ACTED_UPON:
+        if key is None or support_of(ResourceType.BROKER, name) is Support.ACTED_UPON:
             continue
         if config.value(name) != key.default:
             ignored.append(name)
