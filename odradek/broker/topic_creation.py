@@ -23,6 +23,9 @@ BROKER_DEFAULT = -1
 """Partitions or replicas as the controller's configuration says."""
 
 
+MAX_LOGGED_NAMES = 5
+
+
 class TopicCreation:
     """Asks the controller for topics, once per name at a time."""
 
@@ -52,11 +55,14 @@ class TopicCreation:
             for name in missing:
                 self._in_flight.pop(name, None)
             if answer.error is not None:
-                _log.warning("topics %s are not created: %s", missing, answer.error)
+                _refused(missing, str(answer.error))
                 return
+            refused: dict[str, list[str]] = {}
             for result in answer.result().topics:
                 if result.error_code not in (ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS):
-                    _log.warning("topic %s is not created: %s", result.name, result.error_message)
+                    refused.setdefault(result.error_message or "", []).append(result.name)
+            for reason, refused_names in refused.items():
+                _refused(refused_names, reason)
 
         self._controller.send(request, CreateTopicsResponse, context).on_done(answered)
 
@@ -64,6 +70,13 @@ class TopicCreation:
         if is_internal(name):
             return self._internal_topic(name)
         return CreatableTopic(name=name, num_partitions=BROKER_DEFAULT, replication_factor=BROKER_DEFAULT)
+
+
+def _refused(names: list[str], reason: str) -> None:
+    """Clients choose how many names there are, but not how much is logged."""
+    named = ", ".join(names[:MAX_LOGGED_NAMES])
+    others = len(names) - MAX_LOGGED_NAMES
+    _log.warning("not created: topic %s%s: %s", named, f" and {others} others" if others > 0 else "", reason)
 
 
 def internal_topic(name: str, partitions: int, replication_factor: int, configs: dict[str, str]) -> CreatableTopic:

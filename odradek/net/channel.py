@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from struct import Struct
+from time import monotonic
 
 from odradek.net.context import Counters, LoopContext
 from odradek.net.frames import READ_BUFFER_BYTES, FrameBuffer
@@ -281,8 +282,9 @@ class Channel:
         context = self._context
         limits = context.limits
         frames_left = limits.max_frames_per_turn
+        turn_end = monotonic() + limits.max_turn_ms / 1000
         while end - position >= 4 and not self._ending:
-            if self._pause or not frames_left:
+            if self._pause or not frames_left or monotonic() >= turn_end:
                 self._keep(view, position, end)
                 return
             (length,) = _LENGTH.unpack_from(view, position)

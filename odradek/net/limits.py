@@ -42,6 +42,8 @@ class NetworkLimits(NamedTuple):
     """Reply bytes that one connection has not taken; one reply may exceed it, then reading stops until half is gone."""
     max_frames_per_turn: int = 64
     """Requests of one connection handled before other connections have their turn."""
+    max_turn_ms: int = 20
+    """How long one connection's requests are handled before others have their turn; one request may take longer."""
     half_close_linger_ms: int = 5_000
     """How long a peer that has finished sending may wait for the replies that it is owed."""
 

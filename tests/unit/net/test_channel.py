@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import socket
+import time
 from functools import partial
 
 import pytest
@@ -328,6 +329,27 @@ def test_one_connection_full_of_requests_does_not_keep_others_waiting(run: Run) 
         assert order.count(b"g") == 5000
 
     run(scenario)
+
+
+def test_one_connection_with_costly_requests_does_not_keep_others_waiting(run: Run) -> None:
+    order: list[bytes] = []
+
+    def handler(info: ConnectionInfo, frame: memoryview) -> Reply:
+        order.append(bytes(frame))
+        time.sleep(0.025)  # a request that the loop's thread has to work on
+        return echo(info, frame)
+
+    async def scenario(node: Node) -> None:
+        listener = node.listen(handler)
+        greedy, modest = await node.connect(listener), await node.connect(listener)
+        await settle_down()
+        greedy.sock.send(framed(b"g") * 20)
+        modest.sock.send(framed(b"m"))
+        assert await modest.reply() == b"m"
+        await greedy.read(5 * 20)
+        assert order.index(b"m") <= 2
+
+    run(scenario, NetworkLimits(max_turn_ms=20))
 
 
 def test_a_peer_that_has_finished_sending_gets_its_replies(run: Run) -> None:
