@@ -128,6 +128,11 @@ class RunningNode:
     async def _abandon(self) -> None:
         """Give back what a start that failed has taken."""
         await self._network.stop(0)
+        if self._node is not None:
+            try:
+                self._node.close()
+            except KafkaError as error:
+                _log.error("the node is not stopped cleanly: %s", error)
         self._release()
 
     def _lock_dirs(self) -> None:

@@ -92,6 +92,7 @@ class LogManager:
         """Called once with each directory that goes offline, after it did."""
         self.is_closed = False
         """Its logs were closed for good."""
+        self._is_loaded = False
         self._fs = fs
         self._log_dirs = [path.rstrip("/") or "/" for path in log_dirs]
         self._offline: dict[str, Exception] = {}
@@ -117,6 +118,7 @@ class LogManager:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"no log directory can be used ({reasons})")
         if not self._offline and all(epoch == epochs[0] for epoch in epochs) and epochs[0] is not None:
             self.previous_broker_epoch = epochs[0]
+        self._is_loaded = True
         self._start_timers()
 
     def fail_dir(self, log_dir: str, error: Exception) -> None:
@@ -260,8 +262,13 @@ class LogManager:
         )
 
     def shutdown(self, broker_epoch: int = UNKNOWN_BROKER_EPOCH) -> None:
-        """Sync and close all logs, and leave the marker of a clean stop where that worked. Does not raise."""
+        """Sync and close all logs, and leave the marker of a clean stop where that worked. Does not raise.
+
+        Before they are loaded nothing is written: their checkpoints and the marker say what the stop before left.
+        """
         self.is_closed = True
+        if not self._is_loaded:
+            return
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

@@ -145,6 +145,23 @@ def test_after_a_crash_there_is_no_previous_epoch() -> None:
     assert registration(node).previous_broker_epoch == -1
 
 
+def test_a_node_that_is_closed_before_it_opened_its_logs_leaves_them_as_they_are() -> None:
+    machine = Machine()
+    node = machine.start()
+    node.create_topic("kept")
+    node.stop()
+    node = machine.start()
+    node.produce("kept", b"x")
+    before = {
+        name: machine.files.read(f"{DATA_DIR}/{name}") for name in machine.files.list(DATA_DIR) if "-point-" in name
+    }
+    assert before
+    machine.boot().node.close()
+    assert not machine.files.exists(MARKER)
+    assert {name: machine.files.read(f"{DATA_DIR}/{name}") for name in before} == before
+    assert machine.start().fetch("kept") == [b"x"]
+
+
 def registration(node: RunningNode) -> BrokerRegistrationRequest:
     """What the broker says of itself when it registers."""
     return node.node.broker.registration()
