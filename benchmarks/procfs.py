@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,5 +64,7 @@ def _tree(pid: int) -> list[int]:
     members = [pid]
     for member in members:
         for task in sorted((PROC / str(member) / "task").iterdir()):
-            members += [int(child) for child in (task / "children").read_text().split()]
+            # A thread may end between being listed and being asked; its children have been handed on.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                members += [int(child) for child in (task / "children").read_text().split()]
     return members

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +40,14 @@ def test_the_time_of_a_child_counts_while_it_runs_and_after() -> None:
 def test_the_peak_is_at_least_what_is_resident() -> None:
     resident_bytes = procfs.resident_bytes(os.getpid())
     assert 1 << 20 < resident_bytes <= procfs.peak_resident_bytes(os.getpid()) + (1 << 20)
+
+
+def test_a_thread_that_ends_meanwhile_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for member, tasks in ((1, ("1", "9")), (2, ("2",))):
+        for task in tasks:
+            (tmp_path / str(member) / "task" / task).mkdir(parents=True)
+        (tmp_path / str(member) / "status").write_text("VmRSS:\t     3 kB\n")
+    (tmp_path / "1" / "task" / "1" / "children").write_text("2 ")
+    (tmp_path / "2" / "task" / "2" / "children").write_text("")
+    monkeypatch.setattr(procfs, "PROC", tmp_path)
+    assert procfs.resident_bytes(1) == 6 * 1024
