@@ -34,6 +34,14 @@ from odradek.wire.messages.list_config_resources import (
     ListConfigResourcesResponse,
 )
 
+MAX_CONFIG_ENTRIES = 200_000
+"""What one response describes: some thousand topics. A request of a few bytes per resource could ask for any amount."""
+
+_Described = dict[tuple[int, str, tuple[str, ...] | None], list[DescribeConfigsResourceResult]]
+"""What is in a response already, by kind, name and the keys that were asked for."""
+
+_ANY_NAME = ""
+"""In the place of a topic's or group's name, none of which is empty."""
 _FIRST_WITH_TYPES = 1
 _LISTED = (
     ConfigResourceType.GROUP,
@@ -62,7 +70,10 @@ class ConfigsApi:
                     Operation.DESCRIBE_CONFIGS,
                     ResourceType.CLUSTER,
                     _describe_failed,
-                    differences=("A broker has no loggers to describe; the documentation texts are our own.",),
+                    differences=(
+                        "A broker has no loggers to describe; the documentation texts are our own.",
+                        f"Resources behind the first {MAX_CONFIG_ENTRIES} entries of a response are INVALID_REQUEST.",
+                    ),
                 )
             ),
             erase(Handler(ListConfigResourcesRequest, self._list, Operation.DESCRIBE_CONFIGS, ResourceType.CLUSTER)),
@@ -73,17 +84,48 @@ class ConfigsApi:
             if resource.resource_type not in _LISTED:
                 raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unexpected resource type {resource.resource_type}")
         results = []
+        entries_left = MAX_CONFIG_ENTRIES
+        described: _Described = {}
         for resource in request.resources:
             result = DescribeConfigsResult(
                 resource_type=resource.resource_type, resource_name=resource.resource_name, error_message=None
             )
             try:
-                entries = self._entries(resource, documentation=request.include_documentation)
-                result.configs = [_result(entry, synonyms=request.include_synonyms) for entry in entries]
+                if entries_left <= 0:
+                    raise KafkaError(
+                        ErrorCode.INVALID_REQUEST, f"One response describes at most {MAX_CONFIG_ENTRIES} configurations"
+                    )
+                result.configs = self._results(request, resource, described)
+                entries_left -= len(result.configs)
             except KafkaError as error:
                 result.error_code, result.error_message = error.code, error.message
             results.append(result)
         return DescribeConfigsResponse(results=results)
+
+    def _results(
+        self, request: DescribeConfigsRequest, resource: DescribeConfigsResource, described: _Described
+    ) -> list[DescribeConfigsResourceResult]:
+        """A resource's entries; topics without values of their own share theirs, and so do groups."""
+        kind, name, keys = resource.resource_type, resource.resource_name, resource.configuration_keys
+        if kind in (ConfigResourceType.TOPIC, ConfigResourceType.GROUP):
+            self._check(kind, name)
+            if not self._replicas.image.configs.properties(kind, name):
+                name = _ANY_NAME
+        place = (kind, name, None if keys is None else tuple(keys))
+        results = described.get(place)
+        if results is None:
+            entries = self._entries(resource, documentation=request.include_documentation)
+            results = described[place] = [_result(entry, synonyms=request.include_synonyms) for entry in entries]
+        return results
+
+    def _check(self, kind: int, name: str) -> None:
+        """Raise KafkaError for a topic that does not exist, or a group without a name."""
+        if kind == ConfigResourceType.TOPIC:
+            check_name(name)
+            if name not in self._replicas.image.topics.by_name:
+                raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+        elif not name:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "Group name must not be empty")
 
     def _entries(self, resource: DescribeConfigsResource, *, documentation: bool) -> list[ConfigEntry]:
         kind, name, keys = resource.resource_type, resource.resource_name, resource.configuration_keys
@@ -94,9 +136,6 @@ class ConfigsApi:
             return describe_broker_logger(config, name, {}, keys)
         overrides = self._replicas.image.configs.properties(kind, name)
         if kind == ConfigResourceType.TOPIC:
-            check_name(name)
-            if name not in self._replicas.image.topics.by_name:
-                raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
             return describe_topic(config, overrides, keys, documentation=documentation)
         if kind == ConfigResourceType.GROUP:
             return describe_group(config, name, overrides, keys, documentation=documentation)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from odradek.broker.api.group_membership import check_group
 from odradek.broker.groups.offset_fetch import failed
@@ -55,7 +55,18 @@ class GroupOffsetsApi:
         """The declarations of these APIs."""
         return [
             erase(Handler(OffsetCommitRequest, self._commit, Operation.READ, ResourceType.GROUP, _commit_failed)),
-            erase(Handler(OffsetFetchRequest, self._fetch, Operation.DESCRIBE, ResourceType.GROUP, _fetch_failed)),
+            erase(
+                Handler(
+                    OffsetFetchRequest,
+                    self._fetch,
+                    Operation.DESCRIBE,
+                    ResourceType.GROUP,
+                    _fetch_failed,
+                    differences=(
+                        "A group that is asked for all its offsets twice is INVALID_REQUEST the second time.",
+                    ),
+                )
+            ),
             erase(Handler(OffsetDeleteRequest, self._delete, Operation.DELETE, ResourceType.GROUP)),
         ]
 
@@ -101,7 +112,8 @@ class GroupOffsetsApi:
     def _fetch(self, context: RequestContext, request: OffsetFetchRequest) -> Promise[OffsetFetchResponse]:
         version = context.api_version
         if version >= FIRST_WITH_GROUP_LIST:
-            fetches = [self._fetch_group(context, group, request.require_stable) for group in request.groups]
+            groups = _without_repetitions(request.groups)
+            fetches = [self._fetch_group(context, group, request.require_stable) for group in groups]
             return gather(fetches).then(lambda groups: OffsetFetchResponse(groups=groups))
         group = OffsetFetchRequestGroup(group_id=request.group_id, topics=None)
         if request.topics is not None:
@@ -109,6 +121,7 @@ class GroupOffsetsApi:
                 OffsetFetchRequestTopics(name=topic.name, partition_indexes=topic.partition_indexes)
                 for topic in request.topics
             ]
+        (group,) = _without_repetitions([group])
         fetch = self._fetch_group(context, group, request.require_stable)
         return fetch.then(lambda answer: _of_one_group(request, answer, version))
 
@@ -193,6 +206,24 @@ class GroupOffsetsApi:
                 accepted.append(OffsetDeleteRequestTopic(name=topic.name, partitions=known))
         request.topics = accepted
         return self._groups.delete_offsets(request).then(lambda response: _merged_delete(refused, response))
+
+
+def _without_repetitions(groups: Sequence[OffsetFetchRequestGroup]) -> list[OffsetFetchRequestGroup]:
+    """Each group's offsets once: a name takes few bytes, but offsets carry metadata, and groups have many of them."""
+    whole: dict[str, None] = {}
+    seen: dict[tuple[str, str, bytes, int], None] = {}
+    kept = []
+    for group in groups:
+        if group.topics is None:
+            if group.group_id in whole:
+                continue
+            whole[group.group_id] = None
+        for topic in group.topics or ():
+            places = {(group.group_id, topic.name, topic.topic_id, index): None for index in topic.partition_indexes}
+            topic.partition_indexes = [place[3] for place in places if place not in seen]
+            seen.update(places)
+        kept.append(group)
+    return kept
 
 
 def _has(topic: TopicImage | None, partition: int) -> bool:
