@@ -128,7 +128,8 @@ class ConfigsApi:
             raise KafkaError(ErrorCode.INVALID_REQUEST, "Group name must not be empty")
 
     def _entries(self, resource: DescribeConfigsResource, *, documentation: bool) -> list[ConfigEntry]:
-        kind, name, keys = resource.resource_type, resource.resource_name, resource.configuration_keys
+        kind, name = resource.resource_type, resource.resource_name
+        keys = None if resource.configuration_keys is None else dict.fromkeys(resource.configuration_keys)
         config = self._config()
         if kind == ConfigResourceType.BROKER:
             return describe_broker_resource(config, name, keys, documentation=documentation)

@@ -8,6 +8,7 @@ from odradek.server.context import RequestContext
 from odradek.server.handlers import Handler
 from odradek.storage.log import Log
 from odradek.storage.manager import LogDirInfo
+from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.describe_log_dirs import (
     DescribeLogDirsPartition,
@@ -29,9 +30,11 @@ class LogDirsApi:
         return Handler(DescribeLogDirsRequest, self._handle, Operation.DESCRIBE, ResourceType.CLUSTER)
 
     def _handle(self, _context: RequestContext, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse:
-        wanted: dict[str, list[int]] | None = None
+        wanted: dict[TopicPartition, None] | None = None
         if request.topics is not None:
-            wanted = {topic.topic: list(topic.partitions) for topic in request.topics}
+            wanted = {
+                TopicPartition(topic.topic, index): None for topic in request.topics for index in topic.partitions
+            }
         results = []
         for info in self._replicas.logs.log_dirs():
             if not info.is_online:
@@ -40,7 +43,7 @@ class LogDirsApi:
             by_topic: dict[str, list[Log]] = {}
             for log in info.logs:
                 name = log.topic_partition
-                if wanted is None or name.partition in wanted.get(name.topic, ()):
+                if wanted is None or name in wanted:
                     by_topic.setdefault(name.topic, []).append(log)
             results.append(_describe(info, by_topic))
         return DescribeLogDirsResponse(results=results)

@@ -12,6 +12,9 @@ from odradek.wire.messages.fetch import FetchRequest, PartitionData
 INVALID_SESSION_ID = 0
 INITIAL_EPOCH = 0
 FINAL_EPOCH = -1
+MAX_SESSION_PARTITIONS = 1_000_000
+"""Partitions that all sessions remember together, at about 250 bytes each; those that clients name need not exist."""
+
 _MAX_EPOCH = 2**31 - 1
 _FIRST_WITH_TOPIC_IDS = 13
 _UNKNOWN_OFFSET = -1
@@ -114,23 +117,32 @@ class FetchPlan:
 
 
 class SessionCache:
-    """The sessions of all clients: at most `slots`, each kept at least `eviction_ms` since its last use."""
+    """The sessions of all clients: at most `slots`, each kept at least `eviction_ms` since its last use.
 
-    def __init__(self, clock: Clock, random: Random, *, slots: int, eviction_ms: int) -> None:
+    Together they remember `max_partitions`; whoever comes then fetches without a session, as when no slot is free.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        random: Random,
+        *,
+        slots: int,
+        eviction_ms: int,
+        max_partitions: int = MAX_SESSION_PARTITIONS,
+    ) -> None:
         self._clock = clock
         self._random = random
         self._slots = slots
         self._eviction_ms = eviction_ms
         self._sessions: dict[int, Session] = {}
+        self._max_partitions = max_partitions
         self.evictions = 0
+        self.partition_count = 0
+        """Partitions in all sessions."""
 
     def __len__(self) -> int:
         return len(self._sessions)
-
-    @property
-    def partition_count(self) -> int:
-        """Partitions in all sessions."""
-        return sum(len(session.partitions) for session in self._sessions.values())
 
     def plan(self, request: FetchRequest, version: int) -> FetchPlan:
         """What to read for `request`.
@@ -140,7 +152,7 @@ class SessionCache:
         """
         by_id = version >= _FIRST_WITH_TOPIC_IDS
         if request.session_epoch in (INITIAL_EPOCH, FINAL_EPOCH):
-            self._sessions.pop(request.session_id, None)
+            self._drop(request.session_id)
             # A full request may name a partition twice; the last mention counts, as in a map.
             partitions = {partition.key: partition for partition in partitions_of(request, by_id=by_id)}
             session = None
@@ -154,10 +166,15 @@ class SessionCache:
             raise KafkaError(ErrorCode.INVALID_FETCH_SESSION_EPOCH)
         if session.uses_topic_ids != by_id:
             raise KafkaError(ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR)
+        before = len(session.partitions)
         session.update(request)
+        self.partition_count += len(session.partitions) - before
         if not session.partitions:
-            del self._sessions[session.id]
+            self._drop(session.id)
             return FetchPlan([], None, incremental=False)
+        if self.partition_count > self._max_partitions:
+            self._drop(session.id)
+            raise KafkaError(ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
         session.epoch = next_epoch(session.epoch)
         session.last_used_ms = self._clock.monotonic_ms()
         return FetchPlan(list(session.partitions.values()), session, incremental=True)
@@ -170,9 +187,17 @@ class SessionCache:
         now_ms = self._clock.monotonic_ms()
         if len(self._sessions) >= self._slots and not self._evict(now_ms, len(partitions), is_follower=is_follower):
             return None
+        if self.partition_count + len(partitions) > self._max_partitions:
+            return None
         session = Session(self._new_id(), by_id, is_follower, partitions, INITIAL_EPOCH + 1, now_ms, now_ms)
         self._sessions[session.id] = session
+        self.partition_count += len(partitions)
         return session
+
+    def _drop(self, session_id: int) -> None:
+        session = self._sessions.pop(session_id, None)
+        if session is not None:
+            self.partition_count -= len(session.partitions)
 
     def _evict(self, now_ms: float, newcomer_size: int, *, is_follower: bool) -> bool:
         """Make room: an idle session goes, or a smaller one than the newcomer; followers keep theirs from clients."""
@@ -192,7 +217,7 @@ class SessionCache:
             if not candidates:
                 return False
             victim = min(candidates, key=lambda session: (session.is_follower, len(session.partitions)))
-        del self._sessions[victim.id]
+        self._drop(victim.id)
         self.evictions += 1
         return True
 

@@ -13,6 +13,11 @@ from odradek.wire.messages.describe_configs import (
     DescribeConfigsResponse,
 )
 from odradek.wire.messages.describe_groups import DescribeGroupsRequest, DescribeGroupsResponse
+from odradek.wire.messages.describe_log_dirs import (
+    DescribableLogDirTopic,
+    DescribeLogDirsRequest,
+    DescribeLogDirsResponse,
+)
 from odradek.wire.messages.describe_producers import (
     DescribeProducersRequest,
     DescribeProducersResponse,
@@ -99,3 +104,19 @@ def test_offsets_are_told_once() -> None:
     ]
     assert told == [("g", []), ("g", [0, 1]), ("g", [2]), ("h", [1])]
     assert [group.error_code for group in answer.groups] == [ErrorCode.NONE] * 4
+
+
+def test_log_dirs_and_keys_that_are_named_often_count_once() -> None:
+    node = Machine().start()
+    node.create_topic("t", partitions=3)
+    topics = [
+        DescribableLogDirTopic(topic="t", partitions=[2, 0, 2, 9]),
+        DescribableLogDirTopic(topic="t", partitions=[0]),
+    ]
+    (directory,) = node.ask(DescribeLogDirsRequest(topics=topics), DescribeLogDirsResponse).results
+    (topic,) = directory.topics
+    assert sorted(partition.partition_index for partition in topic.partitions) == [0, 2]
+    keys = ["retention.ms", "nonsense", "retention.ms"]
+    resource = DescribeConfigsResource(resource_type=ResourceType.TOPIC, resource_name="t", configuration_keys=keys)
+    (answer,) = node.ask(DescribeConfigsRequest(resources=[resource]), DescribeConfigsResponse).results
+    assert [entry.name for entry in answer.configs] == ["retention.ms"]

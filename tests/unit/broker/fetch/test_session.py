@@ -163,3 +163,20 @@ def test_a_larger_session_replaces_an_old_smaller_one_that_is_in_use() -> None:
     world.advance(1)
     assert opened(sessions, 0).session_id == 0
     assert opened(sessions, 0, 1).session_id != 0
+
+
+def test_sessions_remember_a_limited_number_of_partitions() -> None:
+    world = FakeWorld()
+    sessions = SessionCache(world, world, slots=10, eviction_ms=EVICTION_MS, max_partitions=5)
+    first = opened(sessions, 0, 1)
+    second = opened(sessions, 0, 1, 2)
+    assert (first.session_id > 0, second.session_id > 0) == (True, True)
+    third = opened(sessions, 7)
+    assert (third.session_id, [fetched.key for fetched in third.partitions]) == (0, [("t", 7)])
+    sessions.plan(request(first.session_id, 1, 0, forget=(1,)), 12)
+    assert opened(sessions, 7).session_id > 0
+    grown = request(second.session_id, 1, 3)
+    assert fails(sessions, grown) is ErrorCode.FETCH_SESSION_ID_NOT_FOUND
+    assert (len(sessions), sessions.partition_count) == (2, 2)
+    sessions.plan(request(first.session_id, -1), 12)
+    assert sessions.partition_count == 1
