@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from odradek.broker.controller_client import ControllerClient
 from odradek.broker.replication.manager import ReplicaManager
@@ -23,7 +24,9 @@ from odradek.server.context import RequestContext
 from odradek.server.handlers import AnyHandler, Handler, erase
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.alter_configs import AlterConfigsRequest, AlterConfigsResponse
+from odradek.wire.messages.alter_configs import AlterConfigsResource as ReplaceResource
 from odradek.wire.messages.alter_configs import AlterConfigsResourceResponse as ReplaceOutcome
+from odradek.wire.messages.incremental_alter_configs import AlterConfigsResource as AlterResource
 from odradek.wire.messages.incremental_alter_configs import (
     AlterConfigsResourceResponse as AlterOutcome,
 )
@@ -31,6 +34,8 @@ from odradek.wire.messages.incremental_alter_configs import (
     IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse,
 )
+
+Outcome = TypeVar("Outcome", ReplaceOutcome, AlterOutcome)
 
 ResourceName = tuple[int, str]
 _FORWARDED = (ConfigResourceType.TOPIC, ConfigResourceType.CLIENT_METRICS, ConfigResourceType.GROUP)
@@ -81,20 +86,7 @@ class AlterConfigsApi:
         forwarded = AlterConfigsRequest(resources=passed, validate_only=request.validate_only)
 
         def merge(answer: AlterConfigsResponse) -> AlterConfigsResponse:
-            answered = iter(answer.responses)
-            return AlterConfigsResponse(
-                responses=[
-                    next(answered)
-                    if error is None
-                    else ReplaceOutcome(
-                        error_code=error.code,
-                        error_message=error.message,
-                        resource_type=each.resource_type,
-                        resource_name=each.resource_name,
-                    )
-                    for each, error in zip(request.resources, refused, strict=True)
-                ]
-            )
+            return AlterConfigsResponse(responses=_merged(request.resources, refused, answer.responses, ReplaceOutcome))
 
         if not passed:
             return Promise.of(merge(AlterConfigsResponse()))
@@ -117,19 +109,8 @@ class AlterConfigsApi:
         forwarded = IncrementalAlterConfigsRequest(resources=passed, validate_only=request.validate_only)
 
         def merge(answer: IncrementalAlterConfigsResponse) -> IncrementalAlterConfigsResponse:
-            answered = iter(answer.responses)
             return IncrementalAlterConfigsResponse(
-                responses=[
-                    next(answered)
-                    if error is None
-                    else AlterOutcome(
-                        error_code=error.code,
-                        error_message=error.message,
-                        resource_type=each.resource_type,
-                        resource_name=each.resource_name,
-                    )
-                    for each, error in zip(request.resources, refused, strict=True)
-                ]
+                responses=_merged(request.resources, refused, answer.responses, AlterOutcome)
             )
 
         if not passed:
@@ -167,31 +148,34 @@ class AlterConfigsApi:
         validate_dynamic_broker(config, changed, per_broker=bool(name))
 
 
+def _merged(
+    resources: Sequence[ReplaceResource | AlterResource],
+    refused: Sequence[KafkaError | None],
+    answered: Iterable[Outcome],
+    outcome: type[Outcome],
+) -> list[Outcome]:
+    """An outcome for each resource, in the request's order: the controller's, or why this broker refused it."""
+    answers = iter(answered)
+    return [
+        next(answers)
+        if error is None
+        else outcome(
+            error_code=error.code,
+            error_message=error.message,
+            resource_type=each.resource_type,
+            resource_name=each.resource_name,
+        )
+        for each, error in zip(resources, refused, strict=True)
+    ]
+
+
 def _replace_failed(request: AlterConfigsRequest, _version: int, error: KafkaError) -> AlterConfigsResponse:
-    return AlterConfigsResponse(
-        responses=[
-            ReplaceOutcome(
-                error_code=error.code,
-                error_message=error.message,
-                resource_type=each.resource_type,
-                resource_name=each.resource_name,
-            )
-            for each in request.resources
-        ]
-    )
+    refused = [error] * len(request.resources)
+    return AlterConfigsResponse(responses=_merged(request.resources, refused, (), ReplaceOutcome))
 
 
 def _alter_failed(
     request: IncrementalAlterConfigsRequest, _version: int, error: KafkaError
 ) -> IncrementalAlterConfigsResponse:
-    return IncrementalAlterConfigsResponse(
-        responses=[
-            AlterOutcome(
-                error_code=error.code,
-                error_message=error.message,
-                resource_type=each.resource_type,
-                resource_name=each.resource_name,
-            )
-            for each in request.resources
-        ]
-    )
+    refused = [error] * len(request.resources)
+    return IncrementalAlterConfigsResponse(responses=_merged(request.resources, refused, (), AlterOutcome))
