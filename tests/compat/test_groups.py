@@ -244,7 +244,7 @@ def test_a_member_that_misses_the_rebalance_is_removed(new_member: NewMember) ->
     assert silent.heartbeat() == "UNKNOWN_MEMBER_ID"
 
 
-def test_a_group_has_a_largest_size(target: Target, new_member: NewMember) -> None:
+def test_a_group_has_a_largest_size(target: Target, connection: Connection, group: str, new_member: NewMember) -> None:
     """group.max.size: GROUP_MAX_SIZE_REACHED."""
     limit = int(target.overrides.get("group.max.size", "0"))
     if not limit:
@@ -254,6 +254,7 @@ def test_a_group_has_a_largest_size(target: Target, new_member: NewMember) -> No
         member.get_member_id()
     for member in members:
         member.start_join()
+    wait_for(lambda: len(describe(connection, group).members) == limit, "a full group")
     late = new_member()
     late.start_join()
     answer = late.finish_join()
