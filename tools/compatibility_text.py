@@ -32,7 +32,6 @@ WHY_MISSING: dict[ApiKey, str] = {
     ApiKey.TXN_OFFSET_COMMIT: _TRANSACTIONS,
     ApiKey.DESCRIBE_TRANSACTIONS: _TRANSACTIONS,
     ApiKey.LIST_TRANSACTIONS: _TRANSACTIONS,
-    ApiKey.ALTER_REPLICA_LOG_DIRS: _LOG_DIRS,
     ApiKey.CONSUMER_GROUP_HEARTBEAT: _CONSUMER_GROUPS,
     ApiKey.CONSUMER_GROUP_DESCRIBE: _CONSUMER_GROUPS,
     ApiKey.SHARE_GROUP_HEARTBEAT: _SHARE_GROUPS,
@@ -122,7 +121,7 @@ MISSING: dict[str, str] = {
     "are served.",
     "Share groups and streams groups": "all of their APIs.",
     "Quotas": "are set, kept and described, but do not throttle.",
-    "Moving replicas between log directories": "AlterReplicaLogDirs.",
+    "Moving replicas between log directories": "AlterReplicaLogDirs on a node with several of them.",
     "Log compaction": "a topic with `cleanup.policy=compact` refuses records without a key as in Kafka, but "
     "nothing removes its old values yet, and its log grows.",
     "Security": "TLS, SASL, delegation tokens and ACLs; the APIs that manage them answer as Kafka does where "

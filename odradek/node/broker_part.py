@@ -198,7 +198,7 @@ class BrokerPart:
             *AlterConfigsApi(replicas, self._controller, lambda: self._config).handlers(),
             *SecurityApi(replicas).handlers(),
             erase(QuotasApi(replicas).handler()),
-            erase(LogDirsApi(replicas).handler()),
+            *LogDirsApi(replicas).handlers(),
             *FindCoordinatorApi(
                 lambda: replicas.image,
                 self.topics,

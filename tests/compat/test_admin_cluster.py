@@ -19,6 +19,12 @@ from odradek.wire.messages.alter_partition_reassignments import (
     ReassignablePartition,
     ReassignableTopic,
 )
+from odradek.wire.messages.alter_replica_log_dirs import (
+    AlterReplicaLogDir,
+    AlterReplicaLogDirsRequest,
+    AlterReplicaLogDirsResponse,
+    AlterReplicaLogDirTopic,
+)
 from odradek.wire.messages.alter_user_scram_credentials import (
     AlterUserScramCredentialsRequest,
     AlterUserScramCredentialsResponse,
@@ -263,3 +269,18 @@ def test_features_are_checked(connection: Connection, feature: str, level: int, 
     update = FeatureUpdateKey(feature=feature, max_version_level=level, upgrade_type=1)
     request = UpdateFeaturesRequest(feature_updates=[update], validate_only=True)
     assert code(connection.call(request, UpdateFeaturesResponse, 2).error_code) == expected
+
+
+def test_replicas_stay_in_their_log_directory(connection: Connection, new_topic: NewTopic) -> None:
+    """KIP-113: to where it is already is fine; LOG_DIR_NOT_FOUND comes before UNKNOWN_TOPIC_OR_PARTITION."""
+    topic = new_topic()
+    (described,) = connection.call(DescribeLogDirsRequest(topics=None), DescribeLogDirsResponse).results
+    for path, expected in (
+        (described.log_dir, ["NONE", "UNKNOWN_TOPIC_OR_PARTITION"]),
+        ("/no/such", ["LOG_DIR_NOT_FOUND", "LOG_DIR_NOT_FOUND"]),
+    ):
+        topics = [AlterReplicaLogDirTopic(name=name, partitions=[0]) for name in (topic, f"{topic}-missing")]
+        request = AlterReplicaLogDirsRequest(dirs=[AlterReplicaLogDir(path=path, topics=topics)])
+        answer = connection.call(request, AlterReplicaLogDirsResponse)
+        outcomes = {result.topic_name: code(result.partitions[0].error_code) for result in answer.results}
+        assert [outcomes[asked.name] for asked in topics] == expected

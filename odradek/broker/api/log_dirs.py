@@ -1,15 +1,21 @@
-"""DescribeLogDirs (API key 35): what is stored where (KIP-113, KIP-827)."""
+"""DescribeLogDirs (35) and AlterReplicaLogDirs (34): what is stored where (KIP-113, KIP-827)."""
 
 from __future__ import annotations
 
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
-from odradek.server.handlers import Handler
+from odradek.server.handlers import AnyHandler, Handler, erase
 from odradek.storage.log import Log
 from odradek.storage.manager import LogDirInfo
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode
+from odradek.wire.messages.alter_replica_log_dirs import (
+    AlterReplicaLogDirPartitionResult,
+    AlterReplicaLogDirsRequest,
+    AlterReplicaLogDirsResponse,
+    AlterReplicaLogDirTopicResult,
+)
 from odradek.wire.messages.describe_log_dirs import (
     DescribeLogDirsPartition,
     DescribeLogDirsRequest,
@@ -20,14 +26,51 @@ from odradek.wire.messages.describe_log_dirs import (
 
 
 class LogDirsApi:
-    """Answers DescribeLogDirs."""
+    """Answers questions about log directories."""
 
     def __init__(self, replicas: ReplicaManager) -> None:
         self._replicas = replicas
 
-    def handler(self) -> Handler[DescribeLogDirsRequest, DescribeLogDirsResponse]:
-        """The declaration of this API."""
-        return Handler(DescribeLogDirsRequest, self._handle, Operation.DESCRIBE, ResourceType.CLUSTER)
+    def handlers(self) -> list[AnyHandler]:
+        """The declarations of these APIs; replicas are not moved, so that is offered where there is one directory."""
+        handlers = [erase(Handler(DescribeLogDirsRequest, self._handle, Operation.DESCRIBE, ResourceType.CLUSTER))]
+        if len(self._replicas.logs.log_dirs()) == 1:
+            move = Handler(
+                AlterReplicaLogDirsRequest,
+                self._move,
+                Operation.ALTER,
+                ResourceType.CLUSTER,
+                differences=("Listed on a node with one log directory only, since replicas are not moved yet.",),
+            )
+            handlers.append(erase(move))
+        return handlers
+
+    def _move(self, _context: RequestContext, request: AlterReplicaLogDirsRequest) -> AlterReplicaLogDirsResponse:
+        outcomes: dict[str, list[AlterReplicaLogDirPartitionResult]] = {}
+        for directory in request.dirs:
+            for topic in directory.topics:
+                outcomes.setdefault(topic.name, []).extend(
+                    AlterReplicaLogDirPartitionResult(
+                        partition_index=index,
+                        error_code=self._move_to(directory.path, TopicPartition(topic.name, index)),
+                    )
+                    for index in topic.partitions
+                )
+        return AlterReplicaLogDirsResponse(
+            results=[
+                AlterReplicaLogDirTopicResult(topic_name=name, partitions=partitions)
+                for name, partitions in outcomes.items()
+            ]
+        )
+
+    def _move_to(self, path: str, name: TopicPartition) -> ErrorCode:
+        """A replica may be asked to be where it is; no other directory is one of this node's."""
+        found = [info for info in self._replicas.logs.log_dirs() if info.path == path]
+        if not found:
+            return ErrorCode.LOG_DIR_NOT_FOUND
+        if not found[0].is_online:
+            return ErrorCode.KAFKA_STORAGE_ERROR
+        return ErrorCode.NONE if name in self._replicas.partitions else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
     def _handle(self, _context: RequestContext, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse:
         wanted: dict[TopicPartition, None] | None = None
