@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from odradek.broker.api.leaders import leader_endpoints
 from odradek.broker.fetch.reader import CONSUMER, FetchOptions, FetchRead, FetchReader, failed_partition
 from odradek.broker.fetch.session import FetchedPartition, FetchPlan, SessionCache, partitions_of
 from odradek.broker.replication.manager import ReplicaManager
@@ -15,10 +16,17 @@ from odradek.server.context import RequestContext
 from odradek.server.handlers import Handler
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import KafkaError
-from odradek.wire.messages.fetch import FetchableTopicResponse, FetchRequest, FetchResponse, PartitionData
+from odradek.wire.messages.fetch import (
+    FetchableTopicResponse,
+    FetchRequest,
+    FetchResponse,
+    NodeEndpoint,
+    PartitionData,
+)
 
 FIRST_WITH_TOPIC_IDS = 13
 FIRST_WITH_REPLICA_STATE = 15
+FIRST_WITH_LEADERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +64,8 @@ class FetchApi:
             or not plan.partitions
             or self._has_news(plan, read)
         ):
-            return _respond(plan, read)
-        return self._wait(plan, options, request, read)
+            return self._respond(context, plan, read)
+        return self._wait(context, plan, options, request, read)
 
     def _options(self, version: int, request: FetchRequest) -> FetchOptions:
         replica_id = request.replica_state.replica_id if version >= FIRST_WITH_REPLICA_STATE else request.replica_id
@@ -65,7 +73,9 @@ class FetchApi:
             isolation = Isolation.LOG_END
         else:
             isolation = Isolation(1 if request.isolation_level == Isolation.READ_COMMITTED else 0)
-        return FetchOptions(min(request.max_bytes, self._limits.max_bytes), isolation, replica_id)
+        return FetchOptions(
+            min(request.max_bytes, self._limits.max_bytes), isolation, replica_id, version >= FIRST_WITH_LEADERS
+        )
 
     @staticmethod
     def _has_news(plan: FetchPlan, read: FetchRead) -> bool:
@@ -77,7 +87,7 @@ class FetchApi:
         )
 
     def _wait(
-        self, plan: FetchPlan, options: FetchOptions, request: FetchRequest, first: FetchRead
+        self, context: RequestContext, plan: FetchPlan, options: FetchOptions, request: FetchRequest, first: FetchRead
     ) -> Promise[FetchResponse]:
         """Park until `min_bytes` are there, a partition fails, or `max_wait_ms` is over."""
         answer: Promise[FetchResponse] = Promise()
@@ -92,19 +102,29 @@ class FetchApi:
         waiter = self._replicas.waiting.park(
             self._watched(plan.partitions),
             is_ready=is_ready,
-            finish=lambda: answer.resolve(_respond(plan, latest)),
+            finish=lambda: answer.resolve(self._respond(context, plan, latest)),
             timeout_ms=request.max_wait_ms,
         )
         # A client that is gone must not keep what it asked for until a time-out of its own choosing.
         answer.on_abandoned(waiter.finish)
         return answer
 
+    def _respond(self, context: RequestContext, plan: FetchPlan, read: FetchRead) -> FetchResponse:
+        response = _response(plan, read)
+        if read.answer_now and context.api_version >= FIRST_WITH_LEADERS:
+            leaders = (answer.current_leader.leader_id for _fetched, answer in read.responses if answer.error_code)
+            response.node_endpoints = [
+                NodeEndpoint(node_id=node_id, host=host, port=port, rack=rack)
+                for node_id, host, port, rack in leader_endpoints(self._replicas.image, context.listener, leaders)
+            ]
+        return response
+
     def _watched(self, partitions: list[FetchedPartition]) -> list[TopicPartition]:
         names = (self._reader.resolve(fetched) for fetched in partitions)
         return [name for name in names if name is not None]
 
 
-def _respond(plan: FetchPlan, read: FetchRead) -> FetchResponse:
+def _response(plan: FetchPlan, read: FetchRead) -> FetchResponse:
     """Group what is told by topic, in the order read; neighbours of one topic share an entry."""
     topics: list[FetchableTopicResponse] = []
     current: str | bytes | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
+from odradek.broker.api.leaders import leader_endpoints
 from odradek.broker.replication.admission import Admission
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.metadata.topic_names import is_internal
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 ACKS_NONE = 0
 ACKS_LEADER = 1
 ACKS_ALL = -1
+FIRST_WITH_LEADERS = 10
 FIRST_WITH_TOPIC_IDS = 13
 ADMIN_CLIENT_ID = "__admin_client"
 """Kafka's own tools write to internal topics under this client id."""
@@ -83,7 +85,8 @@ class ProduceApi:
             response.responses.append(
                 TopicProduceResponse(name=topic.name, topic_id=topic.topic_id, partition_responses=answers)
             )
-        self._add_leaders(context, response)
+        if context.api_version >= FIRST_WITH_LEADERS:
+            self._add_leaders(context, response)
         if request.acks == ACKS_NONE:
             if any(answer.error_code for topic in response.responses for answer in topic.partition_responses):
                 raise CloseConnection
@@ -171,25 +174,24 @@ class ProduceApi:
 
     def _add_leaders(self, context: RequestContext, response: ProduceResponse) -> None:
         """Tell a producer that asked the wrong broker who leads (KIP-951)."""
-        brokers = self._replicas.image.cluster.brokers
-        known: dict[int, NodeEndpoint] = {}
+        image = self._replicas.image
+        leaders: list[int] = []
         for topic in response.responses:
             for answer in topic.partition_responses:
                 if answer.error_code != ErrorCode.NOT_LEADER_OR_FOLLOWER:
                     continue
                 name = topic.name or self._replicas.topic_name(topic.topic_id) or ""
-                found = self._replicas.image.topics.by_name.get(name)
-                image = found.partitions.get(answer.index) if found is not None else None
-                if image is None:
-                    continue
-                answer.current_leader = LeaderIdAndEpoch(leader_id=image.leader, leader_epoch=image.leader_epoch)
-                broker = brokers.get(image.leader)
-                endpoint = broker.endpoints.get(context.listener) if broker is not None else None
-                if broker is not None and endpoint is not None:
-                    known[image.leader] = NodeEndpoint(
-                        node_id=image.leader, host=endpoint.host, port=endpoint.port, rack=broker.rack
+                found = image.topics.by_name.get(name)
+                partition = found.partitions.get(answer.index) if found is not None else None
+                if partition is not None:
+                    answer.current_leader = LeaderIdAndEpoch(
+                        leader_id=partition.leader, leader_epoch=partition.leader_epoch
                     )
-        response.node_endpoints = list(known.values())
+                    leaders.append(partition.leader)
+        response.node_endpoints = [
+            NodeEndpoint(node_id=node_id, host=host, port=port, rack=rack)
+            for node_id, host, port, rack in leader_endpoints(image, context.listener, leaders)
+        ]
 
 
 def _fail(answer: PartitionProduceResponse, code: ErrorCode) -> None:

@@ -27,6 +27,8 @@ class FetchOptions:
     max_bytes: int
     isolation: Isolation
     replica_id: int = CONSUMER
+    tells_leaders: bool = False
+    """Whether the response has a place for who leads instead (KIP-951)."""
 
 
 @dataclass(slots=True)
@@ -60,7 +62,7 @@ class FetchReader:
                 response = self._read_partition(fetched, options, result)
             except KafkaError as error:
                 result.answer_now = True
-                response = self._failed(fetched, error)
+                response = self._failed(fetched, error, options)
             except Exception:  # noqa: BLE001 - logged with its traceback; the other partitions are still answered
                 _log.exception("reading partition %d of %s failed unexpectedly", fetched.key[1], fetched.key[0])
                 result.answer_now = True
@@ -119,17 +121,18 @@ class FetchReader:
             return EpochEndOffset(epoch=epoch, end_offset=end_offset)
         return None
 
-    def _failed(self, fetched: FetchedPartition, error: KafkaError) -> PartitionData:
+    def _failed(self, fetched: FetchedPartition, error: KafkaError, options: FetchOptions) -> PartitionData:
         response = failed_partition(fetched, error.code)
+        if not options.tells_leaders:
+            return response
         name = self.resolve(fetched)
-        partition = None if name is None else self._replicas.partitions.get(name)
+        topic = None if name is None else self._replicas.image.topics.by_name.get(name.topic)
+        partition = None if topic is None or name is None else topic.partitions.get(name.partition)
         if partition is not None and error.code in (
             ErrorCode.NOT_LEADER_OR_FOLLOWER,
             ErrorCode.FENCED_LEADER_EPOCH,
         ):
-            response.current_leader = LeaderIdAndEpoch(
-                leader_id=partition.leader_id, leader_epoch=partition.leader_epoch
-            )
+            response.current_leader = LeaderIdAndEpoch(leader_id=partition.leader, leader_epoch=partition.leader_epoch)
         return response
 
 

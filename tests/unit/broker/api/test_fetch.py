@@ -6,8 +6,10 @@ from odradek.broker.api.fetch import FetchApi, FetchLimits
 from odradek.broker.fetch.session import SessionCache
 from odradek.ports import Promise
 from odradek.server.handlers import erase
+from odradek.wire.apis import ApiKey, stable_versions
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData
+from odradek.wire.persistent.metadata.register_broker_record import BrokerEndpoint, RegisterBrokerRecord
 from odradek.wire.records.batch import iter_records
 from odradek.wire.records.header import iter_batches
 from tests.unit.broker.scene import Scene, settled
@@ -207,3 +209,21 @@ def test_a_fetch_that_nobody_waits_for_any_more_is_not_kept() -> None:
     assert (answer.done, len(broker.scene.replicas.waiting)) == (False, 1)
     answer.abandon()
     assert len(broker.scene.replicas.waiting) == 0
+
+
+def test_the_wrong_broker_says_so_in_every_version_and_tells_who_leads_from_version_16_on() -> None:
+    broker = Broker()
+    endpoint = BrokerEndpoint(name="PLAINTEXT", host="two.example", port=9292, security_protocol=0)
+    broker.scene.apply(RegisterBrokerRecord(broker_id=2, broker_epoch=1, end_points=[endpoint], fenced=False))
+    topic_id = broker.scene.create_topic("t", leader=2)
+    for version in stable_versions(ApiKey.FETCH):
+        asked = request(0)
+        asked.topics[0].topic_id = topic_id
+        decoded = FetchResponse.decode(broker.fetch(asked, version).encode(version), version)
+        ((part,),) = [topic.partitions for topic in decoded.responses]
+        assert part.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+        told = (
+            part.current_leader.leader_id,
+            [(node.node_id, node.host, node.port) for node in decoded.node_endpoints],
+        )
+        assert told == ((2, [(2, "two.example", 9292)]) if version >= 16 else (-1, []))

@@ -6,6 +6,7 @@ import pytest
 
 from odradek.broker.api.produce import ProduceApi
 from odradek.server.handlers import CloseConnection, erase
+from odradek.wire.apis import ApiKey, stable_versions
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.produce import (
     PartitionProduceData,
@@ -15,6 +16,7 @@ from odradek.wire.messages.produce import (
     TopicProduceData,
 )
 from odradek.wire.persistent.metadata.partition_change_record import PartitionChangeRecord
+from odradek.wire.persistent.metadata.register_broker_record import BrokerEndpoint, RegisterBrokerRecord
 from odradek.wire.records.batch import iter_records
 from odradek.wire.records.compression import Codec
 from odradek.wire.records.header import parse_header
@@ -229,3 +231,23 @@ def test_acks_all_needs_min_insync_replicas() -> None:
     scene.apply(PartitionChangeRecord(partition_id=0, topic_id=topic_id, replicas=[1, 2], isr=[1]))
     assert produced(scene, request(batch_of(b"a"))).error_code == ErrorCode.NOT_ENOUGH_REPLICAS
     assert produced(scene, request(batch_of(b"a"), acks=1)).error_code == ErrorCode.NONE
+
+
+def test_the_wrong_broker_says_so_in_every_version_and_tells_who_leads_from_version_10_on() -> None:
+    scene = Scene()
+    endpoint = BrokerEndpoint(name="PLAINTEXT", host="two.example", port=9292, security_protocol=0)
+    scene.apply(RegisterBrokerRecord(broker_id=2, broker_epoch=1, end_points=[endpoint], rack="r", fenced=False))
+    topic_id = scene.create_topic("t", leader=2)
+    for version in stable_versions(ApiKey.PRODUCE):
+        asked = request(batch_of(b"a"))
+        asked.topic_data[0].topic_id = topic_id
+        response = send(scene, asked, version=version)
+        assert response is not None
+        decoded = ProduceResponse.decode(response.encode(version), version)
+        ((answer,),) = [topic.partition_responses for topic in decoded.responses]
+        assert answer.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+        told = (
+            answer.current_leader.leader_id,
+            [(node.node_id, node.host, node.port) for node in decoded.node_endpoints],
+        )
+        assert told == ((2, [(2, "two.example", 9292)]) if version >= 10 else (-1, []))
