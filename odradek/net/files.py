@@ -20,6 +20,22 @@ _MAX_BUFFERS = 512
 """IOV_MAX is 1024 on Linux and macOS."""
 
 
+MAX_OPEN_FILES = 16_384
+"""More are not kept open, however many the system allows."""
+_ASSUMED_OPEN_FILES = 512
+"""Where the system does not tell: what Windows' C library grants."""
+
+
+def open_files_limit() -> int:
+    """How many descriptors the system lets this process have."""
+    try:
+        import resource
+    except ImportError:
+        return _ASSUMED_OPEN_FILES
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
 class OsFile:
     """An open file of the operating system."""
 
@@ -140,6 +156,11 @@ class OsMappedFile:
 
 class OsFileSystem:
     """Directories and names of the operating system."""
+
+    @property
+    def max_open_files(self) -> int:
+        """Half of the descriptors that the process may have; the others are for connections."""
+        return min(MAX_OPEN_FILES, open_files_limit() // 2)
 
     def open(self, path: str, *, create: bool = False, read_only: bool = False) -> OsFile:
         """Open an existing file, or create an empty one if `create`."""

@@ -6,11 +6,13 @@ import asyncio
 import errno
 import logging
 import socket
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
 from odradek.net.channel import Channel, CloseReason
 from odradek.net.context import Counters, LoopContext
+from odradek.net.files import open_files_limit
 from odradek.net.idle import IdleWheel, tick_ms
 from odradek.net.limits import NetworkLimits
 from odradek.net.memory import PROGRESS_CHECK_MS
@@ -21,6 +23,8 @@ ACCEPTS_PER_TURN = 64
 """Connections accepted before other connections have their turn."""
 ACCEPT_PAUSE_MS = 250
 """How long nothing is accepted after the system refused a descriptor or memory for a connection."""
+RESERVED_DESCRIPTORS = 64
+"""Descriptors that connections leave to files, which are opened for a moment beside those that are kept open."""
 DEFAULT_STOP_GRACE_MS = 1_500
 """How long replies in flight may take when the node stops."""
 
@@ -85,6 +89,11 @@ class Listener:
             except OSError as error:
                 self._network.accept_failed(error)
                 return
+            if sock.fileno() >= self._network.max_descriptor:
+                # A disk that finds no descriptor left is a disk that failed: better one connection less.
+                sock.close()
+                self._network.accept_failed(OSError(errno.EMFILE, "the descriptors left are kept for files"))
+                return
             self._network.connected(self, self._handler, sock, address)
 
 
@@ -105,6 +114,8 @@ class Network:
         """
         self.context = LoopContext(loop, limits)
         self.listeners: list[Listener] = []
+        self.max_descriptor = _max_descriptor()
+        """Connections whose descriptor is not below are refused."""
         self._inter_broker_listener = inter_broker_listener
         self._on_disconnect = on_disconnect
         self._quotas = ConnectionQuotas(limits)
@@ -295,6 +306,13 @@ class Network:
         timer = self._timers.pop(name, None)
         if timer is not None:
             timer.cancel()
+
+
+def _max_descriptor() -> int:
+    """What is above is kept for files: the system hands out the lowest free number, except on Windows."""
+    if sys.platform == "win32":
+        return sys.maxsize
+    return max(RESERVED_DESCRIPTORS, open_files_limit() - RESERVED_DESCRIPTORS)
 
 
 def _host_port(address: object) -> tuple[str, int]:

@@ -69,6 +69,11 @@ class MappedFile(Protocol):
 class FileSystem(Protocol):
     """Directories and names. Paths are '/'-separated strings; every method may raise OSError."""
 
+    @property
+    def max_open_files(self) -> int:
+        """How many files may be kept open, without taking what else needs descriptors its share."""
+        ...
+
     def open(self, path: str, *, create: bool = False, read_only: bool = False) -> File:
         """Open an existing file, or create an empty one if `create`; raises FileNotFoundError."""
         ...

@@ -6,9 +6,6 @@ from typing import Protocol
 
 from odradek.ports import FileSystem
 
-DEFAULT_MAX_OPEN_FILES = 1000
-"""A process may usually have 1024; whoever raises that limit passes a higher bound."""
-
 
 class PooledHandle(Protocol):
     """Something open that can be closed for a while: it opens again when it is needed."""
@@ -28,13 +25,21 @@ class PooledHandle(Protocol):
 class FilePool:
     """The open handles of a node's logs, closed in second-chance order once there are too many."""
 
-    def __init__(self, fs: FileSystem, max_open_files: int = DEFAULT_MAX_OPEN_FILES) -> None:
+    def __init__(self, fs: FileSystem, max_open_files: int | None = None) -> None:
+        """`max_open_files` is what the file system allows by default."""
         self.fs = fs
-        self._max_open_files = max_open_files
+        self.held = 0
+        """Open handles that cannot be closed now, since somebody reads from them."""
+        self._max_open_files = fs.max_open_files if max_open_files is None else max_open_files
         self._open: dict[PooledHandle, None] = {}
 
     def __len__(self) -> int:
         return len(self._open)
+
+    @property
+    def may_hold(self) -> bool:
+        """Whether another handle may be held on to: at most half of them, lest there be none left to close."""
+        return self.held < self._max_open_files // 2
 
     def opened(self, handle: PooledHandle) -> None:
         """Count `handle` in, and close others if they are too many now."""

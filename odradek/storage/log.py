@@ -209,8 +209,9 @@ class Log:
                 size = min(end - located.position, max(max_bytes, located.size) if min_one_message else max_bytes)
                 if size <= 0:
                     return LogSlice(b"", segment.base_offset, located.position, max_bytes < located.size)
+                file = segment.log
                 return LogSlice(
-                    segment.log.range(located.position, size),
+                    file.range(located.position, size) if file.may_hold() else file.read(size, located.position),
                     segment.base_offset,
                     located.position,
                     size < located.size,

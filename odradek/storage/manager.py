@@ -28,7 +28,7 @@ from odradek.storage.file_names import (
     log_dir_name,
     partition_of_dir,
 )
-from odradek.storage.file_pool import DEFAULT_MAX_OPEN_FILES, FilePool
+from odradek.storage.file_pool import FilePool
 from odradek.storage.log import Log
 from odradek.storage.log_config import INFINITE, LogConfig
 from odradek.storage.log_loader import load_log
@@ -61,7 +61,8 @@ class LogManagerSettings(NamedTuple):
     """`producer.id.expiration.check.interval.ms`"""
     file_delete_delay_ms: int = 60_000
     """`log.segment.delete.delay.ms`: how long a deleted topic's directory stays"""
-    max_open_files: int = DEFAULT_MAX_OPEN_FILES
+    max_open_files: int | None = None
+    """What the file system allows by default"""
 
 
 class LogDirInfo(NamedTuple):

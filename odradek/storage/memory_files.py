@@ -119,6 +119,11 @@ class MemoryFileSystem:
         self._dirs: dict[str, dict[str, bool]] = {"": {}}
         """Directory -> its names, each with whether that is a directory."""
 
+    @property
+    def max_open_files(self) -> int:
+        """Nothing of the system's is used up; a large number."""
+        return 1 << 20
+
     def open(self, path: str, *, create: bool = False, read_only: bool = False) -> MemoryFile:
         """Open an existing file, or create it."""
         path = _normal(path)

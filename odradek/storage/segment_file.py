@@ -53,8 +53,14 @@ class SegmentFile:
         else:
             self.used = True
         held = FileRange(self, file, position, size)
+        if not self._ranges:
+            self._pool.held += 1
         self._ranges[held] = None
         return held
+
+    def may_hold(self) -> bool:
+        """Whether a range can be given out; else its bytes must be read, for too many files are held open already."""
+        return bool(self._ranges) or self._pool.may_hold
 
     def truncate(self, size: int) -> None:
         """Cut the file. Ranges that reach further take a copy of their bytes first."""
@@ -101,8 +107,10 @@ class SegmentFile:
 
     def released(self, held: FileRange) -> None:
         """A range is not needed any more."""
-        self._ranges.pop(held, None)
-        if self._retired and not self._ranges:
+        if self._ranges.pop(held, self) is self or self._ranges:
+            return
+        self._pool.held -= 1
+        if self._retired:
             self.close()
 
 

@@ -339,3 +339,20 @@ def test_limits_that_stay_keep_connections(run: Run) -> None:
         assert await peer.is_closed()
 
     run(scenario)
+
+
+def test_connections_leave_the_last_descriptors_to_files(run: Run) -> None:
+    async def scenario(node: Node) -> None:
+        listener = node.listen(echo)
+        first = await node.connect(listener)
+        assert await first.ask(b"one") == b"one"
+        plenty = node.network.max_descriptor
+        node.network.max_descriptor = 0
+        refused = await node.connect(listener)
+        assert await refused.is_closed()
+        assert await first.ask(b"two") == b"two"
+        node.network.max_descriptor = plenty
+        later = await node.connect(listener)
+        assert await later.ask(b"three") == b"three"
+
+    run(scenario)

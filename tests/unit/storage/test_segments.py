@@ -237,3 +237,21 @@ def test_the_files_of_deleted_segments_are_removed_after_the_delay_and_closed_on
     assert len(held.read(0, held.size)) == SIZE
     held.release()
     assert len(disk.pool) == 0
+
+
+def test_readers_that_hold_many_files_get_bytes_instead_of_more_open_files() -> None:
+    disk = Disk(LogConfig(segment_bytes=SIZE), max_open_files=4)
+    for number in range(20):
+        disk.append(b"%030d" % number)
+    held = [disk.log.read(offset, max_bytes=1000, max_offset=20, min_one_message=True).records for offset in range(10)]
+    ranges = [records for records in held if not isinstance(records, bytes)]
+    assert len(ranges) == 2
+    assert len(disk.pool) <= 4
+    for number, records in enumerate(held):
+        data = records if isinstance(records, bytes) else records.read(0, records.size)
+        assert data.endswith(b"%030d\x00" % number)
+    for each in ranges:
+        each.release()
+        each.release()
+    assert disk.pool.held == 0
+    assert not isinstance(disk.log.read(9, max_bytes=1000, max_offset=20, min_one_message=True).records, bytes)
