@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
@@ -40,28 +42,14 @@ class LogDirsApi:
                 self._move,
                 Operation.ALTER,
                 ResourceType.CLUSTER,
+                on_error=lambda request, _version, error: _outcomes(request, lambda _path, _name: error.code),
                 differences=("Listed on a node with one log directory only, since replicas are not moved yet.",),
             )
             handlers.append(erase(move))
         return handlers
 
     def _move(self, _context: RequestContext, request: AlterReplicaLogDirsRequest) -> AlterReplicaLogDirsResponse:
-        outcomes: dict[str, list[AlterReplicaLogDirPartitionResult]] = {}
-        for directory in request.dirs:
-            for topic in directory.topics:
-                outcomes.setdefault(topic.name, []).extend(
-                    AlterReplicaLogDirPartitionResult(
-                        partition_index=index,
-                        error_code=self._move_to(directory.path, TopicPartition(topic.name, index)),
-                    )
-                    for index in topic.partitions
-                )
-        return AlterReplicaLogDirsResponse(
-            results=[
-                AlterReplicaLogDirTopicResult(topic_name=name, partitions=partitions)
-                for name, partitions in outcomes.items()
-            ]
-        )
+        return _outcomes(request, self._move_to)
 
     def _move_to(self, path: str, name: TopicPartition) -> ErrorCode:
         """A replica may be asked to be where it is; no other directory is one of this node's."""
@@ -109,4 +97,26 @@ def _describe(info: LogDirInfo, topics: dict[str, list[Log]]) -> DescribeLogDirs
             )
             for topic, logs in topics.items()
         ],
+    )
+
+
+def _outcomes(
+    request: AlterReplicaLogDirsRequest, outcome_of: Callable[[str, TopicPartition], ErrorCode]
+) -> AlterReplicaLogDirsResponse:
+    """What comes of each partition that is asked into a directory, grouped by topic."""
+    outcomes: dict[str, list[AlterReplicaLogDirPartitionResult]] = {}
+    for directory in request.dirs:
+        for topic in directory.topics:
+            outcomes.setdefault(topic.name, []).extend(
+                AlterReplicaLogDirPartitionResult(
+                    partition_index=index,
+                    error_code=outcome_of(directory.path, TopicPartition(topic.name, index)),
+                )
+                for index in topic.partitions
+            )
+    return AlterReplicaLogDirsResponse(
+        results=[
+            AlterReplicaLogDirTopicResult(topic_name=name, partitions=partitions)
+            for name, partitions in outcomes.items()
+        ]
     )
