@@ -19,19 +19,31 @@ _MAX_IO_BYTES = 1 << 30
 _MAX_BUFFERS = 512
 """IOV_MAX is 1024 on Linux and macOS."""
 
-
 MAX_OPEN_FILES = 16_384
 """More are not kept open, however many the system allows."""
-_ASSUMED_OPEN_FILES = 512
-"""Where the system does not tell: what Windows' C library grants."""
+_WINDOWS_DESCRIPTORS = 8192
+"""What the C library grants at most; sockets are not counted among them."""
+RESERVED_DESCRIPTORS = 64
+"""For files that are opened for a moment only, listening sockets and the loop."""
+MIN_CONNECTIONS = 16
 
 
-def open_files_limit() -> int:
-    """How many descriptors the system lets this process have."""
-    try:
-        import resource
-    except ImportError:
-        return _ASSUMED_OPEN_FILES
+def kept_files_limit() -> int:
+    """How many files may be kept open: at most half of the descriptors that the process may have."""
+    return min(MAX_OPEN_FILES, _descriptors() // 2)
+
+
+def connections_limit() -> int:
+    """How many descriptors are left to connections: a disk for which there is none left counts as failed."""
+    return max(MIN_CONNECTIONS, _descriptors() - kept_files_limit() - RESERVED_DESCRIPTORS)
+
+
+def _descriptors() -> int:
+    """How many the system lets this process have."""
+    if sys.platform == "win32":
+        return _WINDOWS_DESCRIPTORS
+    import resource
+
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
@@ -159,8 +171,8 @@ class OsFileSystem:
 
     @property
     def max_open_files(self) -> int:
-        """Half of the descriptors that the process may have; the others are for connections."""
-        return min(MAX_OPEN_FILES, open_files_limit() // 2)
+        """What connections leave to files."""
+        return kept_files_limit()
 
     def open(self, path: str, *, create: bool = False, read_only: bool = False) -> OsFile:
         """Open an existing file, or create an empty one if `create`."""

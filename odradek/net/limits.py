@@ -25,7 +25,8 @@ class NetworkLimits(NamedTuple):
     connections_max_idle_ms: int = 600_000
     """A connection without a byte in either direction for this long is closed; negative: never."""
     max_connections: int = UNLIMITED
-    """Connections of the node; beyond it new ones wait in the listener's backlog."""
+    """Connections of the node; beyond it new ones wait in the listener's backlog. The process's
+    descriptors may allow for fewer (`connections_limit`)."""
     max_connections_per_ip: int = UNLIMITED
     """Connections of one address; beyond it new ones are closed at once."""
     max_connections_per_ip_overrides: Mapping[str, int] = MappingProxyType({})

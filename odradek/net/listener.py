@@ -6,13 +6,12 @@ import asyncio
 import errno
 import logging
 import socket
-import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
 from odradek.net.channel import Channel, CloseReason
 from odradek.net.context import Counters, LoopContext
-from odradek.net.files import open_files_limit
+from odradek.net.files import connections_limit
 from odradek.net.idle import IdleWheel, tick_ms
 from odradek.net.limits import NetworkLimits
 from odradek.net.memory import PROGRESS_CHECK_MS
@@ -23,8 +22,6 @@ ACCEPTS_PER_TURN = 64
 """Connections accepted before other connections have their turn."""
 ACCEPT_PAUSE_MS = 250
 """How long nothing is accepted after the system refused a descriptor or memory for a connection."""
-RESERVED_DESCRIPTORS = 64
-"""Descriptors that connections leave to files, which are opened for a moment beside those that are kept open."""
 DEFAULT_STOP_GRACE_MS = 1_500
 """How long replies in flight may take when the node stops."""
 
@@ -89,11 +86,6 @@ class Listener:
             except OSError as error:
                 self._network.accept_failed(error)
                 return
-            if sock.fileno() >= self._network.max_descriptor:
-                # A disk that finds no descriptor left is a disk that failed: better one connection less.
-                sock.close()
-                self._network.accept_failed(OSError(errno.EMFILE, "the descriptors left are kept for files"))
-                return
             self._network.connected(self, self._handler, sock, address)
 
 
@@ -114,11 +106,9 @@ class Network:
         """
         self.context = LoopContext(loop, limits)
         self.listeners: list[Listener] = []
-        self.max_descriptor = _max_descriptor()
-        """Connections whose descriptor is not below are refused."""
         self._inter_broker_listener = inter_broker_listener
         self._on_disconnect = on_disconnect
-        self._quotas = ConnectionQuotas(limits)
+        self._quotas = ConnectionQuotas(_within_descriptors(limits))
         self._channels: dict[Channel, Listener] = {}
         self._wheel: IdleWheel[Channel] = self._new_wheel(limits)
         self._next_id = 0
@@ -156,7 +146,7 @@ class Network:
         """Change the limits of a running node (KIP-226). Buffer sizes and the backlog apply to new sockets."""
         self.context.limits = limits
         self.context.memory.set_limit(limits.request_memory_bytes)
-        self._quotas.limits = limits
+        self._quotas.limits = _within_descriptors(limits)
         self._wheel = self._new_wheel(limits)
         for channel in self._channels:
             channel.last_active = self.context.tick
@@ -308,11 +298,8 @@ class Network:
             timer.cancel()
 
 
-def _max_descriptor() -> int:
-    """What is above is kept for files: the system hands out the lowest free number, except on Windows."""
-    if sys.platform == "win32":
-        return sys.maxsize
-    return max(RESERVED_DESCRIPTORS, open_files_limit() - RESERVED_DESCRIPTORS)
+def _within_descriptors(limits: NetworkLimits) -> NetworkLimits:
+    return limits._replace(max_connections=min(limits.max_connections, connections_limit()))
 
 
 def _host_port(address: object) -> tuple[str, int]:

@@ -62,7 +62,7 @@ class RunningNode:
         self._files: FileSystem = MemoryFileSystem() if in_memory else OsFileSystem()
         self._executor = ThreadExecutor(loop)
         self._network = Network(
-            loop, NetworkLimits.from_config(config), inter_broker_listener=config.inter_broker_listener_name
+            loop, NetworkLimits.from_config(config), inter_broker_listener=_protected_listener(config)
         )
         self._ports: dict[str, int] = {}
         self._on_fatal = on_fatal
@@ -185,3 +185,10 @@ class RunningNode:
         for promise in promises:
             promise.on_done(settle)
         await future
+
+
+def _protected_listener(config: BrokerConfig) -> str:
+    """The listener that `max.connections` does not hold back: where a client has no other, that of the controllers."""
+    if len(config.broker_listeners) > 1:
+        return config.inter_broker_listener_name
+    return config.controller_listener_names[0]

@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 
 from odradek.net.channel import Channel
+from odradek.net.files import RESERVED_DESCRIPTORS, connections_limit, kept_files_limit
 from odradek.net.limits import NetworkLimits
 from odradek.net.listener import Endpoint
 from odradek.net.memory import SLOW_SENDER_CHECKS
@@ -341,18 +342,20 @@ def test_limits_that_stay_keep_connections(run: Run) -> None:
     run(scenario)
 
 
-def test_connections_leave_the_last_descriptors_to_files(run: Run) -> None:
+def test_connections_leave_descriptors_to_files(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("odradek.net.files._descriptors", lambda: 2 * (RESERVED_DESCRIPTORS + 18))
+    assert (kept_files_limit(), connections_limit()) == (RESERVED_DESCRIPTORS + 18, 18)
+
     async def scenario(node: Node) -> None:
         listener = node.listen(echo)
-        first = await node.connect(listener)
-        assert await first.ask(b"one") == b"one"
-        plenty = node.network.max_descriptor
-        node.network.max_descriptor = 0
-        refused = await node.connect(listener)
-        assert await refused.is_closed()
-        assert await first.ask(b"two") == b"two"
-        node.network.max_descriptor = plenty
-        later = await node.connect(listener)
-        assert await later.ask(b"three") == b"three"
+        peers = [await node.connect(listener) for _ in range(18)]
+        for peer in peers:
+            assert await peer.ask(b"x") == b"x"
+        waiting = await node.connect(listener)
+        await waiting.send(framed(b"later"))
+        await settle_down()
+        assert node.network.connections == 18
+        peers[0].sock.close()
+        assert await waiting.reply() == b"later"
 
     run(scenario)

@@ -229,3 +229,25 @@ def test_the_node_has_as_many_descriptors_as_the_system_allows() -> None:
         assert line.split()[3:5] == [str(hard), str(hard)]
 
     asyncio.run(read_limits())
+
+
+def test_max_connections_holds_back_the_clients_of_a_node_with_one_listener_for_them(tmp_path: Path) -> None:
+    config = config_of(str(tmp_path), max_connections="2")
+
+    async def work(address: str) -> None:
+        host, port = address.rsplit(":", 1)
+        peers = [await asyncio.open_connection(host, int(port)) for _ in range(4)]
+        request = (10).to_bytes(4, "big") + b"\x00\x12\x00\x00\x00\x00\x00\x01\xff\xff"
+        for _reader, writer in peers:
+            writer.write(request)
+        answered = [asyncio.ensure_future(reader.readexactly(4)) for reader, _writer in peers]
+        await asyncio.wait_for(asyncio.gather(*answered[:2]), TIMEOUT_S)
+        assert [each.done() for each in answered[2:]] == [False, False]
+        peers[0][1].close()
+        await asyncio.wait_for(asyncio.wait(answered[2:], return_when=asyncio.FIRST_COMPLETED), TIMEOUT_S)
+        for each in answered:
+            each.cancel()
+        for _reader, writer in peers:
+            writer.close()
+
+    assert asyncio.run(while_serving(config, work)) == 0
