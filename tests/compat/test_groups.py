@@ -249,12 +249,7 @@ def test_a_group_has_a_largest_size(target: Target, connection: Connection, grou
     limit = int(target.overrides.get("group.max.size", "0"))
     if not limit:
         pytest.skip("the broker's group.max.size is not known")
-    members = [new_member() for _ in range(limit)]
-    for member in members:
-        member.get_member_id()
-    for member in members:
-        member.start_join()
-    wait_for(lambda: len(describe(connection, group).members) == limit, "a full group")
+    join_all(*(new_member() for _ in range(limit)))
     late = new_member()
     late.start_join()
     answer = late.finish_join()
