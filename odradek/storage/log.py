@@ -407,8 +407,12 @@ class Log:
                 if header.producer_id >= 0:
                     self._update_producer(segment, header, base_offset, batches, at)
                 at += header.length + LOG_OVERHEAD_BYTES
-        except OSError as error:
+        except (OSError, CorruptFileError) as error:
             raise self._failed(error) from error
+        except Exception:
+            # Else the next batch would get the same offsets behind this one.
+            segment.take_back(position)
+            raise
         self.log_end_offset = last_offset + 1
         if last_offset + 1 - self.recovery_point >= config.flush_messages:
             self.flush()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from bisect import bisect_left
 from typing import NamedTuple
 
-from odradek.storage.batches import scan
+from odradek.storage.batches import CorruptBatchError, scan
 from odradek.storage.file_names import INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, offset_name
 from odradek.storage.file_pool import FilePool
 from odradek.storage.indexes import MAX_RELATIVE_OFFSET, NO_TIMESTAMP, OffsetIndex, TimeIndex
@@ -156,6 +157,11 @@ class Segment:
         if len(last_offsets) > _TAIL_BATCHES:
             self._trim_tail()
 
+    def take_back(self, size: int) -> None:
+        """What was written from position `size` on does not count: noting it failed."""
+        self.log.size = size
+        self._forget_tail()
+
     def locate(self, offset: int) -> Located | None:
         """The first batch that holds `offset` or comes behind it; None if there is none here."""
         if self._tail_last_offsets and offset >= self._tail_start:
@@ -254,16 +260,20 @@ class Segment:
         self._tail_positions = []
 
     def _read_first_timestamp(self) -> int:
-        first = next(scan(self.log, 0, self.log.size, chunk_bytes=HEADER_BYTES), None)
-        return first.header.max_timestamp_ms if first is not None else NO_TIMESTAMP
+        with contextlib.suppress(CorruptBatchError):
+            for first in scan(self.log, 0, self.log.size, chunk_bytes=HEADER_BYTES):
+                return first.header.max_timestamp_ms
+        return NO_TIMESTAMP
 
     def _load_max_timestamp(self, end: int | None = None) -> int:
         """From the time index's last entry and the batches behind it; `end` leaves out a batch that is being added."""
         maximum, offset = self.time_index.last()
         _, position = self.index.lookup(offset)
-        for batch in scan(self.log, position, end if end is not None else self.log.size):
-            if batch.header.max_timestamp_ms > maximum:
-                maximum, offset = batch.header.max_timestamp_ms, batch.header.last_offset
+        # A damaged batch is for its readers to meet: it must not keep producers from writing behind it.
+        with contextlib.suppress(CorruptBatchError):
+            for batch in scan(self.log, position, end if end is not None else self.log.size):
+                if batch.header.max_timestamp_ms > maximum:
+                    maximum, offset = batch.header.max_timestamp_ms, batch.header.last_offset
         self._max_timestamp_ms = maximum
         self._offset_of_max_timestamp = offset
         return maximum

@@ -49,16 +49,17 @@ class LogDirsApi:
         return handlers
 
     def _move(self, _context: RequestContext, request: AlterReplicaLogDirsRequest) -> AlterReplicaLogDirsResponse:
-        return _outcomes(request, self._move_to)
+        online = {info.path: info.is_online for info in self._replicas.logs.log_dirs()}
 
-    def _move_to(self, path: str, name: TopicPartition) -> ErrorCode:
-        """A replica may be asked to be where it is; no other directory is one of this node's."""
-        found = [info for info in self._replicas.logs.log_dirs() if info.path == path]
-        if not found:
-            return ErrorCode.LOG_DIR_NOT_FOUND
-        if not found[0].is_online:
-            return ErrorCode.KAFKA_STORAGE_ERROR
-        return ErrorCode.NONE if name in self._replicas.partitions else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        def move_to(path: str, name: TopicPartition) -> ErrorCode:
+            """A replica may be asked to be where it is; no other directory is one of this node's."""
+            if path not in online:
+                return ErrorCode.LOG_DIR_NOT_FOUND
+            if not online[path]:
+                return ErrorCode.KAFKA_STORAGE_ERROR
+            return ErrorCode.NONE if name in self._replicas.partitions else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+        return _outcomes(request, move_to)
 
     def _handle(self, _context: RequestContext, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse:
         wanted: dict[TopicPartition, None] | None = None

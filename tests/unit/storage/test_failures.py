@@ -9,6 +9,7 @@ import pytest
 from odradek.storage.log_config import LogConfig
 from odradek.storage.manager import LogManager
 from odradek.storage.memory_files import MemoryFile, MemoryFileSystem
+from odradek.storage.segment import Segment
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
 from tests.unit.fakes import FakeWorld
@@ -134,3 +135,38 @@ def test_a_background_sync_that_fails_is_reported_and_moves_no_recovery_point() 
     assert isinstance(promise.error, KafkaError)
     assert disk.log.recovery_point == 0
     assert len(disk.failures) == 1
+
+
+def test_a_damaged_batch_far_back_does_not_keep_producers_from_writing() -> None:
+    disk = Disk()
+    first = disk.append(b"the latest", timestamp_ms=NOW_MS + 1000)
+    for _ in range(300):
+        disk.append(b"x" * 100)
+    disk.log.close()
+    path = disk.log.segments.active.log.path
+    content = bytearray(disk.fs.read(path))
+    size_of_first = 12 + int.from_bytes(content[8:12], "big")
+    content[size_of_first + 16] = 7  # the second batch's magic
+    disk.fs.open(path).pwrite(content, 0)
+    log = disk.open(is_clean=True)
+    assert (first.last_offset, log.log_end_offset) == (0, 301)
+    assert [disk.append(b"new").last_offset for _ in range(2)] == [301, 302]
+    assert disk.read_all(301) == [(301, b"new"), (302, b"new")]
+
+
+def test_a_defect_behind_the_write_does_not_use_up_bytes_or_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk()
+    disk.append(b"kept")
+
+    def fail(*_arguments: object) -> None:
+        raise RuntimeError("a defect")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Segment, "note", fail)
+        with pytest.raises(RuntimeError):
+            disk.append(b"longer than what comes next")
+    assert disk.append(b"next").last_offset == 1
+    assert disk.read_all() == [(0, b"kept"), (1, b"next")]
+    disk.log.close()
+    disk.open(is_clean=True)
+    assert disk.read_all() == [(0, b"kept"), (1, b"next")]
