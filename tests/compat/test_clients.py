@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 
@@ -60,9 +60,11 @@ class Member:
 
 
 @contextmanager
-def group_of(*consumers: Consumer) -> Iterator[list[Member]]:
-    members = [Member(consumer) for consumer in consumers]
+def group_of(consumers: Iterable[Consumer]) -> Iterator[list[Member]]:
+    """Members, each polled before the next is opened: aiokafka opens once it is in the group, after a rebalance."""
+    members: list[Member] = []
     try:
+        members.extend(map(Member, consumers))
         yield members
     finally:
         for member in members:
@@ -297,7 +299,7 @@ def test_members_share_the_partitions_and_inherit_them(
     topic = new_topic(partitions=4)
     settings = ConsumerSettings(group=unique("group"), assignor=assignor)
     everything: set[TopicPartition] = {(topic, index) for index in range(4)}
-    with group_of(driver.subscribe([topic], settings), driver.subscribe([topic], settings)) as (first, second):
+    with group_of(driver.subscribe([topic], settings) for _ in range(2)) as (first, second):
         wait_for(lambda: len(first.assignment) == len(second.assignment) == 2, "two partitions each", 30.0)
         assert first.assignment | second.assignment == everything
         first.leave()
@@ -310,7 +312,7 @@ def test_members_of_three_libraries_form_one_group(
     """The consumer protocol's subscriptions and assignments are readable across libraries."""
     topic, settings = new_topic(partitions=6), ConsumerSettings(group=unique("group"), assignor="range")
     names = ("kafka-python", "librdkafka", "aiokafka")
-    with group_of(*(drivers(name).subscribe([topic], settings) for name in names)) as members:
+    with group_of(drivers(name).subscribe([topic], settings) for name in names) as members:
         wait_for(lambda: all(len(member.assignment) == 2 for member in members), "two partitions for each", 30.0)
         assert len({place for member in members for place in member.assignment}) == 6
 
