@@ -27,6 +27,8 @@ SETTINGS = {
 }
 """Set on both: groups start at once, and a deleted topic's files go before they are written back. The last is the wait
 before the first such deletion."""
+ODRADEK_SETTINGS = {**SETTINGS, "odradek.record.validation": "header"}
+"""The default, which the conformance suite's broker does not have."""
 APACHE_HEAP = ("-Xmx1g", "-Xms1g")
 """The heap that Kafka's start script gives a broker."""
 READY_POLL_S = 0.005
@@ -81,7 +83,7 @@ class Side:
     new: Callable[[Path], Odradek | MeasuredApache]
 
 
-ODRADEK = Side("odradek", f"Odradek {odradek.__version__}", lambda directory: Odradek(directory, SETTINGS))
+ODRADEK = Side("odradek", f"Odradek {odradek.__version__}", lambda directory: Odradek(directory, ODRADEK_SETTINGS))
 APACHE = Side("apache", f"Apache Kafka {VERSION}", lambda directory: MeasuredApache(directory, SETTINGS))
 APACHE_AGAIN = Side("apache-again", f"Apache Kafka {VERSION} again", APACHE.new)
 
