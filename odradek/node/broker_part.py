@@ -22,13 +22,13 @@ from odradek.broker.api.producers import ProducersApi
 from odradek.broker.api.quotas import QuotasApi
 from odradek.broker.api.security import SecurityApi
 from odradek.broker.controller_client import ControllerClient
+from odradek.broker.coordinator.replicated_log import ReplicatedLogs
 from odradek.broker.fetch.session import SessionCache
 from odradek.broker.groups.options import GroupOptions
 from odradek.broker.groups.service import GroupCoordinator
 from odradek.broker.lifecycle import BrokerLifecycle, LifecycleOptions
 from odradek.broker.producer_ids import ProducerIds
 from odradek.broker.replication.admission import Admission
-from odradek.broker.replication.internal_log import InternalLogs
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Partition
 from odradek.broker.topic_creation import TopicCreation
@@ -116,7 +116,7 @@ class BrokerPart:
             lambda: self.replicas.image.offset,
         )
         self.groups = GroupCoordinator(
-            writer=InternalLogs(self.replicas),
+            writer=ReplicatedLogs(self.replicas, ports.executor),
             options=GroupOptions.from_config(config),
             clock=ports.clock,
             scheduler=ports.scheduler,
