@@ -24,14 +24,14 @@ from odradek.broker.api.security import SecurityApi
 from odradek.broker.controller_client import ControllerClient
 from odradek.broker.coordinator.replicated_log import ReplicatedLogs
 from odradek.broker.fetch.session import SessionCache
-from odradek.broker.groups.options import GroupOptions
+from odradek.broker.groups.options import GroupOptions, offsets_topic
 from odradek.broker.groups.service import GroupCoordinator
 from odradek.broker.lifecycle import BrokerLifecycle, LifecycleOptions
 from odradek.broker.producer_ids import ProducerIds
 from odradek.broker.replication.admission import Admission
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Partition
-from odradek.broker.topic_creation import TopicCreation
+from odradek.broker.topic_creation import TopicCreation, internal_topic
 from odradek.config import BrokerConfig, Listener
 from odradek.config.own import RECORD_VALIDATION, VALIDATE_RECORDS
 from odradek.config.resources import TopicConfig
@@ -40,7 +40,7 @@ from odradek.config.types import ResourceType
 from odradek.metadata.delta import MetadataDelta
 from odradek.metadata.features import SUPPORTED
 from odradek.metadata.image import MetadataImage
-from odradek.metadata.topic_names import GROUP_METADATA_TOPIC, TRANSACTION_STATE_TOPIC
+from odradek.metadata.topic_names import GROUP_METADATA_TOPIC, SHARE_GROUP_STATE_TOPIC, TRANSACTION_STATE_TOPIC
 from odradek.node.data_dirs import DataDirs, StartError
 from odradek.node.dynamic_config import usable_config
 from odradek.node.ports import Ports
@@ -50,7 +50,7 @@ from odradek.storage.manager import LogManager, LogManagerSettings
 from odradek.wire.apis import ApiKey
 from odradek.wire.messages.broker_registration import BrokerRegistrationRequest, Feature
 from odradek.wire.messages.broker_registration import Listener as RegisteredListener
-from odradek.wire.messages.create_topics import CreatableTopic, CreatableTopicConfig
+from odradek.wire.messages.create_topics import CreatableTopic
 from odradek.wire.uuids import Uuid
 
 _log = logging.getLogger(__name__)
@@ -281,12 +281,22 @@ class BrokerPart:
         )
 
     def _internal_topic(self, name: str) -> CreatableTopic:
-        partitions, replication_factor, configs = internal_topic_settings(self._static_config, name)
-        return CreatableTopic(
-            name=name,
-            num_partitions=partitions,
-            replication_factor=replication_factor,
-            configs=[CreatableTopicConfig(name=key, value=value) for key, value in configs.items()],
+        config = self._static_config
+        if name == GROUP_METADATA_TOPIC:
+            return offsets_topic(config)
+        prefix = _INTERNAL_PREFIXES[name]
+        configs = {"segment.bytes": str(config.int_(f"{prefix}.segment.bytes"))}
+        if name == TRANSACTION_STATE_TOPIC:
+            configs["cleanup.policy"] = "compact"
+            configs["compression.type"] = "uncompressed"
+            configs["min.insync.replicas"] = str(config.int_("transaction.state.log.min.isr"))
+            configs["unclean.leader.election.enable"] = "false"
+        else:
+            configs["cleanup.policy"] = "delete"
+            configs["compression.type"] = "producer"
+            configs["retention.ms"] = "-1"
+        return internal_topic(
+            name, config.int_(f"{prefix}.num.partitions"), config.int_(f"{prefix}.replication.factor"), configs
         )
 
 
@@ -294,22 +304,9 @@ _SESSION_EVICTION_MS = 120_000
 """How long a fetch session is safe from being replaced, as in Kafka."""
 
 
-def internal_topic_settings(config: BrokerConfig, name: str) -> tuple[int, int, Mapping[str, str]]:
-    """(partitions, replication factor, configs) of a topic in which brokers keep their own state."""
-    prefix = _INTERNAL_PREFIXES[name]
-    configs = {"cleanup.policy": "compact", "segment.bytes": str(config.int_(f"{prefix}.segment.bytes"))}
-    if name == TRANSACTION_STATE_TOPIC:
-        configs["compression.type"] = "uncompressed"
-        configs["min.insync.replicas"] = str(config.int_("transaction.state.log.min.isr"))
-        configs["unclean.leader.election.enable"] = "false"
-    else:
-        configs["compression.type"] = "producer"
-    return config.int_(f"{prefix}.num.partitions"), config.int_(f"{prefix}.replication.factor"), configs
-
-
 _INTERNAL_PREFIXES = {
-    GROUP_METADATA_TOPIC: "offsets.topic",
     TRANSACTION_STATE_TOPIC: "transaction.state.log",
+    SHARE_GROUP_STATE_TOPIC: "share.coordinator.state.topic",
 }
 
 

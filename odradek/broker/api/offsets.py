@@ -6,6 +6,7 @@ from collections import Counter
 
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Isolation, Partition
+from odradek.metadata.topic_names import is_internal
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
 from odradek.server.handlers import AnyHandler, Handler, erase
@@ -53,7 +54,6 @@ _UNKNOWN = TimestampOffset(timestamp_ms=-1, offset=-1, leader_epoch=-1)
 _HIGH_WATERMARK = -1
 """DeleteRecords: delete all that is committed."""
 _CONSUMER = -1
-_INTERNAL_TOPICS = ("__consumer_offsets", "__transaction_state", "__share_group_state")
 
 
 class OffsetsApi:
@@ -169,7 +169,7 @@ class OffsetsApi:
         return response
 
     def _delete_before(self, name: TopicPartition, offset: int) -> int:
-        if name.topic in _INTERNAL_TOPICS:
+        if is_internal(name.topic):
             raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION)
         log = self._replicas.partition(name).leader_log()
         if "delete" not in log.config.cleanup_policy:
