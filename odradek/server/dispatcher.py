@@ -29,6 +29,7 @@ PRODUCE_LISTED_FROM = 0
 """Produce is listed from version 0, since librdkafka reads compression support off it, but served from 3."""
 
 _HEADER_START = struct.Struct(">hhih")
+_CLIENT_ID_AT = _HEADER_START.size
 _CORRELATION_ID = struct.Struct(">i")
 _UNEXPECTED = "The server experienced an unexpected error when processing the request."
 
@@ -43,7 +44,11 @@ class Dispatcher:
     def __init__(self, handlers: Iterable[AnyHandler], authorizer: Authorizer) -> None:
         self.handlers: Mapping[ApiKey, AnyHandler] = {handler.api_key: handler for handler in handlers}
         self._authorizer = authorizer
-        self._by_code: dict[int, _Route] = {int(key): _Route(handler) for key, handler in self.handlers.items()}
+        self._routes: dict[tuple[int, int], _Route] = {
+            (int(key), version): _Route(handler, version)
+            for key, handler in self.handlers.items()
+            for version in stable_versions(key)
+        }
 
     def handle(self, connection: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
         """Answer one frame (a `FrameHandler`); never raises."""
@@ -57,48 +62,53 @@ class Dispatcher:
             return Outcome.CLOSE
 
     def _dispatch(self, connection: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
-        if len(frame) < _HEADER_START.size:
+        if len(frame) < _CLIENT_ID_AT:
             raise ProtocolError("shorter than a request header")
-        api_key, version, correlation_id, _ = _HEADER_START.unpack_from(frame)
-        route = self._by_code.get(api_key)
+        api_key, version, correlation_id, client_id_size = _HEADER_START.unpack_from(frame)
+        route = self._routes.get((api_key, version))
         if route is None:
-            raise ProtocolError(f"API key {api_key} is not served at this listener")
-        if not route.min_version <= version <= route.max_version:
             if api_key == ApiKey.API_VERSIONS:
                 return unsupported_api_versions(correlation_id)
-            raise ProtocolError(f"version {version} of {route.key.name} is not supported")
-        header, body_at = RequestHeader.decode_prefix(frame, request_header_version(route.key, version))
-        context = RequestContext(
-            route.key, version, correlation_id, header.client_id, connection, ANONYMOUS, self._authorizer
-        )
+            raise ProtocolError(f"version {version} of API {api_key} is not served at this listener")
+        client_id, body_at = _client_id(frame, client_id_size, route)
+        context = RequestContext(route.key, version, correlation_id, client_id, connection, ANONYMOUS, self._authorizer)
+        handler = route.handler
         # Like Kafka, leave bytes behind the body alone: librdkafka sends some with Metadata 13.
-        request, _ = route.handler.request.decode_prefix(frame, version, body_at, Budget(MAX_REQUEST_OBJECTS))
+        request, _ = handler.request.decode_prefix(frame, version, body_at, Budget(MAX_REQUEST_OBJECTS))
         try:
-            answer = route.handler.handle(context, request)
+            answer = handler.handle(context, request)
         except Exception as error:  # noqa: BLE001 - answered or logged by _failed
-            return _failed(route.handler, context, request, error)
+            return _failed(route, context, request, error)
         if not isinstance(answer, Promise):
-            return _encode(context, answer)
-        reply: Promise[Reply] = Promise()
-
-        def settle(settled: Promise[Message | None]) -> None:
-            try:
-                reply.resolve(_encode(context, settled.result()))
-            except Exception as error:  # noqa: BLE001 - answered or logged by _failed
-                reply.resolve(_failed(route.handler, context, request, error))
-
-        reply.on_abandoned(answer.abandon)
-        cast("Promise[Message | None]", answer).on_done(settle)
-        return reply.result() if reply.done else reply
+            return _encode(route, context, answer)
+        return _later(route, context, request, answer)
 
 
 class _Route:
-    __slots__ = ("handler", "key", "max_version", "min_version")
+    """One version of an API, and what a request of it needs in every frame."""
 
-    def __init__(self, handler: AnyHandler) -> None:
+    __slots__ = ("handler", "header_version", "key", "reply_header_end")
+
+    def __init__(self, handler: AnyHandler, version: int) -> None:
         self.handler = handler
         self.key = handler.api_key
-        self.min_version, self.max_version = _served_versions(self.key)
+        self.header_version = request_header_version(self.key, version)
+        self.reply_header_end = b"\x00" if response_header_version(self.key, version) else b""
+        """No tagged fields, where the reply's header may have some."""
+
+
+def _client_id(frame: memoryview, size: int, route: _Route) -> tuple[str | None, int]:
+    """The client id, and where the body begins. Nearly every header is a string and at most an empty tag section."""
+    if size >= 0:
+        end = _CLIENT_ID_AT + size
+        body_at = end + route.header_version - 1
+        if body_at < len(frame) and (body_at == end or not frame[end]):
+            try:
+                return str(frame[_CLIENT_ID_AT:end], "utf-8"), body_at
+            except UnicodeDecodeError:
+                pass
+    header, body_at = RequestHeader.decode_prefix(frame, route.header_version)
+    return header.client_id, body_at
 
 
 def _served_versions(key: ApiKey) -> tuple[int, int]:
@@ -122,18 +132,30 @@ def unsupported_api_versions(correlation_id: int) -> Reply:
     return [_CORRELATION_ID.pack(correlation_id) + response.encode(0)]
 
 
-def _encode(context: RequestContext, response: Message | None) -> Reply:
+def _later(
+    route: _Route, context: RequestContext, request: Message, answer: Promise[Message] | Promise[Message | None]
+) -> Reply | Promise[Reply]:
+    reply: Promise[Reply] = Promise()
+
+    def settle(settled: Promise[Message | None]) -> None:
+        try:
+            reply.resolve(_encode(route, context, settled.result()))
+        except Exception as error:  # noqa: BLE001 - answered or logged by _failed
+            reply.resolve(_failed(route, context, request, error))
+
+    reply.on_abandoned(answer.abandon)
+    cast("Promise[Message | None]", answer).on_done(settle)
+    return reply.result() if reply.done else reply
+
+
+def _encode(route: _Route, context: RequestContext, response: Message | None) -> Reply:
     if response is None:
         return Outcome.NO_REPLY
-    version = context.api_version
-    header = _CORRELATION_ID.pack(context.correlation_id)
-    if response_header_version(context.api_key, version):
-        header += b"\x00"
-    chunks = response.encode_chunks(version)
-    return cast("Reply", [header, *chunks])
+    header = _CORRELATION_ID.pack(context.correlation_id) + route.reply_header_end
+    return cast("Reply", response.encode_chunks(context.api_version, header))
 
 
-def _failed(handler: AnyHandler, context: RequestContext, request: Message, error: Exception) -> Reply:
+def _failed(route: _Route, context: RequestContext, request: Message, error: Exception) -> Reply:
     """The reply for a handler that raised: its API's error response, or a closed connection."""
     if isinstance(error, CloseConnection):
         return Outcome.CLOSE
@@ -141,7 +163,7 @@ def _failed(handler: AnyHandler, context: RequestContext, request: Message, erro
         _log.error("%s of %s failed unexpectedly", context.api_key.name, context.client_id, exc_info=error)
         error = KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, _UNEXPECTED)
     try:
-        return _encode(context, error_response(handler, context.api_version, request, error))
+        return _encode(route, context, error_response(route.handler, context.api_version, request, error))
     except CloseConnection:
         return Outcome.CLOSE
     except Exception:  # noqa: BLE001 - logged with its traceback; costs one connection

@@ -364,9 +364,14 @@ class Struct(metaclass=StructMeta):
                 raise TypeError(f"{type(self).__name__} holds records that are not in memory: use encode_chunks")
         return b"".join(cast("list[bytes]", out))
 
-    def encode_chunks(self, version: int) -> list[Chunk]:
-        """Like `encode`, in pieces: records are handed on as they are, in place, between the bytes around them."""
-        out, marks = self._write(version)
+    def encode_chunks(self, version: int, prefix: bytes = b"") -> list[Chunk]:
+        """Like `encode`, in pieces: records are handed on as they are, in place, between the bytes around them.
+
+        `prefix` goes before all of it, into the first piece.
+        """
+        out, marks = self._write(version, prefix)
+        if not marks:
+            return [b"".join(cast("list[bytes]", out))]
         chunks: list[Chunk] = []
         start = 0
         for mark in marks:
@@ -377,10 +382,10 @@ class Struct(metaclass=StructMeta):
             chunks.append(b"".join(cast("list[bytes]", out[start:])))
         return chunks
 
-    def _write(self, version: int) -> tuple[list[Chunk], list[int]]:
+    def _write(self, version: int, prefix: bytes = b"") -> tuple[list[Chunk], list[int]]:
         cls = type(self)
         writer = cls._writers.get(version) or _compiled_writer(cls, version)
-        out: list[Chunk] = []
+        out: list[Chunk] = [prefix]
         marks: list[int] = []
         try:
             writer(self, out, marks)
