@@ -22,7 +22,6 @@ _STREAMS_GROUPS = "streams groups"
 _SEVERAL_NODES = "clusters of several nodes"
 _TELEMETRY = "client telemetry"
 _AT_A_CONTROLLER = "descriptions by a controller"
-_LOG_DIRS = "moving replicas between log directories"
 
 WHY_MISSING: dict[ApiKey, str] = {
     ApiKey.ADD_PARTITIONS_TO_TXN: _TRANSACTIONS,
@@ -58,7 +57,6 @@ WHY_MISSING: dict[ApiKey, str] = {
     ApiKey.ALTER_PARTITION: _SEVERAL_NODES,
     ApiKey.ENVELOPE: _SEVERAL_NODES,
     ApiKey.FETCH_SNAPSHOT: _SEVERAL_NODES,
-    ApiKey.ASSIGN_REPLICAS_TO_DIRS: _LOG_DIRS,
     ApiKey.ADD_RAFT_VOTER: _SEVERAL_NODES,
     ApiKey.REMOVE_RAFT_VOTER: _SEVERAL_NODES,
     ApiKey.UPDATE_RAFT_VOTER: _SEVERAL_NODES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from odradek.controller.directories import directories_went_offline
 from odradek.controller.leadership import broker_came, broker_left, broker_lost_data, leads_any
 from odradek.controller.partitions import checked_broker
 from odradek.controller.result import ControllerResult
@@ -29,7 +30,6 @@ from odradek.wire.uuids import Uuid
 
 FENCING_VERSION = 0
 SHUTDOWN_VERSION = 1
-DIRECTORIES_VERSION = 2
 CORDONED_VERSION = 3
 RESERVED_DIRECTORY_IDS = 100
 FIRST_METADATA_VERSION = 1
@@ -144,7 +144,8 @@ def heartbeat(state: ControllerState, request: BrokerHeartbeatRequest) -> Contro
             records += fence(state, broker)
             response.is_fenced = True
             response.should_shut_down = True
-    records += _directory_changes(broker, request)
+    records += directories_went_offline(state, broker, request.offline_log_dirs)
+    records += _cordon(broker, request)
     return ControllerResult(response, records, is_atomic=False)
 
 
@@ -164,21 +165,15 @@ def _begin_shutdown(state: ControllerState, broker: BrokerRegistration) -> list[
     return records + broker_left(state, broker.id)
 
 
-def _directory_changes(broker: BrokerRegistration, request: BrokerHeartbeatRequest) -> list[VersionedRecord]:
-    records = []
-    online = [directory for directory in broker.directories if directory not in request.offline_log_dirs]
-    if len(online) < len(broker.directories):
-        change = BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, log_dirs=online)
-        records.append(VersionedRecord(change, DIRECTORIES_VERSION))
+def _cordon(broker: BrokerRegistration, request: BrokerHeartbeatRequest) -> list[VersionedRecord]:
     cordoned = request.cordoned_log_dirs
-    if cordoned is not None and (
-        broker.cordoned_directories is None or sorted(cordoned) != sorted(broker.cordoned_directories)
-    ):
-        change = BrokerRegistrationChangeRecord(
-            broker_id=broker.id, broker_epoch=broker.epoch, cordoned_log_dirs=list(cordoned)
-        )
-        records.append(VersionedRecord(change, CORDONED_VERSION))
-    return records
+    before = broker.cordoned_directories
+    if cordoned is None or (before is not None and sorted(cordoned) == sorted(before)):
+        return []
+    change = BrokerRegistrationChangeRecord(
+        broker_id=broker.id, broker_epoch=broker.epoch, cordoned_log_dirs=list(cordoned)
+    )
+    return [VersionedRecord(change, CORDONED_VERSION)]
 
 
 def unfence(state: ControllerState, broker: BrokerRegistration) -> list[VersionedRecord]:

@@ -9,7 +9,7 @@ from odradek.controller.partitions import add, all_partitions, allows_unclean_el
 from odradek.controller.result import ControllerResult
 from odradek.controller.state import ControllerState
 from odradek.controller.topics import check_size
-from odradek.metadata.image import NO_LEADER, PartitionImage
+from odradek.metadata.image import NO_LEADER, PartitionImage, TopicImage
 from odradek.metadata.snapshot import VersionedRecord
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.elect_leaders import (
@@ -23,13 +23,19 @@ PREFERRED = 0
 UNCLEAN = 1
 
 
+Concern = Callable[[TopicImage, int, PartitionImage], bool]
+"""Whether something concerns a partition of a topic."""
+
+
 def broker_left(state: ControllerState, broker_id: int) -> list[VersionedRecord]:
     """Take the broker out of all in-sync replicas and leaderships; what it had it still has."""
+    return replicas_went_offline(state, broker_id, lambda _topic, _index, partition: broker_id in partition.isr)
+
+
+def replicas_went_offline(state: ControllerState, broker_id: int, concerns: Concern) -> list[VersionedRecord]:
+    """Take the broker out of the in-sync replicas and leadership of these partitions; what it had it still has."""
     return _update(
-        state,
-        lambda partition: broker_id in partition.isr,
-        lambda candidate: candidate != broker_id and is_active(state, candidate),
-        removed=broker_id,
+        state, concerns, lambda candidate: candidate != broker_id and is_active(state, candidate), removed=broker_id
     )
 
 
@@ -37,7 +43,7 @@ def broker_lost_data(state: ControllerState, broker_id: int) -> list[VersionedRe
     """Like `broker_left`, of a broker that went down uncleanly: what was not yet on its disk is gone (KIP-966)."""
     return _update(
         state,
-        lambda partition: broker_id in partition.isr or broker_id in partition.elr,
+        lambda _topic, _index, partition: broker_id in partition.isr or broker_id in partition.elr,
         lambda candidate: candidate != broker_id and is_active(state, candidate),
         removed=broker_id,
         lost_data=broker_id,
@@ -48,7 +54,7 @@ def broker_came(state: ControllerState, broker_id: int) -> list[VersionedRecord]
     """Let the broker, which the image still shows as fenced, lead what has no leader."""
     return _update(
         state,
-        lambda partition: partition.leader == NO_LEADER,
+        lambda _topic, _index, partition: partition.leader == NO_LEADER,
         lambda candidate: candidate == broker_id or is_active(state, candidate),
     )
 
@@ -60,14 +66,14 @@ def leads_any(state: ControllerState, broker_id: int) -> bool:
 
 def _update(
     state: ControllerState,
-    concerns: Callable[[PartitionImage], bool],
+    concerns: Concern,
     may_lead: Callable[[int], bool],
     removed: int | None = None,
     lost_data: int | None = None,
 ) -> list[VersionedRecord]:
     records: list[VersionedRecord] = []
     for topic, index, partition in all_partitions(state):
-        if not concerns(partition):
+        if not concerns(topic, index, partition):
             continue
         change = change_of(state, topic, index, may_lead)
         if allows_unclean_election(state, topic.name):

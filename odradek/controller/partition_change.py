@@ -114,7 +114,8 @@ class PartitionChange:
             if self._is_valid(replica):
                 return replica, False
         last_known = self._partition.last_known_elr
-        if self._rules.elr_enabled and not self._elr and not self.isr and len(last_known) == 1:
+        has_none = self._rules.elr_enabled and not self._elr and not self.isr
+        if has_none and len(last_known) == 1 and self._rules.is_acceptable_leader(last_known[0]):
             return last_known[0], True
         if self.election is Election.UNCLEAN:
             for replica in self.replicas:

@@ -23,6 +23,7 @@ from odradek.broker.api.quotas import QuotasApi
 from odradek.broker.api.security import SecurityApi
 from odradek.broker.controller_client import ControllerClient
 from odradek.broker.coordinator.replicated_log import ReplicatedLogs
+from odradek.broker.directory_assignments import DirectoryAssignments
 from odradek.broker.fetch.session import SessionCache
 from odradek.broker.groups.options import GroupOptions, offsets_topic
 from odradek.broker.groups.service import GroupCoordinator
@@ -39,7 +40,7 @@ from odradek.config.table import TOPIC
 from odradek.config.types import ResourceType
 from odradek.metadata.delta import MetadataDelta
 from odradek.metadata.features import SUPPORTED
-from odradek.metadata.image import MetadataImage
+from odradek.metadata.image import MetadataImage, PartitionImage
 from odradek.metadata.topic_names import GROUP_METADATA_TOPIC, SHARE_GROUP_STATE_TOPIC, TRANSACTION_STATE_TOPIC
 from odradek.node.data_dirs import DataDirs, StartError
 from odradek.node.dynamic_config import usable_config
@@ -89,6 +90,7 @@ class BrokerPart:
         self._ports = ports
         self._identity = identity
         self._callbacks = callbacks
+        self._directory_ids = {path.rstrip("/") or "/": id_ for path, id_ in identity.dirs.directory_ids.items()}
         self._dynamic: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
         self.logs = LogManager(
             ports.files,
@@ -123,7 +125,11 @@ class BrokerPart:
             random=ports.random,
             partition_count=self._group_partitions,
         )
+        self.assignments = DirectoryAssignments(
+            controller, ports.scheduler, config.node_id, self.lifecycle.registered, lambda: self.lifecycle.epoch
+        )
         self.replicas.on_leadership(self._gained, self._lost)
+        self.replicas.on_followed = self._followed
         self.topics = TopicCreation(controller, self._internal_topic, config.int_("request.timeout.ms"))
         self._controller = controller
         self._served_by_controller = served_by_controller
@@ -223,6 +229,13 @@ class BrokerPart:
         name = partition.topic_partition
         if name.topic == GROUP_METADATA_TOPIC:
             self.groups.resigned(name.partition, partition.leader_epoch)
+
+    def _followed(self, partition: Partition, image: PartitionImage) -> None:
+        """The controller has to know in which directory a replica is, for when that fails."""
+        log = partition.log
+        directory = None if log is None else self._directory_ids.get(log.log_dir)
+        if directory is not None and image.directory(self._static_config.node_id) != directory:
+            self.assignments.assign((partition.topic_id, partition.topic_partition.partition), directory)
 
     def _dir_failed(self, log_dir: str) -> None:
         """Go on with the other directories, if there are any and the metadata log is in one of them (KIP-112)."""

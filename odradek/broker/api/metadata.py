@@ -277,7 +277,13 @@ class _View:
         return broker is not None and not broker.fenced and self._listener in broker.endpoints
 
     def _offline(self, image: PartitionImage) -> list[int]:
-        return [node for node in image.replicas if not self._is_alive(node)]
+        """The replicas on brokers that are away, or in directories that are."""
+        brokers = self.image.cluster.brokers
+        return [
+            node
+            for node in image.replicas
+            if not self._is_alive(node) or not brokers[node].is_online(image.directory(node))
+        ]
 
 
 def _check_cursor(cursor: DescribeTopicPartitionsRequestCursor, wanted: list[str], *, explicit: bool) -> None:

@@ -49,6 +49,8 @@ class ReplicaManager:
         self._catching_up = False
         self._on_leader: list[LeadershipListener] = []
         self._on_resigned: list[LeadershipListener] = []
+        self.on_followed: Callable[[Partition, PartitionImage], None] | None = None
+        """Called with each replica, once it is as the image says."""
 
     @property
     def partitions(self) -> Mapping[TopicPartition, Partition]:
@@ -180,6 +182,8 @@ class ReplicaManager:
             # Its disk failed. Others must still follow the metadata, and clients of this one are told at each request.
             _log.error("partition %s: %s", name, error)
             is_new_epoch = True
+        if self.on_followed is not None:
+            self.on_followed(partition, image)
         if not is_new_epoch:
             return
         if led and not partition.is_leader:

@@ -67,12 +67,14 @@ class Partition:
     def leader_log(self, current_leader_epoch: int = NO_EPOCH) -> Log:
         """The log, if this broker leads and the client's leader epoch (if it sent one) is the current one.
 
-        Raises KafkaError NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH or KAFKA_STORAGE_ERROR.
+        Raises KafkaError KAFKA_STORAGE_ERROR (whoever leads: that is what sent the leader away), FENCED_LEADER_EPOCH,
+        UNKNOWN_LEADER_EPOCH or NOT_LEADER_OR_FOLLOWER.
         """
+        log = self.local_log()
         self.check_epoch(current_leader_epoch)
         if not self.is_leader:
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
-        return self.local_log()
+        return log
 
     def local_log(self) -> Log:
         """The log, whoever leads; raises KafkaError KAFKA_STORAGE_ERROR while it is offline."""

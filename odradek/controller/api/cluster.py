@@ -1,5 +1,5 @@
 """Nodes and what they agree on: registration (62, 70), heartbeats (63), unregistration (64, 94), producer ids (67),
-features (57)."""
+directories of replicas (73), features (57)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from odradek.controller.brokers import (
     unregister_controller,
 )
 from odradek.controller.controller import Controller
+from odradek.controller.directories import assign_replicas_to_dirs
 from odradek.controller.features import update_features, updates_of
 from odradek.controller.producer_ids import allocate_producer_ids
 from odradek.ports import Promise
@@ -20,6 +21,7 @@ from odradek.server.context import RequestContext
 from odradek.server.handlers import AnyHandler, Handler, erase
 from odradek.wire.errors import KafkaError
 from odradek.wire.messages.allocate_producer_ids import AllocateProducerIdsRequest, AllocateProducerIdsResponse
+from odradek.wire.messages.assign_replicas_to_dirs import AssignReplicasToDirsRequest, AssignReplicasToDirsResponse
 from odradek.wire.messages.broker_heartbeat import BrokerHeartbeatRequest, BrokerHeartbeatResponse
 from odradek.wire.messages.broker_registration import BrokerRegistrationRequest, BrokerRegistrationResponse
 from odradek.wire.messages.controller_registration import (
@@ -50,6 +52,7 @@ class ClusterApi:
         return [
             erase(Handler(BrokerRegistrationRequest, self._register, action, cluster)),
             erase(Handler(BrokerHeartbeatRequest, self._heartbeat, action, cluster)),
+            erase(Handler(AssignReplicasToDirsRequest, self._assign_directories, action, cluster)),
             erase(Handler(ControllerRegistrationRequest, self._register_controller, action, cluster)),
             erase(Handler(AllocateProducerIdsRequest, self._allocate, action, cluster)),
             erase(Handler(UnregisterBrokerRequest, self._unregister, alter, cluster)),
@@ -66,6 +69,12 @@ class ClusterApi:
     def _heartbeat(self, context: RequestContext, request: BrokerHeartbeatRequest) -> Promise[BrokerHeartbeatResponse]:
         check_cluster(context, Operation.CLUSTER_ACTION)
         return self._controller.submit(lambda state: heartbeat(state, request))
+
+    def _assign_directories(
+        self, context: RequestContext, request: AssignReplicasToDirsRequest
+    ) -> Promise[AssignReplicasToDirsResponse]:
+        check_cluster(context, Operation.CLUSTER_ACTION)
+        return self._controller.submit(lambda state: assign_replicas_to_dirs(state, request))
 
     def _register_controller(
         self, context: RequestContext, request: ControllerRegistrationRequest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar, cast
 
 from odradek.config import BrokerConfig, single_node_defaults
@@ -127,7 +128,13 @@ class Node:
         return self.client.send(request, response, version).result()
 
     def register(
-        self, broker_id: int = NODE_ID, *, rack: str | None = None, previous_epoch: int = -1, unfence: bool = True
+        self,
+        broker_id: int = NODE_ID,
+        *,
+        rack: str | None = None,
+        previous_epoch: int = -1,
+        unfence: bool = True,
+        directories: Sequence[bytes] = (),
     ) -> int:
         """Register a broker and let it be unfenced; returns its epoch."""
         answer = self.send(
@@ -141,7 +148,7 @@ class Node:
                     for name, (low, high) in SUPPORTED.items()
                 ],
                 rack=rack,
-                log_dirs=[DIRECTORY if broker_id == NODE_ID else self.world.uuid()],
+                log_dirs=list(directories) or [DIRECTORY if broker_id == NODE_ID else self.world.uuid()],
                 previous_broker_epoch=previous_epoch,
             ),
             BrokerRegistrationResponse,

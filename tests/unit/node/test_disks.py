@@ -14,6 +14,7 @@ from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.delete_topics import DeleteTopicsRequest, DeleteTopicsResponse, DeleteTopicState
 from odradek.wire.messages.describe_log_dirs import DescribeLogDirsRequest, DescribeLogDirsResponse
 from odradek.wire.messages.fetch import FetchResponse
+from odradek.wire.messages.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 from tests.unit.node.machine import FETCH_VERSION, Machine, RunningNode, commit, committed, find_coordinator
 
 ONE, TWO = "/one", "/two"
@@ -104,6 +105,20 @@ def online_directories(node: RunningNode) -> int:
     return len(node.node.controller.loader.image.cluster.brokers[1].directories)
 
 
+def described(node: RunningNode) -> dict[int, tuple[int, int, tuple[int, ...]]]:
+    """What clients are told of each partition of topic t: error, leader, offline replicas."""
+    request = MetadataRequest(topics=[MetadataRequestTopic(name="t")], allow_auto_topic_creation=False)
+    (topic,) = node.ask(request, MetadataResponse).topics
+    return {
+        each.partition_index: (each.error_code, each.leader_id, tuple(each.offline_replicas))
+        for each in topic.partitions
+    }
+
+
+LED = (ErrorCode.NONE, 1, ())
+LEADERLESS = (ErrorCode.LEADER_NOT_AVAILABLE, -1, (1,))
+
+
 def write_everywhere(node: RunningNode, value: bytes) -> dict[int, ErrorCode]:
     return {partition: node.produce("t", value, partition=partition) for partition in range(PARTITIONS)}
 
@@ -138,6 +153,47 @@ def test_the_controller_hears_of_a_failed_directory(disks: Disks) -> None:
     write_everywhere(node, b"x")
     node.world.advance(100)
     assert online_directories(node) == 1
+
+
+def test_what_a_failed_directory_holds_has_no_leader_until_a_start_finds_it_repaired(disks: Disks) -> None:
+    machine = machine_on(disks)
+    node = machine.start()
+    node.create_topic("t", partitions=PARTITIONS)
+    where = dir_of(node)
+    node.world.advance(100)
+    assert set(described(node).values()) == {LED}
+
+    disks.broken.append(TWO)
+    write_everywhere(node, b"x")
+    node.world.advance(100)
+    expected = {partition: LED if directory == ONE else LEADERLESS for partition, directory in where.items()}
+    assert described(node) == expected
+    codes = write_everywhere(node, b"y")
+    assert {partition for partition, code in codes.items() if code == ErrorCode.KAFKA_STORAGE_ERROR} == {
+        partition for partition, directory in where.items() if directory == TWO
+    }
+
+    node = machine.start()
+    assert described(node) == expected
+    disks.broken.clear()
+    node = machine.start()
+    assert set(described(node).values()) == {LED}
+    assert set(write_everywhere(node, b"z").values()) == {ErrorCode.NONE}
+
+
+def test_the_controller_knows_where_every_replica_is_also_after_a_crash(disks: Disks) -> None:
+    machine = machine_on(disks)
+    node = machine.start()
+    topic_id = node.create_topic("t", partitions=PARTITIONS)
+    for boot in range(2):
+        node.world.advance(100)
+        ids = node.node.dirs.directory_ids
+        partitions = node.node.controller.loader.image.topics.by_id[topic_id].partitions
+        assert {index: image.directories for index, image in partitions.items()} == {
+            index: (ids[directory],) for index, directory in dir_of(node).items()
+        }
+        if boot == 0:
+            node = machine.start()
 
 
 def test_a_waiting_fetch_hears_of_the_failure_at_once(disks: Disks) -> None:

@@ -1,0 +1,115 @@
+"""Telling the controller which log directory holds which replica, so that it knows what fails with one (KIP-858)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from odradek.broker.controller_client import ControllerClient
+from odradek.ports import Promise, Scheduler
+from odradek.wire.errors import ErrorCode
+from odradek.wire.messages.assign_replicas_to_dirs import (
+    AssignReplicasToDirsRequest,
+    AssignReplicasToDirsRequestDirectoryData,
+    AssignReplicasToDirsRequestPartitionData,
+    AssignReplicasToDirsRequestTopicData,
+    AssignReplicasToDirsResponse,
+)
+from odradek.wire.uuids import Uuid
+
+_log = logging.getLogger(__name__)
+
+MAX_ASSIGNMENTS_PER_REQUEST = 2250
+FIRST_RETRY_MS = 100
+LAST_RETRY_MS = 10_000
+
+Replica = tuple[Uuid, int]
+"""Topic id and partition."""
+_GONE = (ErrorCode.UNKNOWN_TOPIC_ID, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.NOT_LEADER_OR_FOLLOWER)
+
+
+class DirectoryAssignments:
+    """Collects what the controller does not know yet, and sends it, one request at a time, until it does."""
+
+    def __init__(
+        self,
+        controller: ControllerClient,
+        scheduler: Scheduler,
+        broker_id: int,
+        broker_epoch: Promise[int],
+        current_epoch: Callable[[], int],
+    ) -> None:
+        """`broker_epoch` settles once this broker is registered: nothing is sent before."""
+        self._controller = controller
+        self._scheduler = scheduler
+        self._broker_id = broker_id
+        self._current_epoch = current_epoch
+        self._ready: dict[Replica, Uuid] = {}
+        self._sent: dict[Replica, Uuid] = {}
+        self._is_registered = False
+        self._is_scheduled = False
+        self._retry_ms = FIRST_RETRY_MS
+        broker_epoch.on_done(self._registered)
+
+    def assign(self, replica: Replica, directory: Uuid) -> None:
+        """A replica of this broker is in this directory."""
+        if self._sent.get(replica) != directory or replica in self._ready:
+            self._ready[replica] = directory
+            self._schedule(0)
+
+    def _registered(self, epoch: Promise[int]) -> None:
+        if epoch.error is None:
+            self._is_registered = True
+            self._schedule(0)
+
+    def _schedule(self, delay_ms: float) -> None:
+        if self._is_registered and self._ready and not self._sent and not self._is_scheduled:
+            self._is_scheduled = True
+            self._scheduler.call_later(delay_ms, self._send)
+
+    def _send(self) -> None:
+        self._is_scheduled = False
+        for replica in list(self._ready)[:MAX_ASSIGNMENTS_PER_REQUEST]:
+            self._sent[replica] = self._ready.pop(replica)
+        request = AssignReplicasToDirsRequest(
+            broker_id=self._broker_id, broker_epoch=self._current_epoch(), directories=_by_directory(self._sent)
+        )
+        self._controller.send(request, AssignReplicasToDirsResponse).on_done(self._answered)
+
+    def _answered(self, answer: Promise[AssignReplicasToDirsResponse]) -> None:
+        sent, self._sent = self._sent, {}
+        if answer.error is not None or answer.result().error_code:
+            reason = answer.error or ErrorCode(answer.result().error_code).name
+            _log.warning("the controller did not note the directories of %d replicas: %s", len(sent), reason)
+        else:
+            for directory in answer.result().directories:
+                for topic in directory.topics:
+                    for partition in topic.partitions:
+                        if partition.error_code == ErrorCode.NONE or partition.error_code in _GONE:
+                            sent.pop((topic.topic_id, partition.partition_index), None)
+        if not sent:
+            self._retry_ms = FIRST_RETRY_MS
+            self._schedule(0)
+            return
+        self._ready = {**sent, **self._ready}
+        self._schedule(self._retry_ms)
+        self._retry_ms = min(2 * self._retry_ms, LAST_RETRY_MS)
+
+
+def _by_directory(replicas: Mapping[Replica, Uuid]) -> list[AssignReplicasToDirsRequestDirectoryData]:
+    tree: dict[Uuid, dict[Uuid, list[int]]] = {}
+    for (topic_id, index), directory in replicas.items():
+        tree.setdefault(directory, {}).setdefault(topic_id, []).append(index)
+    return [
+        AssignReplicasToDirsRequestDirectoryData(
+            id=directory,
+            topics=[
+                AssignReplicasToDirsRequestTopicData(
+                    topic_id=topic_id,
+                    partitions=[AssignReplicasToDirsRequestPartitionData(partition_index=index) for index in indexes],
+                )
+                for topic_id, indexes in topics.items()
+            ],
+        )
+        for directory, topics in tree.items()
+    ]
