@@ -98,7 +98,7 @@ DIFFERENCES = (
     "means no limit.",
     "A client that has sent its last byte has 5 seconds to take the replies that it is owed; then the "
     "connection is closed.",
-    "A request whose decoding would create more than 262,144 array elements and tagged fields costs its "
+    "A request whose decoding would create more than 65,536 array elements and tagged fields costs its "
     "connection, and so does a tagged field that is longer or shorter than what it holds; Kafka has no such "
     "limit and takes such a field.",
     "What is no record batch at all is answered with CORRUPT_MESSAGE and an unknown codec with "

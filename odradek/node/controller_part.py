@@ -15,7 +15,7 @@ from odradek.metadata.loader import MetadataLoader
 from odradek.node.data_dirs import DataDirs, StartError, voter_endpoints
 from odradek.node.metadata_log import MetadataLog
 from odradek.node.ports import Ports
-from odradek.ports import Promise
+from odradek.ports import Promise, Turns
 from odradek.ports.network import ConnectionInfo
 from odradek.quorum.files import ElectionStateFile, SnapshotFiles
 from odradek.quorum.formatting import META_PROPERTIES_FILE
@@ -24,7 +24,7 @@ from odradek.security.acl import AllowAll
 from odradek.security.principal import ANONYMOUS
 from odradek.server.context import RequestContext
 from odradek.server.dispatcher import error_response
-from odradek.server.handlers import AnyHandler
+from odradek.server.handlers import AnyHandler, call
 from odradek.storage.environment import LogEnvironment
 from odradek.storage.log_config import LogConfig
 from odradek.wire.apis import ApiKey, stable_versions
@@ -79,6 +79,7 @@ class ControllerPart:
         self.loader.add_publisher(
             SnapshotGenerator(self.raft, self.loader, limits, ports.clock, ports.executor).publish
         )
+        self._turns = Turns(ports.clock, ports.scheduler)
         self._registration = _registration(config, ports, listener_ports)
         self.raft.add_listener(self.loader)
         self.raft.add_listener(self.controller)
@@ -116,7 +117,9 @@ class ControllerPart:
         key = ApiKey(cast("int", request.API_KEY))
         handler = self._by_key[key]
         if context is None:
-            context = RequestContext(key, stable_versions(key)[-1], 0, None, _IN_PROCESS, ANONYMOUS, AllowAll())
+            context = RequestContext(
+                key, stable_versions(key)[-1], 0, None, _IN_PROCESS, ANONYMOUS, AllowAll(), self._turns
+            )
         version = context.api_version
         result: Promise[Resp] = Promise()
 
@@ -161,7 +164,7 @@ def _registration(
 
 def _call(handler: AnyHandler, context: RequestContext, request: Message) -> Promise[Message | None]:
     try:
-        answer = handler.handle(context, request)
+        answer = call(handler, context, request)
     except Exception as error:  # noqa: BLE001 - handed to whoever waits, who logs it
         return Promise.failed(error)
     if isinstance(answer, Promise):

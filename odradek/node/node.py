@@ -11,11 +11,13 @@ from odradek.node.broker_part import BrokerCallbacks, BrokerIdentity, BrokerPart
 from odradek.node.controller_part import ControllerPart
 from odradek.node.data_dirs import DataDirs, StartError, open_data_dirs
 from odradek.node.ports import Ports
+from odradek.ports import Turns
 from odradek.ports.network import FrameHandler
 from odradek.security.acl import AllowAll
 from odradek.server.api_versions import ApiVersionsHandler, Features
 from odradek.server.dispatcher import Dispatcher
 from odradek.server.handlers import AnyHandler, erase
+from odradek.server.lane import Lane
 from odradek.storage.environment import LogEnvironment
 from odradek.storage.file_pool import FilePool
 
@@ -76,9 +78,10 @@ class Node:
             BrokerCallbacks(on_config, on_fatal),
         )
         self.broker_handlers = self._with_api_versions(self.broker.handlers())
-        self.broker_frames: FrameHandler = Dispatcher(self.broker_handlers, AllowAll()).handle
+        turns, lane = Turns(ports.clock, ports.scheduler), Lane()
+        self.broker_frames: FrameHandler = Dispatcher(self.broker_handlers, AllowAll(), turns, lane).handle
         self.controller_frames: FrameHandler = Dispatcher(
-            self._with_api_versions(self.controller.handlers), AllowAll()
+            self._with_api_versions(self.controller.handlers), AllowAll(), turns, lane
         ).handle
 
     async def start(self) -> None:

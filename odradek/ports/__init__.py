@@ -3,8 +3,9 @@
 from odradek.ports.clock import Clock, Scheduler, TimerHandle
 from odradek.ports.executor import Executor
 from odradek.ports.files import File, FileSystem, MappedFile
-from odradek.ports.promise import Promise, gather, spawn
+from odradek.ports.promise import Promise, flatten, gather, spawn
 from odradek.ports.random import Random
+from odradek.ports.turns import Turns
 
 __all__ = [
     "Clock",
@@ -15,7 +16,9 @@ __all__ = [
     "FileSystem",
     "MappedFile",
     "Promise",
+    "flatten",
     "gather",
     "spawn",
     "Random",
+    "Turns",
 ]

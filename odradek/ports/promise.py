@@ -108,6 +108,18 @@ class Promise(Generic[T]):
         self.on_done(settle)
         return result
 
+    def follow(self, other: Promise[T]) -> None:
+        """Settle as `other` does, and let it know if this one is abandoned."""
+        self.on_abandoned(other.abandon)
+
+        def settle(source: Promise[T]) -> None:
+            if source._error is not None:
+                self.reject(source._error)
+            else:
+                self.resolve(cast("T", source._value))
+
+        other.on_done(settle)
+
     def __await__(self) -> Generator[Promise[T], None, T]:
         if not self._done:
             yield self
@@ -143,6 +155,20 @@ def spawn(work: Coroutine[Promise[object], None, T]) -> Promise[T]:
             awaited.on_done(advance)
 
     advance()
+    return result
+
+
+def flatten(promise: Promise[T | Promise[T]]) -> Promise[T]:
+    """The promise of what `promise` comes to in the end, where that may be one more promise."""
+    result: Promise[T] = Promise()
+
+    def settle(source: Promise[T | Promise[T]]) -> None:
+        if isinstance(source._value, Promise):
+            result.follow(source._value)
+        else:
+            result.follow(cast("Promise[T]", source))
+
+    promise.on_done(settle)
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from odradek.ports import Turns
 from odradek.ports.network import ConnectionInfo
 from odradek.security.acl import Authorizer, Operation, ResourceType, authorized_operations
 from odradek.security.principal import Principal
@@ -21,6 +22,7 @@ class RequestContext:
     connection: ConnectionInfo
     principal: Principal
     authorizer: Authorizer
+    turns: Turns
 
     @property
     def listener(self) -> str:

@@ -9,10 +9,12 @@ from typing import cast
 
 from odradek.ports.network import ConnectionInfo, Outcome, Reply
 from odradek.ports.promise import Promise
+from odradek.ports.turns import Turns
 from odradek.security.acl import Authorizer
 from odradek.security.principal import ANONYMOUS
 from odradek.server.context import RequestContext
-from odradek.server.handlers import AnyHandler, CloseConnection
+from odradek.server.handlers import Answer, AnyHandler, CloseConnection, call, is_sliced
+from odradek.server.lane import Lane
 from odradek.wire.apis import ApiKey, request_header_version, response_class, response_header_version, stable_versions
 from odradek.wire.budget import Budget
 from odradek.wire.errors import ErrorCode, KafkaError, ProtocolError
@@ -22,8 +24,8 @@ from odradek.wire.schema import Message
 
 _log = logging.getLogger(__name__)
 
-MAX_REQUEST_OBJECTS = 262_144
-"""How many array elements and tagged fields one request may make the decoder create."""
+LARGE_FRAME_BYTES = 16 * 1024
+"""Frames above this, but for those of Produce, are handled one at a time: they may hold very many elements."""
 
 PRODUCE_LISTED_FROM = 0
 """Produce is listed from version 0, since librdkafka reads compression support off it, but served from 3."""
@@ -41,9 +43,12 @@ class Dispatcher:
     version that this listener does not list, a malformed body, and an error for a request that gets no reply.
     """
 
-    def __init__(self, handlers: Iterable[AnyHandler], authorizer: Authorizer) -> None:
+    def __init__(self, handlers: Iterable[AnyHandler], authorizer: Authorizer, turns: Turns, lane: Lane) -> None:
+        """All dispatchers of a node share one `lane`, in which large requests wait for each other."""
         self.handlers: Mapping[ApiKey, AnyHandler] = {handler.api_key: handler for handler in handlers}
         self._authorizer = authorizer
+        self._turns = turns
+        self._lane = lane
         self._routes: dict[tuple[int, int], _Route] = {
             (int(key), version): _Route(handler, version)
             for key, handler in self.handlers.items()
@@ -54,34 +59,58 @@ class Dispatcher:
         """Answer one frame (a `FrameHandler`); never raises."""
         try:
             return self._dispatch(connection, frame)
-        except ProtocolError as error:
-            _log.warning("closing the connection from %s: %s", connection.peer_host, error)
-            return Outcome.CLOSE
-        except Exception:  # noqa: BLE001 - logged with its traceback; costs one connection
-            _log.exception("closing the connection from %s: its request failed unexpectedly", connection.peer_host)
-            return Outcome.CLOSE
+        except Exception as error:  # noqa: BLE001 - logged by _closing; costs one connection
+            return _closing(connection, error)
 
     def _dispatch(self, connection: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
         if len(frame) < _CLIENT_ID_AT:
             raise ProtocolError("shorter than a request header")
-        api_key, version, correlation_id, client_id_size = _HEADER_START.unpack_from(frame)
+        api_key, version, correlation_id, _ = _HEADER_START.unpack_from(frame)
         route = self._routes.get((api_key, version))
         if route is None:
             if api_key == ApiKey.API_VERSIONS:
                 return unsupported_api_versions(correlation_id)
             raise ProtocolError(f"version {version} of API {api_key} is not served at this listener")
-        client_id, body_at = _client_id(frame, client_id_size, route)
-        context = RequestContext(route.key, version, correlation_id, client_id, connection, ANONYMOUS, self._authorizer)
-        handler = route.handler
-        # Like Kafka, leave bytes behind the body alone: librdkafka sends some with Metadata 13.
-        request, _ = handler.request.decode_prefix(frame, version, body_at, Budget(MAX_REQUEST_OBJECTS))
+        is_large = len(frame) > LARGE_FRAME_BYTES and api_key != ApiKey.PRODUCE
+        if is_large or connection.id in self._lane.queues:
+            return self._lane.put(connection.id, lambda: self._in_turns(route, connection, frame))
+        context, request = self._read(route, connection, frame)
         try:
-            answer = handler.handle(context, request)
+            answer = call(route.handler, context, request)
         except Exception as error:  # noqa: BLE001 - answered or logged by _failed
             return _failed(route, context, request, error)
         if not isinstance(answer, Promise):
             return _encode(route, context, answer)
         return _later(route, context, request, answer)
+
+    def _read(self, route: _Route, connection: ConnectionInfo, frame: memoryview) -> tuple[RequestContext, Message]:
+        _, version, correlation_id, client_id_size = _HEADER_START.unpack_from(frame)
+        client_id, body_at = _client_id(frame, client_id_size, route)
+        context = RequestContext(
+            route.key, version, correlation_id, client_id, connection, ANONYMOUS, self._authorizer, self._turns
+        )
+        handler = route.handler
+        # Like Kafka, leave bytes behind the body alone: librdkafka sends some with Metadata 13.
+        request, _ = handler.request.decode_prefix(frame, version, body_at, Budget(handler.max_objects))
+        return context, request
+
+    async def _in_turns(self, route: _Route, connection: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
+        """Answer a large frame, with turns for others between the steps; never raises."""
+        try:
+            await self._turns.next()
+            context, request = self._read(route, connection, frame)
+            await self._turns.next()
+            try:
+                handled = route.handler.handle(context, request)
+                answer = await handled if is_sliced(handled) else cast("Answer", handled)
+            except Exception as error:  # noqa: BLE001 - answered or logged by _failed
+                return _failed(route, context, request, error)
+            if isinstance(answer, Promise):
+                return _later(route, context, request, answer)
+            await self._turns.next()
+            return _encode(route, context, answer)
+        except Exception as error:  # noqa: BLE001 - logged by _closing; costs one connection
+            return _closing(connection, error)
 
 
 class _Route:
@@ -130,6 +159,16 @@ def unsupported_api_versions(correlation_id: int) -> Reply:
         api_keys=[ApiVersion(api_key=ApiKey.API_VERSIONS, min_version=lowest, max_version=highest)],
     )
     return [_CORRELATION_ID.pack(correlation_id) + response.encode(0)]
+
+
+def _closing(connection: ConnectionInfo, error: Exception) -> Outcome:
+    if isinstance(error, ProtocolError):
+        _log.warning("closing the connection from %s: %s", connection.peer_host, error)
+    else:
+        _log.error(
+            "closing the connection from %s: its request failed unexpectedly", connection.peer_host, exc_info=error
+        )
+    return Outcome.CLOSE
 
 
 def _later(

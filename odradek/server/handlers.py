@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from types import CoroutineType
+from typing import Generic, TypeGuard, TypeVar, cast
 
-from odradek.ports.promise import Promise
+from odradek.ports.promise import Promise, flatten, spawn
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
 from odradek.wire.apis import ApiKey
 from odradek.wire.errors import KafkaError
 from odradek.wire.schema import Message
 
+MAX_REQUEST_OBJECTS = 65_536
+"""How many array elements and tagged fields one request may make the decoder create, unless its API says otherwise."""
+
 Req = TypeVar("Req", bound=Message)
 Resp = TypeVar("Resp", bound=Message)
+Sliced = Coroutine[Promise[object], None, Resp | Promise[Resp]]
+"""What a handler that is an `async def` function returns."""
+
+Answer = Message | Promise[Message] | Promise[Message | None] | None
+"""What any other handler returns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handler(Generic[Req, Resp]):
     """Answers one API in all the versions that 4.4.0 lists for it.
 
-    `handle` returns the response, a promise of it, or None where nothing is sent back. What it raises, or its
-    promise fails with, is answered by `on_error`; without one, by a response whose top-level error code is set.
+    `handle` returns the response, a promise of it, or None where nothing is sent back; or it is an `async def`
+    function that comes to one of the first two, and gives way in between (`RequestContext.turns`). What it raises,
+    or its promise fails with, is answered by `on_error`; without one, by a response whose top-level error code is set.
     `operation` and `resource` say what an authorizer is asked about; the handler asks it, for it knows the names.
     `differences` are the sentences that docs/compatibility.md prints: where this differs from Kafka on purpose.
     """
 
     request: type[Req]
-    handle: Callable[[RequestContext, Req], Resp | Promise[Resp] | Promise[Resp | None] | None]
+    handle: Callable[[RequestContext, Req], Resp | Promise[Resp] | Promise[Resp | None] | Sliced[Resp] | None]
     operation: Operation
     resource: ResourceType
     on_error: Callable[[Req, int, KafkaError], Resp] | None = None
     """Takes the request, its version and the error; may raise CloseConnection."""
     differences: tuple[str, ...] = ()
+    max_objects: int = MAX_REQUEST_OBJECTS
+    """How many array elements and tagged fields a request may make the decoder create; more cost the connection."""
 
     @property
     def api_key(self) -> ApiKey:
@@ -41,6 +53,17 @@ class Handler(Generic[Req, Resp]):
         key = self.request.API_KEY
         assert key is not None, f"{self.request.NAME} is no request"
         return ApiKey(key)
+
+
+def is_sliced(answer: object) -> TypeGuard[Sliced[Message]]:
+    """Whether a handler's answer is still to be worked out, slice by slice."""
+    return type(answer) is CoroutineType
+
+
+def call(handler: AnyHandler, context: RequestContext, request: Message) -> Answer:
+    """What a handler answers, be it sliced or not; raises what it raises."""
+    answer = handler.handle(context, request)
+    return flatten(spawn(answer)) if is_sliced(answer) else cast("Answer", answer)
 
 
 class CloseConnection(Exception):

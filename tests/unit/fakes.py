@@ -52,9 +52,17 @@ class FakeWorld:
     def run_soon(self) -> None:
         """Run what waits for the next turn, and what that schedules in turn."""
         while self._soon:
-            callbacks, self._soon = self._soon, []
-            for callback in callbacks:
-                callback()
+            self.run_one_turn()
+
+    def run_one_turn(self) -> None:
+        """Run what waits for the next turn, and leave what that schedules to the one after it."""
+        callbacks, self._soon = self._soon, []
+        for callback in callbacks:
+            callback()
+
+    def advance_clock(self, milliseconds: float) -> None:
+        """Let time pass, as work does that keeps the thread: no timer runs."""
+        self._elapsed_ms += milliseconds
 
     def advance(self, milliseconds: float) -> None:
         """Let time pass, running each timer at its moment."""

@@ -11,7 +11,7 @@ from odradek.config.resources import TopicConfig
 from odradek.config.table import TOPIC
 from odradek.metadata.delta import MetadataDelta
 from odradek.metadata.image import MetadataImage
-from odradek.ports import Promise
+from odradek.ports import Promise, Turns
 from odradek.ports.network import ConnectionInfo
 from odradek.security.acl import AllowAll
 from odradek.security.principal import ANONYMOUS
@@ -87,7 +87,9 @@ class Scene:
 
     def context(self, handler: Handler[Message, Message], version: int, client_id: str = "test") -> RequestContext:
         """The context of a request of this version."""
-        return RequestContext(handler.api_key, version, 1, client_id, CONNECTION, ANONYMOUS, AllowAll())
+        return RequestContext(
+            handler.api_key, version, 1, client_id, CONNECTION, ANONYMOUS, AllowAll(), Turns(self.world, self.world)
+        )
 
     def end_offset(self, topic: str, partition: int = 0) -> int:
         """Where a log ends."""

@@ -13,7 +13,7 @@ from odradek.metadata.bootstrap import bootstrap_records
 from odradek.metadata.features import BOOTSTRAP_KRAFT_VERSION, SUPPORTED
 from odradek.metadata.image import MetadataImage
 from odradek.metadata.loader import MetadataLoader
-from odradek.ports import Promise, spawn
+from odradek.ports import Promise, Turns, spawn
 from odradek.ports.network import ConnectionInfo
 from odradek.quorum.formatting import bootstrap_checkpoint
 from odradek.quorum.log import BOOTSTRAP_SNAPSHOT
@@ -23,7 +23,7 @@ from odradek.security.acl import AllowAll
 from odradek.security.principal import ANONYMOUS
 from odradek.server.context import RequestContext
 from odradek.server.dispatcher import error_response
-from odradek.server.handlers import AnyHandler
+from odradek.server.handlers import AnyHandler, call
 from odradek.wire.apis import ApiKey, stable_versions
 from odradek.wire.errors import KafkaError
 from odradek.wire.messages.broker_heartbeat import BrokerHeartbeatRequest, BrokerHeartbeatResponse
@@ -47,14 +47,15 @@ Resp = TypeVar("Resp", bound=Message)
 class InProcessClient:
     """Calls handlers as the dispatcher does: what they raise becomes their error response."""
 
-    def __init__(self, handlers: list[AnyHandler]) -> None:
+    def __init__(self, handlers: list[AnyHandler], world: FakeWorld) -> None:
+        self._turns = Turns(world, world)
         self._handlers = {handler.api_key: handler for handler in handlers}
 
     def send(self, request: Message, response: type[Resp], version: int | None = None) -> Promise[Resp]:
         key = ApiKey(cast("int", request.API_KEY))
         handler = self._handlers[key]
         used = max(stable_versions(key)) if version is None else version
-        context = RequestContext(key, used, 0, "test", IN_PROCESS, ANONYMOUS, AllowAll())
+        context = RequestContext(key, used, 0, "test", IN_PROCESS, ANONYMOUS, AllowAll(), self._turns)
         answer: Promise[Resp] = Promise()
 
         def settle(settled: Promise[Message | None]) -> None:
@@ -65,11 +66,11 @@ class InProcessClient:
             assert isinstance(given, response)
             answer.resolve(given)
 
-        async def call() -> Message | None:
-            given = handler.handle(context, request)
+        async def called() -> Message | None:
+            given = call(handler, context, request)
             return await given if isinstance(given, Promise) else given
 
-        spawn(call()).on_done(settle)
+        spawn(called()).on_done(settle)
         return answer
 
 
@@ -110,7 +111,7 @@ class Node:
         )
         self.raft.add_listener(self.loader)
         self.raft.add_listener(self.controller)
-        self.client = InProcessClient(controller_handlers(self.controller))
+        self.client = InProcessClient(controller_handlers(self.controller), self.world)
         self.broker_epoch = -1
 
     @property

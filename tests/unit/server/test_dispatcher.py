@@ -6,13 +6,14 @@ import struct
 
 import pytest
 
-from odradek.ports import Promise
+from odradek.ports import Promise, Turns
 from odradek.ports.network import ConnectionInfo, Outcome, Reply
 from odradek.security.acl import AllowAll, Operation, ResourceType
 from odradek.server.api_versions import ApiVersionsHandler, Features
 from odradek.server.context import RequestContext
 from odradek.server.dispatcher import Dispatcher
 from odradek.server.handlers import AnyHandler, CloseConnection, Handler, erase
+from odradek.server.lane import Lane
 from odradek.wire.apis import ApiKey
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
@@ -21,6 +22,7 @@ from odradek.wire.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
 from odradek.wire.messages.list_offsets import ListOffsetsRequest, ListOffsetsResponse
 from odradek.wire.messages.produce import ProduceRequest, ProduceResponse
 from odradek.wire.schema import Message
+from tests.unit.fakes import FakeWorld
 
 CONNECTION = ConnectionInfo("1", "PLAINTEXT", "PLAINTEXT", "127.0.0.1", 5000, "127.0.0.1", 9092)
 HeartbeatAnswer = HeartbeatResponse | Promise[HeartbeatResponse] | Promise[HeartbeatResponse | None] | None
@@ -36,7 +38,8 @@ def frame(request: Message, version: int, *, flexible: bool, api_key: int | None
 def dispatcher(*handlers: AnyHandler) -> Dispatcher:
     features = Features({"group.version": (0, 1), "metadata.version": (7, 33)}, {"metadata.version": 33}, 5)
     versions = ApiVersionsHandler(handlers, lambda: features, "cluster", 1).handler()
-    return Dispatcher([*handlers, erase(versions)], AllowAll())
+    world = FakeWorld()
+    return Dispatcher([*handlers, erase(versions)], AllowAll(), Turns(world, world), Lane())
 
 
 def heartbeats(answer: HeartbeatAnswer | Exception) -> Dispatcher:
