@@ -141,8 +141,8 @@ def describe_topic(
     documentation: bool = False,
 ) -> list[ConfigEntry]:
     """All keys of a topic with these overrides, or those in `names`."""
-    topic = TopicConfig(config, overrides)
-    every = [name for name, key in TOPIC.items() if not key.internal or name in overrides]
+    topic = TopicConfig.stored(config, overrides)
+    every = [name for name, key in TOPIC.items() if not key.internal or name in topic.overrides]
     entries = []
     for name in _selected(every, names):
         key = TOPIC[name]
@@ -151,7 +151,7 @@ def describe_topic(
         if name in TOPIC_SYNONYMS:
             synonym = TOPIC_SYNONYMS[name][0][0]
             sources = _broker_sources(config, synonym, broker_synonyms(synonym), key.sensitive)
-        if name in overrides:
+        if name in topic.overrides:
             sources = (ConfigSynonym(name, value, ConfigSource.TOPIC_CONFIG), *sources)
         entries.append(_resource_entry(ResourceType.TOPIC, key, value, sources, documentation))
     return entries

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from odradek.config.broker import BrokerConfig
 from odradek.config.table import GROUP, GROUP_SYNONYMS, TOPIC, TOPIC_SYNONYMS
-from odradek.config.types import ConfigValue, parse_value
+from odradek.config.types import ConfigError, ConfigValue, parse_value
 from odradek.config.values import TypedValues
+
+_log = logging.getLogger(__name__)
 
 # Group key -> the broker keys of its smallest and largest value, where there are such.
 GROUP_BOUNDS: Mapping[str, tuple[str | None, str | None]] = MappingProxyType(
@@ -75,6 +78,18 @@ class TopicConfig(TypedValues):
             name: parse_value(TOPIC[name], text) for name, text in overrides.items() if name in TOPIC
         }
 
+    @classmethod
+    def stored(cls, broker: BrokerConfig, overrides: Mapping[str, str]) -> TopicConfig:
+        """From what the metadata holds.
+
+        A value that does not parse, which another version may have let pass, is left out with a warning: it must not
+        keep a broker from starting, or the topic from being used.
+        """
+        try:
+            return cls(broker, overrides)
+        except ConfigError:
+            return cls(broker, {name: text for name, text in overrides.items() if _is_usable(name, text)})
+
     def value(self, name: str) -> ConfigValue:
         """The value in force of a topic key; KeyError for another name."""
         if name not in self._values:
@@ -90,6 +105,16 @@ class TopicConfig(TypedValues):
     def is_deleted(self) -> bool:
         """Whether old segments go away by age and size."""
         return "delete" in self.list_("cleanup.policy")
+
+
+def _is_usable(name: str, text: str) -> bool:
+    try:
+        if name in TOPIC:
+            parse_value(TOPIC[name], text)
+    except ConfigError as error:
+        _log.warning("a topic's setting is ignored, and the default taken: %s", error)
+        return False
+    return True
 
 
 def broker_default_of_topic_key(broker: BrokerConfig, name: str) -> ConfigValue:

@@ -119,7 +119,7 @@ class ControllerState:
         if known is None or known[0] is not overrides:
             if len(self._topic_configs) >= MAX_CACHED_TOPIC_CONFIGS:
                 self._topic_configs = {}
-            known = self._topic_configs[name] = (overrides, TopicConfig(config, overrides))
+            known = self._topic_configs[name] = (overrides, TopicConfig.stored(config, overrides))
         return known[1]
 
     @property

@@ -48,6 +48,7 @@ from odradek.node.ports import Ports
 from odradek.server.handlers import AnyHandler, erase
 from odradek.storage.log_config import LogConfig
 from odradek.storage.manager import LogManager, LogManagerSettings
+from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.apis import ApiKey
 from odradek.wire.messages.broker_registration import BrokerRegistrationRequest, Feature
 from odradek.wire.messages.broker_registration import Listener as RegisteredListener
@@ -148,7 +149,10 @@ class BrokerPart:
         self.logs.on_dir_failure = self._dir_failed
         for path, error in self._identity.dirs.unusable.items():
             self.logs.fail_dir(path, error)
-        self.logs.load(lambda topic: self._log_config(image, topic))
+        self.logs.load(
+            lambda topic: self._log_config(image, topic),
+            lambda partition, topic_id: not _is_held(image, self._static_config.node_id, partition, topic_id),
+        )
         self.replicas.load(image)
 
     def publish(self, delta: MetadataDelta, image: MetadataImage) -> None:
@@ -264,7 +268,7 @@ class BrokerPart:
         self._callbacks.on_config(self._config)
 
     def _log_config(self, image: MetadataImage, topic: str) -> LogConfig:
-        config = TopicConfig(self._config, image.configs.properties(ResourceType.TOPIC, topic))
+        config = TopicConfig.stored(self._config, image.configs.properties(ResourceType.TOPIC, topic))
         return LogConfig.from_values({name: config.value(name) for name in TOPIC})
 
     def registration(self) -> BrokerRegistrationRequest:
@@ -321,6 +325,16 @@ _INTERNAL_PREFIXES = {
     TRANSACTION_STATE_TOPIC: "transaction.state.log",
     SHARE_GROUP_STATE_TOPIC: "share.coordinator.state.topic",
 }
+
+
+def _is_held(image: MetadataImage, node_id: int, partition: TopicPartition, topic_id: Uuid | None) -> bool:
+    """Whether the image wants a replica of this topic's partition on this broker.
+
+    A log without a topic id was never flushed, for its first flush syncs the id.
+    """
+    topic = None if topic_id is None else image.topics.by_id.get(topic_id)
+    replica = None if topic is None else topic.partitions.get(partition.partition)
+    return replica is not None and node_id in replica.replicas
 
 
 def _log_settings(config: BrokerConfig) -> LogManagerSettings:

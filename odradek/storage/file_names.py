@@ -53,11 +53,18 @@ def log_dir_name(partition: TopicPartition) -> str:
 
 
 def deleted_dir_name(partition: TopicPartition, unique_id: bytes) -> str:
-    """The name of a deleted log's directory until it is removed; a topic that makes it too long is cut.
+    """The name of a deleted log's directory until it is removed; `unique_id` is 16 random bytes."""
+    return _capped_name(partition, unique_id, DELETE_DIR_SUFFIX)
 
-    `unique_id` is 16 random bytes.
-    """
-    suffix = f"-{partition.partition}.{unique_id.hex()}{DELETE_DIR_SUFFIX}"
+
+def stray_dir_name(partition: TopicPartition, unique_id: bytes) -> str:
+    """The name of the directory of a log that the metadata does not know; `unique_id` is 16 random bytes."""
+    return _capped_name(partition, unique_id, STRAY_DIR_SUFFIX)
+
+
+def _capped_name(partition: TopicPartition, unique_id: bytes, mark: str) -> str:
+    """A topic that makes it too long is cut."""
+    suffix = f"-{partition.partition}.{unique_id.hex()}{mark}"
     return partition.topic[: MAX_DIR_NAME_CHARS - len(suffix)] + suffix
 
 

@@ -27,6 +27,7 @@ from odradek.storage.file_names import (
     is_marked_for_deletion,
     log_dir_name,
     partition_of_dir,
+    stray_dir_name,
 )
 from odradek.storage.file_pool import FilePool
 from odradek.storage.log import Log
@@ -40,6 +41,9 @@ from odradek.wire.uuids import ZERO_UUID
 _log = logging.getLogger(__name__)
 
 UNKNOWN_BROKER_EPOCH = -1
+
+StrayTest = Callable[[TopicPartition, bytes | None], bool]
+"""Whether the cluster's metadata does not want a log with this topic id (None where its directory has none)."""
 
 
 class LogManagerSettings(NamedTuple):
@@ -101,17 +105,18 @@ class LogManager:
         self._timers: dict[str, TimerHandle] = {}
         self._checkpoints: dict[str, dict[TopicPartition, int]] = {}
 
-    def load(self, config_of: Callable[[str], LogConfig]) -> None:
+    def load(self, config_of: Callable[[str], LogConfig], is_stray: StrayTest = lambda _name, _id: False) -> None:
         """Open every log, recover what needs it, and start the timers.
 
-        A directory that cannot be read goes offline; raises KafkaError KAFKA_STORAGE_ERROR if none is left.
+        A log for which `is_stray` holds is set aside, under a name that ends in `-stray`. A directory that cannot be
+        read goes offline; raises KafkaError KAFKA_STORAGE_ERROR if none is left, or if two have the same partition.
         """
         epochs = []
         for log_dir in self._log_dirs:
             if log_dir in self._offline:
                 continue
             try:
-                epochs.append(self._load_dir(log_dir, config_of))
+                epochs.append(self._load_dir(log_dir, config_of, is_stray))
             except (OSError, CorruptFileError) as error:
                 self._dir_failed(log_dir, error)
         if len(self._offline) == len(self._log_dirs):
@@ -284,7 +289,7 @@ class LogManager:
             if log_dir not in self._offline:
                 self._guard(log_dir, partial(write_clean_shutdown, self._fs, log_dir, broker_epoch))
 
-    def _load_dir(self, log_dir: str, config_of: Callable[[str], LogConfig]) -> int | None:
+    def _load_dir(self, log_dir: str, config_of: Callable[[str], LogConfig], is_stray: StrayTest) -> int | None:
         """Open the logs of one directory; the broker epoch of the clean stop before, None after another."""
         self._fs.mkdir(log_dir)
         broker_epoch = read_clean_shutdown(self._fs, log_dir)
@@ -308,14 +313,35 @@ class LogManager:
             topic = topic_partition.topic
             if topic not in configs:
                 configs[topic] = config_of(topic)
-            self._logs[topic_partition] = load_log(
+            log = load_log(
                 self.environment, directory, topic_partition, configs[topic],
                 recovery_point=recovery_points.get(topic_partition, 0),
                 log_start_offset=log_starts.get(topic_partition, 0),
                 high_watermark=high_watermarks.get(topic_partition, 0),
                 is_clean=broker_epoch is not None,
             )  # fmt: skip
+            if is_stray(topic_partition, log.topic_id):
+                self._set_aside(log)
+            else:
+                self._take(log)
         return broker_epoch
+
+    def _take(self, log: Log) -> None:
+        other = self._logs.get(log.topic_partition)
+        if other is not None:
+            raise KafkaError(
+                ErrorCode.KAFKA_STORAGE_ERROR,
+                f"{log.topic_partition} is both in {other.directory} and in {log.directory}: move away the one whose "
+                "disk failed last",
+            )
+        self._logs[log.topic_partition] = log
+
+    def _set_aside(self, log: Log) -> None:
+        """Keep what the metadata does not know from being served; nobody but the user deletes it."""
+        log.release()
+        target = f"{log.log_dir}/{stray_dir_name(log.topic_partition, self.environment.random.token(16))}"
+        self._fs.rename(log.directory, target)
+        _log.warning("%s is in the metadata no more, or is of another topic, and is %s now", log.directory, target)
 
     def _read_checkpoint(self, log_dir: str, name: str) -> dict[TopicPartition, int]:
         try:

@@ -196,6 +196,42 @@ def test_the_controller_knows_where_every_replica_is_also_after_a_crash(disks: D
             node = machine.start()
 
 
+def test_a_topic_deleted_while_its_directory_was_away_is_set_aside_and_not_taken_for_a_new_one(disks: Disks) -> None:
+    machine = machine_on(disks)
+    node = machine.start()
+    node.create_topic("t", partitions=PARTITIONS)
+    write_everywhere(node, b"old")
+    strays = sorted(f"t-{partition}" for partition, directory in dir_of(node).items() if directory == TWO)
+    disks.broken.append(TWO)
+    write_everywhere(node, b"x")
+    node.ask(DeleteTopicsRequest(topics=[DeleteTopicState(name="t")], timeout_ms=1000), DeleteTopicsResponse)
+    node.create_topic("t", partitions=PARTITIONS)
+    write_everywhere(node, b"new")
+    node.stop()
+
+    disks.broken.clear()
+    for _ in range(2):
+        node = machine.start()
+        assert [node.fetch("t", partition=partition) for partition in range(PARTITIONS)] == [[b"new"]] * PARTITIONS
+        names = [name for name in disks.list(TWO) if name.endswith("-stray")]
+        assert [name.partition(".")[0] for name in names] == strays
+        assert all(disks.size(f"{TWO}/{name}/{0:020d}.log") for name in names)
+
+
+def test_a_node_does_not_guess_which_of_two_directories_has_the_partition(disks: Disks) -> None:
+    machine = machine_on(disks)
+    node = machine.start()
+    node.create_topic("t", partitions=PARTITIONS)
+    directory = dir_of(node)[0]
+    other = TWO if directory == ONE else ONE
+    node.stop()
+    disks.mkdir(f"{other}/t-0")
+    for name in disks.list(f"{directory}/t-0"):
+        disks.write_atomically(f"{other}/t-0/{name}", disks.read(f"{directory}/t-0/{name}"))
+    with pytest.raises(KafkaError, match=r"t-0 is both in /\w+/t-0 and in /\w+/t-0"):
+        machine.start()
+
+
 def test_a_waiting_fetch_hears_of_the_failure_at_once(disks: Disks) -> None:
     node = machine_on(disks).start()
     node.create_topic("t", partitions=PARTITIONS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from odradek.net.limits import NetworkLimits
+from odradek.storage.log_config import LogConfig
+from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.describe_producers import (
     DescribeProducersRequest,
@@ -21,6 +23,7 @@ from odradek.wire.persistent.metadata.config_record import ConfigRecord
 from tests.unit.broker.scene import batch_of
 from tests.unit.node.machine import Machine, RunningNode
 
+TOPIC = 2
 BROKER = 4
 SET, DELETE = 0, 1
 EVERYONE, SELF = "", "1"
@@ -136,3 +139,25 @@ def test_an_unknown_dynamic_property_does_not_stop_the_start() -> None:
     node = machine.start()
     node.create_topic("t")
     assert node.produce("t", b"x") == ErrorCode.NONE
+
+
+def test_a_topic_s_setting_that_cannot_be_read_gives_way_to_the_default_and_can_be_corrected(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    machine = Machine()
+    node = machine.start()
+    node.create_topic("t", configs={"retention.bytes": "77"})
+    put_into_metadata(node, ConfigRecord(resource_type=TOPIC, resource_name="t", name="segment.bytes", value="many"))
+    assert node.produce("t", b"a") == ErrorCode.NONE
+    for _ in range(2):
+        node = machine.start()
+        assert "segment.bytes" in caplog.text
+        config = node.node.broker.replicas.partition(TopicPartition("t", 0)).local_log().config
+        assert (config.segment_bytes, config.retention_bytes) == (LogConfig().segment_bytes, 77)
+        assert node.produce("t", b"b") == ErrorCode.NONE
+        node.create_topic(f"another{machine.boots}")
+    change = AlterableConfig(name="segment.bytes", config_operation=SET, value="2000000")
+    resource = AlterConfigsResource(resource_type=TOPIC, resource_name="t", configs=[change])
+    response = node.ask(IncrementalAlterConfigsRequest(resources=[resource]), IncrementalAlterConfigsResponse)
+    assert response.responses[0].error_code == ErrorCode.NONE
+    assert node.node.broker.replicas.partition(TopicPartition("t", 0)).local_log().config.segment_bytes == 2_000_000
