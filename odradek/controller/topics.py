@@ -42,6 +42,10 @@ Allowed = Callable[[str], bool]
 """Whether whoever asks may do so to the topic of this name."""
 
 
+_Described = dict[tuple[tuple[str, str], ...], list[CreatableTopicConfigs]]
+"""Descriptions of new topics' configurations, by what is set on a topic."""
+
+
 def repeated(names: Iterable[str]) -> dict[str, None]:
     """The names that occur more than once, in the order of their second occurrence."""
     seen: dict[str, None] = {}
@@ -61,6 +65,7 @@ def create_topics(
     refused: list[CreatableTopicResult] = []
     _check_total_partitions(state, request)
     created: dict[str, None] = {}
+    described: _Described = {}
     for topic in request.topics:
         name = topic.name
         if name in twice:
@@ -76,7 +81,7 @@ def create_topics(
             refused.append(_failed_topic(name, error))
             continue
         try:
-            topic_records, result = _create_topic(state, topic)
+            topic_records, result = _create_topic(state, topic, described)
             created[name] = None
         except KafkaError as error:
             response.topics.append(_failed_topic(name, error))
@@ -116,7 +121,9 @@ def _failed_topic(name: str, error: KafkaError) -> CreatableTopicResult:
     return CreatableTopicResult(name=name, error_code=error.code, error_message=error.message or error.code.message)
 
 
-def _create_topic(state: ControllerState, topic: CreatableTopic) -> tuple[list[VersionedRecord], CreatableTopicResult]:
+def _create_topic(
+    state: ControllerState, topic: CreatableTopic, described: _Described
+) -> tuple[list[VersionedRecord], CreatableTopicResult]:
     name = topic.name
     check_name(name)
     colliding = state.colliding_topic(name)
@@ -140,7 +147,7 @@ def _create_topic(state: ControllerState, topic: CreatableTopic) -> tuple[list[V
         error_message=None,
         num_partitions=len(partitions),
         replication_factor=len(partitions[0].replicas),
-        configs=_described(state, configs),
+        configs=_described(state, configs, described),
     )
     return records, result
 
@@ -159,7 +166,17 @@ def _topic_configs(state: ControllerState, topic: CreatableTopic) -> dict[str, s
     return configs
 
 
-def _described(state: ControllerState, configs: Mapping[str, str]) -> list[CreatableTopicConfigs]:
+def _described(
+    state: ControllerState, configs: Mapping[str, str], described: _Described
+) -> list[CreatableTopicConfigs]:
+    """What is told of a new topic's configuration; topics of one request that are configured alike share it."""
+    place = tuple(configs.items())
+    if place not in described:
+        described[place] = _description(state, configs)
+    return described[place]
+
+
+def _description(state: ControllerState, configs: Mapping[str, str]) -> list[CreatableTopicConfigs]:
     entries = describe_topic(state.config, configs)
     return [
         CreatableTopicConfigs(

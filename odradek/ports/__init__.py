@@ -5,7 +5,7 @@ from odradek.ports.executor import Executor
 from odradek.ports.files import File, FileSystem, MappedFile
 from odradek.ports.promise import Promise, flatten, gather, spawn
 from odradek.ports.random import Random
-from odradek.ports.turns import Turns
+from odradek.ports.turns import Slices, Turns
 
 __all__ = [
     "Clock",
@@ -20,5 +20,6 @@ __all__ = [
     "gather",
     "spawn",
     "Random",
+    "Slices",
     "Turns",
 ]

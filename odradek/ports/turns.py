@@ -29,14 +29,30 @@ class Turns:
         self._scheduler.call_soon(lambda: promise.resolve(None))
         return promise
 
+    @property
+    def now_ms(self) -> float:
+        """Monotonic milliseconds."""
+        return self._clock.monotonic_ms()
+
+
+class Slices:
+    """One piece of long work, which may go through several collections one after the other or one in the other."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._until_ms = turns.now_ms + SLICE_MS
+        self._unlooked = _LOOK_EVERY
+
     async def each(self, items: Iterable[T]) -> AsyncIterator[T]:
         """The items one by one, with a turn for others after every `SLICE_MS` that the caller spends on them.
 
         What the caller looked at before may have changed after any of them.
         """
-        until_ms = self._clock.monotonic_ms() + SLICE_MS
-        for number, item in enumerate(items, 1):
+        for item in items:
             yield item
-            if number % _LOOK_EVERY == 0 and self._clock.monotonic_ms() >= until_ms:
-                await self.next()
-                until_ms = self._clock.monotonic_ms() + SLICE_MS
+            self._unlooked -= 1
+            if self._unlooked <= 0:
+                self._unlooked = _LOOK_EVERY
+                if self._turns.now_ms >= self._until_ms:
+                    await self._turns.next()
+                    self._until_ms = self._turns.now_ms + SLICE_MS

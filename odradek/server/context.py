@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from odradek.ports import Turns
+from odradek.ports import Slices, Turns
 from odradek.ports.network import ConnectionInfo
 from odradek.security.acl import Authorizer, Operation, ResourceType, authorized_operations
 from odradek.security.principal import Principal
@@ -33,6 +33,10 @@ class RequestContext:
     def client_host(self) -> str:
         """The client's address, without the port."""
         return self.connection.peer_host
+
+    def slices(self) -> Slices:
+        """For a handler that goes through very many elements: lets it give way to others in between."""
+        return Slices(self.turns)
 
     def allows(self, operation: Operation, kind: ResourceType, name: str) -> bool:
         """Whether the sender may do `operation` to the resource."""

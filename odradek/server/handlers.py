@@ -31,7 +31,7 @@ class Handler(Generic[Req, Resp]):
     """Answers one API in all the versions that 4.4.0 lists for it.
 
     `handle` returns the response, a promise of it, or None where nothing is sent back; or it is an `async def`
-    function that comes to one of the first two, and gives way in between (`RequestContext.turns`). What it raises,
+    function that comes to one of the first two, and gives way in between (`RequestContext.slices`). What it raises,
     or its promise fails with, is answered by `on_error`; without one, by a response whose top-level error code is set.
     `operation` and `resource` say what an authorizer is asked about; the handler asks it, for it knows the names.
     `differences` are the sentences that docs/compatibility.md prints: where this differs from Kafka on purpose.

@@ -34,7 +34,7 @@ from odradek.wire.messages.list_config_resources import (
     ListConfigResourcesResponse,
 )
 
-MAX_CONFIG_ENTRIES = 200_000
+MAX_CONFIG_ENTRIES = 100_000
 """What one response describes: some thousand topics. A request of a few bytes per resource could ask for any amount."""
 
 _Described = dict[tuple[int, str, tuple[str, ...] | None], list[DescribeConfigsResourceResult]]

@@ -13,7 +13,7 @@ from odradek.ports import Promise
 from odradek.ports.network import FileRange
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
-from odradek.server.handlers import Handler
+from odradek.server.handlers import Handler, Sliced
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import KafkaError
 from odradek.wire.messages.fetch import (
@@ -23,6 +23,9 @@ from odradek.wire.messages.fetch import (
     NodeEndpoint,
     PartitionData,
 )
+
+MANY_PARTITIONS = 500
+"""Fetches of more give way to others while they read."""
 
 FIRST_WITH_TOPIC_IDS = 13
 FIRST_WITH_REPLICA_STATE = 15
@@ -49,14 +52,28 @@ class FetchApi:
         """The declaration of this API."""
         return Handler(FetchRequest, self._handle, Operation.READ, ResourceType.TOPIC, _failed)
 
-    def _handle(self, context: RequestContext, request: FetchRequest) -> FetchResponse | Promise[FetchResponse]:
+    def _handle(
+        self, context: RequestContext, request: FetchRequest
+    ) -> FetchResponse | Promise[FetchResponse] | Sliced[FetchResponse]:
         try:
             plan = self._sessions.plan(request, context.api_version)
         except KafkaError as error:
             # Not _failed: of a session's errors Kafka tells at the top only.
             return FetchResponse(error_code=error.code)
         options = self._options(context.api_version, request)
-        read = self._reader.read(plan.partitions, options)
+        if len(plan.partitions) > MANY_PARTITIONS:
+            return self._handle_many(context, request, plan, options)
+        return self._answer(context, request, plan, options, self._reader.read(plan.partitions, options))
+
+    async def _handle_many(
+        self, context: RequestContext, request: FetchRequest, plan: FetchPlan, options: FetchOptions
+    ) -> FetchResponse | Promise[FetchResponse]:
+        read = await self._reader.read_many(plan.partitions, options, context.slices())
+        return self._answer(context, request, plan, options, read)
+
+    def _answer(
+        self, context: RequestContext, request: FetchRequest, plan: FetchPlan, options: FetchOptions, read: FetchRead
+    ) -> FetchResponse | Promise[FetchResponse]:
         if (
             read.answer_now
             or request.max_wait_ms <= 0

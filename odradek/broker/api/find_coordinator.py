@@ -64,12 +64,15 @@ class FindCoordinatorApi:
             )
         ]
 
-    def _find(self, context: RequestContext, request: FindCoordinatorRequest) -> FindCoordinatorResponse:
+    async def _find(self, context: RequestContext, request: FindCoordinatorRequest) -> FindCoordinatorResponse:
         if request.key_type not in (GROUP, TRANSACTION, SHARE):
             raise KafkaError(ErrorCode.INVALID_REQUEST)
         if context.api_version >= FIRST_WITH_KEYS:
             return FindCoordinatorResponse(
-                coordinators=[self._locate(context, request.key_type, key) for key in request.coordinator_keys]
+                coordinators=[
+                    self._locate(context, request.key_type, key)
+                    async for key in context.slices().each(request.coordinator_keys)
+                ]
             )
         found = self._locate(context, request.key_type, request.key)
         if found.error_code != ErrorCode.NONE:

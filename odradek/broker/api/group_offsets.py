@@ -109,11 +109,14 @@ class GroupOffsetsApi:
             return None, ErrorCode.TOPIC_AUTHORIZATION_FAILED
         return image, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
-    def _fetch(self, context: RequestContext, request: OffsetFetchRequest) -> Promise[OffsetFetchResponse]:
+    async def _fetch(self, context: RequestContext, request: OffsetFetchRequest) -> Promise[OffsetFetchResponse]:
         version = context.api_version
         if version >= FIRST_WITH_GROUP_LIST:
             groups = _without_repetitions(request.groups)
-            fetches = [self._fetch_group(context, group, request.require_stable) for group in groups]
+            fetches = [
+                self._fetch_group(context, group, request.require_stable)
+                async for group in context.slices().each(groups)
+            ]
             return gather(fetches).then(lambda groups: OffsetFetchResponse(groups=groups))
         group = OffsetFetchRequestGroup(group_id=request.group_id, topics=None)
         if request.topics is not None:

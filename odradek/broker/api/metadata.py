@@ -78,7 +78,7 @@ class MetadataApi:
             erase(Handler(DescribeClusterRequest, self._describe_cluster, Operation.DESCRIBE, ResourceType.CLUSTER)),
         ]
 
-    def _metadata(self, context: RequestContext, request: MetadataRequest) -> MetadataResponse:
+    async def _metadata(self, context: RequestContext, request: MetadataRequest) -> MetadataResponse:
         version = context.api_version
         view = _View(self._replicas.image, context.listener)
         response = MetadataResponse(
@@ -89,7 +89,7 @@ class MetadataApi:
             cluster_id=self._options.cluster_id,
             controller_id=view.some_broker_id(),
         )
-        response.topics = self._metadata_topics(context, request, view)
+        response.topics = await self._metadata_topics(context, request, view)
         if request.include_cluster_authorized_operations:
             response.cluster_authorized_operations = context.authorized_operations(ResourceType.CLUSTER, CLUSTER_NAME)
         if version >= FIRST_WITH_OPERATIONS and request.include_topic_authorized_operations:
@@ -98,12 +98,14 @@ class MetadataApi:
                     topic.topic_authorized_operations = context.authorized_operations(ResourceType.TOPIC, topic.name)
         return response
 
-    def _metadata_topics(
+    async def _metadata_topics(
         self, context: RequestContext, request: MetadataRequest, view: _View
     ) -> list[MetadataResponseTopic]:
         version = context.api_version
         if request.topics is None or (version == 0 and not request.topics):
-            return [view.topic(topic, version) for topic in view.image.topics.by_name.values()]
+            return [
+                view.topic(topic, version) async for topic in context.slices().each(view.image.topics.by_name.values())
+            ]
         if version < FIRST_WITH_TOPIC_IDS and any(
             topic.name is None or topic.topic_id != ZERO_UUID for topic in request.topics
         ):
@@ -112,7 +114,7 @@ class MetadataApi:
         missing: dict[str, None] = {}
         ids = dict.fromkeys(topic.topic_id for topic in request.topics if topic.topic_id != ZERO_UUID)
         if ids:
-            for topic_id in ids:
+            async for topic_id in context.slices().each(ids):
                 found = view.image.topics.by_id.get(topic_id)
                 answers.append(
                     view.topic(found, version)
@@ -120,7 +122,7 @@ class MetadataApi:
                     else MetadataResponseTopic(error_code=ErrorCode.UNKNOWN_TOPIC_ID, name=None, topic_id=topic_id)
                 )
             return answers
-        for name in dict.fromkeys(topic.name or "" for topic in request.topics):
+        async for name in context.slices().each(dict.fromkeys(topic.name or "" for topic in request.topics)):
             found = view.image.topics.by_name.get(name)
             if found is not None:
                 answers.append(view.topic(found, version))
@@ -139,7 +141,7 @@ class MetadataApi:
             self._topics.create(missing, context)
         return answers
 
-    def _describe_partitions(
+    async def _describe_partitions(
         self, context: RequestContext, request: DescribeTopicPartitionsRequest
     ) -> DescribeTopicPartitionsResponse:
         view = _View(self._replicas.image, context.listener)
@@ -151,7 +153,7 @@ class MetadataApi:
             _check_cursor(cursor, wanted, explicit=bool(request.topics))
         remaining = max(1, min(self._options.max_partitions_described, request.response_partition_limit))
         response = DescribeTopicPartitionsResponse()
-        for name in wanted:
+        async for name in context.slices().each(wanted):
             if remaining == 0:
                 response.next_cursor = DescribeTopicPartitionsResponseCursor(topic_name=name, partition_index=0)
                 break

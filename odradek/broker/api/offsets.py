@@ -84,15 +84,16 @@ class OffsetsApi:
             ),
         ]
 
-    def _list_offsets(self, context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse:
+    async def _list_offsets(self, context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse:
         isolation = Isolation.LOG_END if request.replica_id != _CONSUMER else Isolation(request.isolation_level == 1)
         mentions = Counter(
             (topic.name, partition.partition_index) for topic in request.topics for partition in topic.partitions
         )
         response = ListOffsetsResponse()
+        slices = context.slices()
         for topic in request.topics:
             answers = []
-            for asked in topic.partitions:
+            async for asked in slices.each(topic.partitions):
                 name = TopicPartition(topic.name, asked.partition_index)
                 answer = ListOffsetsPartitionResponse(partition_index=asked.partition_index)
                 try:
@@ -128,14 +129,15 @@ class OffsetsApi:
             return _UNKNOWN
         return found
 
-    def _offset_for_leader_epoch(
-        self, _context: RequestContext, request: OffsetForLeaderEpochRequest
+    async def _offset_for_leader_epoch(
+        self, context: RequestContext, request: OffsetForLeaderEpochRequest
     ) -> OffsetForLeaderEpochResponse:
+        slices = context.slices()
         return OffsetForLeaderEpochResponse(
             topics=[
                 OffsetForLeaderTopicResult(
                     topic=topic.topic,
-                    partitions=[self._epoch_end(topic.topic, asked) for asked in topic.partitions],
+                    partitions=[self._epoch_end(topic.topic, asked) async for asked in slices.each(topic.partitions)],
                 )
                 for topic in request.topics
             ]
@@ -153,11 +155,12 @@ class OffsetsApi:
             answer.error_code = error.code
         return answer
 
-    def _delete_records(self, _context: RequestContext, request: DeleteRecordsRequest) -> DeleteRecordsResponse:
+    async def _delete_records(self, context: RequestContext, request: DeleteRecordsRequest) -> DeleteRecordsResponse:
         response = DeleteRecordsResponse()
+        slices = context.slices()
         for topic in request.topics:
             results = []
-            for asked in topic.partitions:
+            async for asked in slices.each(topic.partitions):
                 result = DeleteRecordsPartitionResult(partition_index=asked.partition_index, low_watermark=-1)
                 try:
                     name = TopicPartition(topic.name, asked.partition_index)

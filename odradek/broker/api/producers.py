@@ -68,17 +68,18 @@ class ProducersApi:
             lambda producer_id: InitProducerIdResponse(producer_id=producer_id, producer_epoch=0)
         )
 
-    def _describe_producers(
-        self, _context: RequestContext, request: DescribeProducersRequest
+    async def _describe_producers(
+        self, context: RequestContext, request: DescribeProducersRequest
     ) -> DescribeProducersResponse:
         described: dict[TopicPartition, None] = {}
+        slices = context.slices()
         return DescribeProducersResponse(
             topics=[
                 TopicResponse(
                     name=topic.name,
                     partitions=[
                         self._producers_of(TopicPartition(topic.name, index), described)
-                        for index in topic.partition_indexes
+                        async for index in slices.each(topic.partition_indexes)
                     ],
                 )
                 for topic in request.topics

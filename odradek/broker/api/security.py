@@ -66,15 +66,15 @@ class SecurityApi:
             ),
         ]
 
-    def _describe_scram(
-        self, _context: RequestContext, request: DescribeUserScramCredentialsRequest
+    async def _describe_scram(
+        self, context: RequestContext, request: DescribeUserScramCredentialsRequest
     ) -> DescribeUserScramCredentialsResponse:
         known: dict[str, list[CredentialInfo]] = {}
         for (mechanism, user), credential in self._replicas.image.scram.credentials.items():
             known.setdefault(user, []).append(CredentialInfo(mechanism=mechanism, iterations=credential.iterations))
         mentions = Counter(user.name for user in request.users or ()) or Counter(known)
         results = []
-        for user, count in sorted(mentions.items()):
+        async for user, count in context.slices().each(sorted(mentions.items())):
             result = DescribeUserScramCredentialsResult(user=user)
             if count > 1:
                 result.error_code = ErrorCode.DUPLICATE_RESOURCE

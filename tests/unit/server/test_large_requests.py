@@ -45,7 +45,7 @@ class Server:
     async def _delete(self, context: RequestContext, request: DeleteGroupsRequest) -> DeleteGroupsResponse:
         self.log.append(f"{context.connection.id} begins")
         response = DeleteGroupsResponse()
-        async for group_id in context.turns.each(request.groups_names):
+        async for group_id in context.slices().each(request.groups_names):
             if group_id == "refused":
                 raise KafkaError(ErrorCode.INVALID_REQUEST)
             self.world.advance_clock(PER_ELEMENT_MS)

@@ -19,6 +19,7 @@ from odradek.broker.topic_creation import TopicCreation, internal_topic
 from odradek.ports import Promise
 from odradek.server.context import RequestContext
 from odradek.server.dispatcher import error_response
+from odradek.server.handlers import call
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.create_topics import CreatableTopic
 from odradek.wire.messages.delete_groups import DeleteGroupsRequest, DeleteGroupsResponse
@@ -114,7 +115,7 @@ class GroupScene:
         handler = self.handlers[type(request)]
         sent = type(request).decode(request.encode(version), version)
         try:
-            answer = handler.handle(self.scene.context(handler, version), sent)
+            answer = call(handler, self.scene.context(handler, version), sent)
             if isinstance(answer, Promise):
                 self.scene.world.advance(after_ms)
                 answer = answer.result()
