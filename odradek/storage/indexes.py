@@ -154,7 +154,8 @@ class OffsetIndex(_Index):
 
     def is_full(self, max_bytes: int) -> bool:
         """Whether another entry would make the file larger than `segment.index.bytes`."""
-        return len(self) >= max_bytes // self.entry_bytes
+        count = self._count
+        return (count if count >= 0 else self._load_count()) >= max_bytes // 8
 
     def _entry(self, index: int) -> tuple[int, int]:
         relative, position = self._ENTRY.unpack_from(self._entries(), index * self.entry_bytes)
@@ -188,8 +189,9 @@ class TimeIndex(_Index):
 
     def append_if_later(self, timestamp_ms: int, offset: int) -> None:
         """Add an entry, unless its timestamp is not above the last one's."""
-        if timestamp_ms > self.last()[0]:
-            data = self._data if self._data is not None else self._mutable()
+        data = self._data if self._data is not None else self._mutable()
+        last_ms = self._TIMESTAMP.unpack_from(data, len(data) - 12)[0] if data else NO_TIMESTAMP
+        if timestamp_ms > last_ms:
             data += self._ENTRY.pack(timestamp_ms, offset - self.base_offset)
             self._count += 1
 
@@ -221,7 +223,8 @@ class TimeIndex(_Index):
 
     def is_full(self, max_bytes: int) -> bool:
         """As of the offset index, less the one entry that closing the segment adds."""
-        return len(self) >= max_bytes // self.entry_bytes - 1
+        count = self._count
+        return (count if count >= 0 else self._load_count()) >= max_bytes // 12 - 1
 
     def _entry(self, index: int) -> tuple[int, int]:
         timestamp_ms, relative = self._ENTRY.unpack_from(self._entries(), index * self.entry_bytes)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from typing import cast
 
 from odradek.broker.api.leaders import leader_endpoints
 from odradek.broker.replication.admission import Admission
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.metadata.topic_names import is_internal
 from odradek.ports import Promise
+from odradek.ports.files import Buffer
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
 from odradek.server.handlers import CloseConnection, Handler
@@ -25,6 +27,7 @@ from odradek.wire.messages.produce import (
     ProduceResponse,
     TopicProduceResponse,
 )
+from odradek.wire.records.header import TRANSACTIONAL_BIT
 from odradek.wire.records.validation import RecordValidationError
 
 _log = logging.getLogger(__name__)
@@ -45,6 +48,8 @@ class _Uncommitted:
 
     required_offset: dict[TopicPartition, int] = field(default_factory=dict)
     answers: dict[TopicPartition, PartitionProduceResponse] = field(default_factory=dict)
+    is_misdirected: bool = False
+    """Another broker leads one of the partitions."""
 
 
 class ProduceApi:
@@ -74,18 +79,19 @@ class ProduceApi:
     def _handle(
         self, context: RequestContext, request: ProduceRequest
     ) -> ProduceResponse | Promise[ProduceResponse | None] | None:
-        response = ProduceResponse()
+        responses: list[TopicProduceResponse] = []
         uncommitted = _Uncommitted()
+        by_id = context.api_version >= FIRST_WITH_TOPIC_IDS
         for topic in request.topic_data:
-            by_id = context.api_version >= FIRST_WITH_TOPIC_IDS
             name = self._replicas.topic_name(topic.topic_id) if by_id else topic.name
             answers = [
                 self._append(context, request, name, partition, uncommitted) for partition in topic.partition_data
             ]
-            response.responses.append(
+            responses.append(
                 TopicProduceResponse(name=topic.name, topic_id=topic.topic_id, partition_responses=answers)
             )
-        if context.api_version >= FIRST_WITH_LEADERS:
+        response = ProduceResponse(responses=responses)
+        if uncommitted.is_misdirected and context.api_version >= FIRST_WITH_LEADERS:
             self._add_leaders(context, response)
         if request.acks == ACKS_NONE:
             if any(answer.error_code for topic in response.responses for answer in topic.partition_responses):
@@ -104,7 +110,7 @@ class ProduceApi:
         uncommitted: _Uncommitted,
     ) -> PartitionProduceResponse:
         answer = PartitionProduceResponse(index=data.index, base_offset=UNKNOWN_OFFSET)
-        records = data.records
+        records = cast("Buffer | None", data.records)
         data.records = None  # a request that waits must not keep its frame
         try:
             if topic is None:
@@ -115,16 +121,15 @@ class ProduceApi:
             partition = self._replicas.partition(name)
             if is_internal(topic) and context.client_id != ADMIN_CLIENT_ID:
                 raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"Cannot append to internal topic {topic}")
-            assert records is None or isinstance(records, bytes | bytearray | memoryview), "decoded from a frame"
             batch, header = self._admission.admit(records, partition.leader_log().config, context.api_version)
-            if header.is_transactional:
+            if header.attributes & TRANSACTIONAL_BIT:
                 is_named = request.transactional_id is not None
                 raise KafkaError(
                     ErrorCode.INVALID_PRODUCER_ID_MAPPING
                     if is_named
                     else ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
                 )
-            info = self._replicas.append(name, batch, (header,), all_replicas=request.acks == ACKS_ALL)
+            info = self._replicas.append(partition, batch, (header,), all_replicas=request.acks == ACKS_ALL)
         except RecordValidationError as error:
             answer.error_code, answer.error_message = error.code, error.message
             answer.record_errors = [
@@ -133,6 +138,8 @@ class ProduceApi:
             ]
         except KafkaError as error:
             answer.error_code = error.code
+            if error.code is ErrorCode.NOT_LEADER_OR_FOLLOWER:
+                uncommitted.is_misdirected = True
         except Exception:  # noqa: BLE001 - logged with its traceback; what other partitions got must be told
             _log.exception("Produce to partition %d of %s failed unexpectedly", data.index, topic)
             answer.error_code = ErrorCode.UNKNOWN_SERVER_ERROR

@@ -21,9 +21,10 @@ class ReplicatedLogs:
 
     def append(self, partition: TopicPartition, batch: bytearray, leader_epoch: int) -> int:
         """Append as the leader of that epoch, for all in-sync replicas."""
-        if self._replicas.partition(partition).leader_epoch != leader_epoch:
+        replica = self._replicas.partition(partition)
+        if replica.leader_epoch != leader_epoch:
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
-        info = self._replicas.append(partition, memoryview(batch), all_replicas=True, origin=AppendOrigin.COORDINATOR)
+        info = self._replicas.append(replica, memoryview(batch), all_replicas=True, origin=AppendOrigin.COORDINATOR)
         return info.last_offset
 
     def read(self, partition: TopicPartition, offset: int, max_bytes: int) -> Promise[bytes]:

@@ -83,17 +83,16 @@ class ReplicaManager:
 
     def append(
         self,
-        topic_partition: TopicPartition,
+        partition: Partition,
         batches: memoryview,
         headers: Sequence[BatchHeader] | None = None,
         *,
         all_replicas: bool,
         origin: AppendOrigin = AppendOrigin.CLIENT,
     ) -> AppendInfo:
-        """Append checked batches as the leader; raises KafkaError as `partition` and `Partition.append` do."""
-        partition = self.partition(topic_partition)
+        """Append checked batches as the leader; raises KafkaError as `Partition.append` does."""
         info = partition.append(batches, headers, all_replicas=all_replicas, now_ms=self.clock.now_ms(), origin=origin)
-        self.waiting.moved(topic_partition)
+        self.waiting.moved(partition.topic_partition)
         return info
 
     def load(self, image: MetadataImage) -> None:

@@ -34,6 +34,8 @@ class Partition:
         self.topic_id = topic_id
         self.log: Log | None = None
         self.leader_id = NO_LEADER
+        self.is_leader = False
+        """Whether this broker leads the partition."""
         self.leader_epoch = NO_EPOCH
         self.partition_epoch = NO_EPOCH
         self.replicas: tuple[int, ...] = ()
@@ -43,15 +45,11 @@ class Partition:
         """It leads, and no other replica is in sync: whatever is appended is committed."""
         self._watermark_listeners: list[Callable[[Partition], None]] = []
 
-    @property
-    def is_leader(self) -> bool:
-        """Whether this broker leads the partition."""
-        return self.leader_id == self._local_id
-
     def apply(self, image: PartitionImage) -> bool:
         """Take over leadership and replicas from the metadata; returns whether the leader epoch is a new one."""
         is_new_epoch = image.leader_epoch != self.leader_epoch
         self.leader_id = image.leader
+        self.is_leader = image.leader == self._local_id
         self.leader_epoch = image.leader_epoch
         self.partition_epoch = image.partition_epoch
         self.replicas = tuple(image.replicas)
@@ -70,8 +68,9 @@ class Partition:
         Raises KafkaError KAFKA_STORAGE_ERROR (whoever leads: that is what sent the leader away), FENCED_LEADER_EPOCH,
         UNKNOWN_LEADER_EPOCH or NOT_LEADER_OR_FOLLOWER.
         """
-        log = self.local_log()
-        self.check_epoch(current_leader_epoch)
+        log = self.log if self.log is not None else self.local_log()
+        if current_leader_epoch != NO_EPOCH:
+            self.check_epoch(current_leader_epoch)
         if not self.is_leader:
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         return log
@@ -120,7 +119,7 @@ class Partition:
         if log is None or not self._is_alone:
             return False
         before = log.high_watermark
-        if log.update_high_watermark(log.log_end_offset) == before:
+        if before == log.log_end_offset or log.update_high_watermark(log.log_end_offset) == before:
             return False
         for listener in tuple(self._watermark_listeners):
             listener(self)

@@ -57,6 +57,7 @@ _OFFSET = struct.Struct(">q")
 _INT32 = struct.Struct(">i")
 _UINT32 = struct.Struct(">I")
 _ATTRIBUTES = struct.Struct(">h")
+_new_tuple = tuple.__new__
 
 
 class TimestampType(IntEnum):
@@ -152,7 +153,7 @@ def parse_header(data: Buffer, position: int = 0) -> BatchHeader:
     """The fields at `position`, unchecked; KafkaError CORRUPT_MESSAGE if fewer than 61 bytes are left."""
     if position < 0 or len(data) - position < HEADER_BYTES:
         raise KafkaError(ErrorCode.CORRUPT_MESSAGE, "Batch ends in its header")
-    return BatchHeader._make(_HEADER.unpack_from(data, position))
+    return _new_tuple(BatchHeader, _HEADER.unpack_from(data, position))
 
 
 def pack_header(header: BatchHeader) -> bytes:

@@ -18,6 +18,7 @@ from odradek.wire.records.header import (
     CONTROL_BIT,
     HEADER_BYTES,
     LOG_APPEND_TIME_BIT,
+    LOG_OVERHEAD_BYTES,
     MAGIC_AT,
     MAGIC_V2,
     NO_PRODUCER_ID,
@@ -28,6 +29,8 @@ from odradek.wire.records.header import (
     parse_header,
 )
 from odradek.wire.records.record import MAX_RECORD_BYTES, add_int64, scan_records
+
+_ZSTD = int(Codec.ZSTD)
 
 MAX_INT64 = (1 << 63) - 1
 DEFAULT_TIMESTAMP_AFTER_MAX_MS = 3_600_000
@@ -94,10 +97,14 @@ def check_batch(records: Buffer, max_message_bytes: int, *, allow_zstd: bool = T
       answers the latter with UNKNOWN_SERVER_ERROR).
     - MESSAGE_TOO_LARGE: more than `max_message_bytes`.
     """
-    size_bytes = _only_batch_size(records)
+    size_bytes = len(records)
+    if size_bytes < HEADER_BYTES:
+        size_bytes = _only_batch_size(records)
     header = parse_header(records)
+    if header.length + LOG_OVERHEAD_BYTES != size_bytes or header.magic != MAGIC_V2:
+        size_bytes = _only_batch_size(records)
     codec = header.attributes & CODEC_MASK
-    if codec == Codec.ZSTD and not allow_zstd:
+    if codec == _ZSTD and not allow_zstd:
         raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, "zstd needs Produce version 7")
     if header.base_offset:
         raise _invalid(f"Base offset must be 0 and is {header.base_offset}")
@@ -107,7 +114,7 @@ def check_batch(records: Buffer, max_message_bytes: int, *, allow_zstd: bool = T
         )
     if crc32c(memoryview(records)[ATTRIBUTES_AT:size_bytes]) != header.crc:
         raise _corrupt("Checksum of the batch does not match")
-    if codec > Codec.ZSTD:
+    if codec > _ZSTD:
         raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"Unknown compression type {codec}")
     count = header.record_count
     if count <= 0 or header.last_offset_delta + 1 != count:

@@ -98,7 +98,7 @@ class Scene:
     def append(self, topic: str, *values: bytes, partition: int = 0) -> None:
         """Append records past the APIs."""
         batch = memoryview(bytearray(batch_of(*values, timestamp_ms=self.world.now_ms())))
-        self.replicas.append(TopicPartition(topic, partition), batch, all_replicas=True)
+        self.replicas.append(self.replicas.partition(TopicPartition(topic, partition)), batch, all_replicas=True)
 
 
 def batch_of(
