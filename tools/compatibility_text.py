@@ -21,7 +21,7 @@ _SHARE_GROUPS = "share groups"
 _STREAMS_GROUPS = "streams groups"
 _SEVERAL_NODES = "clusters of several nodes"
 _TELEMETRY = "client telemetry"
-_AT_A_CONTROLLER = "descriptions by a controller"
+_UNANSWERED = "Kafka lists it here, too, and answers with a failure or not at all"
 
 WHY_MISSING: dict[ApiKey, str] = {
     ApiKey.ADD_PARTITIONS_TO_TXN: _TRANSACTIONS,
@@ -60,13 +60,8 @@ WHY_MISSING: dict[ApiKey, str] = {
     ApiKey.ADD_RAFT_VOTER: _SEVERAL_NODES,
     ApiKey.REMOVE_RAFT_VOTER: _SEVERAL_NODES,
     ApiKey.UPDATE_RAFT_VOTER: _SEVERAL_NODES,
-    ApiKey.DESCRIBE_CLUSTER: _AT_A_CONTROLLER,
-    ApiKey.DESCRIBE_CONFIGS: _AT_A_CONTROLLER,
-    ApiKey.DESCRIBE_ACLS: _AT_A_CONTROLLER,
-    ApiKey.DESCRIBE_DELEGATION_TOKEN: _AT_A_CONTROLLER,
-    ApiKey.DESCRIBE_USER_SCRAM_CREDENTIALS: _AT_A_CONTROLLER,
-    ApiKey.SASL_HANDSHAKE: _AT_A_CONTROLLER,
-    ApiKey.SASL_AUTHENTICATE: _AT_A_CONTROLLER,
+    ApiKey.DESCRIBE_DELEGATION_TOKEN: _UNANSWERED,
+    ApiKey.DESCRIBE_USER_SCRAM_CREDENTIALS: _UNANSWERED,
 }
 """The area to which an API belongs that a listener does not list."""
 
@@ -126,8 +121,6 @@ MISSING: dict[str, str] = {
     "they are off. SCRAM credentials are kept, but nobody logs in with them.",
     "Clusters of several nodes": "replication between brokers, a quorum of several controllers, and controllers "
     "or brokers that are processes of their own: AddRaftVoter and its kin, followers' Fetch, Envelope, FetchSnapshot.",
-    "Descriptions by a controller": "an admin client that is given `bootstrap.controllers` can change, but not "
-    "describe; through `bootstrap.servers` it can do both.",
     "Tiered storage": "`remote.storage.enable` is off; ListOffsets answers for local records.",
     "Client telemetry": "GetTelemetrySubscriptions and PushTelemetry; their subscriptions can be kept as "
     "configurations.",

@@ -17,6 +17,7 @@ from odradek.controller.brokers import fence_stale_broker
 from odradek.controller.leadership import balance_leaders
 from odradek.controller.result import ControllerResult
 from odradek.controller.state import ControllerIdentity, ControllerState
+from odradek.metadata.image import MetadataImage
 from odradek.metadata.loader import MetadataLoader
 from odradek.metadata.snapshot import VersionedRecord
 from odradek.metadata.topics_delta import MetadataError
@@ -66,6 +67,16 @@ class Controller:
     def when_active(self) -> Promise[None]:
         """Settles when this node decides, and what it had to write first is committed."""
         return self._active
+
+    @property
+    def image(self) -> MetadataImage:
+        """What is committed."""
+        return self._loader.image
+
+    @property
+    def config(self) -> BrokerConfig:
+        """This node's properties with what was set dynamically."""
+        return self.state.config
 
     # Decisions
 

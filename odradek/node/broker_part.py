@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from odradek.broker.api.alter_configs import AlterConfigsApi
-from odradek.broker.api.configs import ConfigsApi
 from odradek.broker.api.fetch import FetchApi, FetchLimits
 from odradek.broker.api.find_coordinator import GROUP, CoordinatorTopic, FindCoordinatorApi
 from odradek.broker.api.forwarding import forwarding_handlers
@@ -45,6 +44,7 @@ from odradek.metadata.topic_names import GROUP_METADATA_TOPIC, SHARE_GROUP_STATE
 from odradek.node.data_dirs import DataDirs, StartError
 from odradek.node.dynamic_config import usable_config
 from odradek.node.ports import Ports
+from odradek.server.configs import ConfigsApi
 from odradek.server.handlers import AnyHandler, erase
 from odradek.storage.log_config import LogConfig
 from odradek.storage.manager import LogManager, LogManagerSettings
@@ -198,13 +198,15 @@ class BrokerPart:
                 max_partitions_described=config.int_("max.request.partition.size.limit"),
             ),
         )
+        configs = ConfigsApi(lambda: replicas.image, lambda: self._config)
         return [
             erase(ProduceApi(replicas, admission).handler()),
             erase(FetchApi(replicas, sessions, FetchLimits(config.int_("fetch.max.bytes"))).handler()),
             *OffsetsApi(replicas).handlers(),
             *metadata.handlers(),
             *ProducersApi(replicas, producer_ids).handlers(),
-            *ConfigsApi(replicas, lambda: self._config).handlers(),
+            configs.describe_handler(),
+            configs.list_handler(),
             *AlterConfigsApi(replicas, self._controller, lambda: self._config).handlers(),
             *SecurityApi(replicas).handlers(),
             erase(QuotasApi(replicas).handler()),

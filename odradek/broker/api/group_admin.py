@@ -5,6 +5,7 @@ from __future__ import annotations
 from odradek.broker.groups.service import GroupCoordinator
 from odradek.ports import Promise
 from odradek.security.acl import Operation, ResourceType
+from odradek.server.cluster import CLUSTER_NAME
 from odradek.server.context import RequestContext
 from odradek.server.handlers import AnyHandler, Handler, erase
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -12,7 +13,6 @@ from odradek.wire.messages.delete_groups import DeletableGroupResult, DeleteGrou
 from odradek.wire.messages.describe_groups import DescribedGroup, DescribeGroupsRequest, DescribeGroupsResponse
 from odradek.wire.messages.list_groups import ListedGroup, ListGroupsRequest, ListGroupsResponse
 
-CLUSTER_NAME = "kafka-cluster"
 FIRST_WITH_OPERATIONS = 3
 
 

@@ -10,6 +10,7 @@ from odradek.broker.topic_creation import TopicCreation
 from odradek.metadata.image import BrokerRegistration, MetadataImage, PartitionImage, TopicImage
 from odradek.metadata.topic_names import is_internal, name_fault
 from odradek.security.acl import Operation, ResourceType
+from odradek.server.cluster import CLUSTER_NAME, EndpointType, check_endpoint_type, cluster_description
 from odradek.server.context import RequestContext
 from odradek.server.handlers import AnyHandler, Handler, erase
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -35,10 +36,7 @@ from odradek.wire.messages.metadata import (
 )
 from odradek.wire.uuids import ZERO_UUID
 
-CLUSTER_NAME = "kafka-cluster"
 NO_NODE = -1
-BROKERS = 1
-CONTROLLERS = 2
 FIRST_WITHOUT_ALL_REPLICAS = 1
 FIRST_WITH_LISTENER_ERROR = 6
 FIRST_WITH_TOPIC_IDS = 12
@@ -179,27 +177,14 @@ class MetadataApi:
         return response
 
     def _describe_cluster(self, context: RequestContext, request: DescribeClusterRequest) -> DescribeClusterResponse:
-        if context.api_version > 0 and request.endpoint_type != BROKERS:
-            if request.endpoint_type == CONTROLLERS:
-                raise KafkaError(
-                    ErrorCode.MISMATCHED_ENDPOINT_TYPE,
-                    "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER",
-                )
-            raise KafkaError(ErrorCode.UNSUPPORTED_ENDPOINT_TYPE, f"Unsupported endpoint type {request.endpoint_type}")
+        check_endpoint_type(context, request, EndpointType.BROKER)
         view = _View(self._replicas.image, context.listener)
-        response = DescribeClusterResponse(
-            cluster_id=self._options.cluster_id,
-            controller_id=view.some_broker_id(),
-            brokers=[
-                DescribeClusterBroker(
-                    broker_id=broker.id, host=host, port=port, rack=broker.rack, is_fenced=broker.fenced
-                )
-                for broker, host, port in view.reachable(include_fenced=request.include_fenced_brokers)
-            ],
-        )
-        if request.include_cluster_authorized_operations:
-            response.cluster_authorized_operations = context.authorized_operations(ResourceType.CLUSTER, CLUSTER_NAME)
-        return response
+        brokers = [
+            DescribeClusterBroker(broker_id=broker.id, host=host, port=port, rack=broker.rack, is_fenced=broker.fenced)
+            for broker, host, port in view.reachable(include_fenced=request.include_fenced_brokers)
+        ]
+        cluster_id, controller_id = self._options.cluster_id, view.some_broker_id()
+        return cluster_description(context, request, EndpointType.BROKER, cluster_id, controller_id, brokers)
 
 
 class _View:

@@ -1,7 +1,7 @@
 """Security's APIs as a broker without authorizer, SASL and token secret answers them, and SCRAM's credentials.
 
-DescribeAcls (29), SaslHandshake (17), SaslAuthenticate (36), the delegation tokens' (38 to 41), and
-DescribeUserScramCredentials (50, KIP-554), which works without SASL, too.
+CreateDelegationToken (38), DescribeDelegationToken (41), and DescribeUserScramCredentials (50, KIP-554), which works
+without SASL, too.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections import Counter
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
+from odradek.server.disabled_security import disabled_security_handlers
 from odradek.server.handlers import AnyHandler, Handler, erase
-from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.create_delegation_token import CreateDelegationTokenRequest, CreateDelegationTokenResponse
-from odradek.wire.messages.describe_acls import DescribeAclsRequest, DescribeAclsResponse
 from odradek.wire.messages.describe_delegation_token import (
     DescribeDelegationTokenRequest,
     DescribeDelegationTokenResponse,
@@ -25,10 +25,6 @@ from odradek.wire.messages.describe_user_scram_credentials import (
     DescribeUserScramCredentialsResponse,
     DescribeUserScramCredentialsResult,
 )
-from odradek.wire.messages.expire_delegation_token import ExpireDelegationTokenRequest, ExpireDelegationTokenResponse
-from odradek.wire.messages.renew_delegation_token import RenewDelegationTokenRequest, RenewDelegationTokenResponse
-from odradek.wire.messages.sasl_authenticate import SaslAuthenticateRequest, SaslAuthenticateResponse
-from odradek.wire.messages.sasl_handshake import SaslHandshakeRequest, SaslHandshakeResponse
 
 _NO_TIME = -1
 
@@ -42,12 +38,8 @@ class SecurityApi:
     def handlers(self) -> list[AnyHandler]:
         """The declarations of these APIs."""
         return [
-            erase(Handler(DescribeAclsRequest, _describe_acls, Operation.DESCRIBE, ResourceType.CLUSTER)),
-            erase(Handler(SaslHandshakeRequest, _sasl_handshake, Operation.ANY, ResourceType.CLUSTER)),
-            erase(Handler(SaslAuthenticateRequest, _sasl_authenticate, Operation.ANY, ResourceType.CLUSTER)),
+            *disabled_security_handlers(),
             erase(Handler(CreateDelegationTokenRequest, _create_token, Operation.CREATE_TOKENS, ResourceType.USER)),
-            erase(Handler(RenewDelegationTokenRequest, _renew_token, Operation.ALTER, ResourceType.DELEGATION_TOKEN)),
-            erase(Handler(ExpireDelegationTokenRequest, _expire_token, Operation.ALTER, ResourceType.DELEGATION_TOKEN)),
             erase(
                 Handler(
                     DescribeDelegationTokenRequest,
@@ -90,18 +82,6 @@ class SecurityApi:
         return DescribeUserScramCredentialsResponse(error_message="", results=results)
 
 
-def _describe_acls(_context: RequestContext, _request: DescribeAclsRequest) -> DescribeAclsResponse:
-    raise KafkaError(ErrorCode.SECURITY_DISABLED, "No Authorizer is configured on the broker")
-
-
-def _sasl_handshake(_context: RequestContext, _request: SaslHandshakeRequest) -> SaslHandshakeResponse:
-    return SaslHandshakeResponse(error_code=ErrorCode.ILLEGAL_SASL_STATE)
-
-
-def _sasl_authenticate(_context: RequestContext, _request: SaslAuthenticateRequest) -> SaslAuthenticateResponse:
-    raise KafkaError(ErrorCode.ILLEGAL_SASL_STATE, "SaslAuthenticate request received after successful authentication")
-
-
 def _create_token(context: RequestContext, _request: CreateDelegationTokenRequest) -> CreateDelegationTokenResponse:
     response = CreateDelegationTokenResponse(
         error_code=ErrorCode.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED,
@@ -112,18 +92,6 @@ def _create_token(context: RequestContext, _request: CreateDelegationTokenReques
     )
     response.issue_timestamp_ms = response.expiry_timestamp_ms = response.max_timestamp_ms = _NO_TIME
     return response
-
-
-def _renew_token(_context: RequestContext, _request: RenewDelegationTokenRequest) -> RenewDelegationTokenResponse:
-    return RenewDelegationTokenResponse(
-        error_code=ErrorCode.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED, expiry_timestamp_ms=_NO_TIME
-    )
-
-
-def _expire_token(_context: RequestContext, _request: ExpireDelegationTokenRequest) -> ExpireDelegationTokenResponse:
-    return ExpireDelegationTokenResponse(
-        error_code=ErrorCode.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED, expiry_timestamp_ms=_NO_TIME
-    )
 
 
 def _describe_tokens(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from odradek.controller.api.cluster import ClusterApi
-from odradek.controller.api.configs import ConfigsApi
+from odradek.controller.api.configs import AlterConfigsApi
+from odradek.controller.api.description import DescriptionApi
 from odradek.controller.api.disabled import DisabledSecurityApi
 from odradek.controller.api.partitions import PartitionsApi
 from odradek.controller.api.quorum import QuorumApi
 from odradek.controller.api.topics import TopicsApi
 from odradek.controller.api.users import UsersApi
 from odradek.controller.controller import Controller
+from odradek.server.configs import ConfigsApi
 from odradek.server.handlers import AnyHandler
 
 
@@ -17,7 +19,9 @@ def controller_handlers(controller: Controller) -> list[AnyHandler]:
     """The handlers behind a controller's listeners, and behind an in-process client."""
     return [
         *TopicsApi(controller).handlers(),
-        *ConfigsApi(controller).handlers(),
+        *AlterConfigsApi(controller).handlers(),
+        ConfigsApi(lambda: controller.image, lambda: controller.config).describe_handler(),
+        *DescriptionApi(controller).handlers(),
         *ClusterApi(controller).handlers(),
         *PartitionsApi(controller).handlers(),
         *UsersApi(controller).handlers(),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from odradek.security.acl import Operation, ResourceType
+from odradek.server.cluster import CLUSTER_NAME
 from odradek.server.context import RequestContext
 from odradek.wire.errors import ErrorCode, KafkaError
-
-CLUSTER_NAME = "kafka-cluster"
 
 
 def check_cluster(context: RequestContext, operation: Operation) -> None:

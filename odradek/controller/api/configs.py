@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from odradek.config.alter import Alteration
 from odradek.config.types import ResourceType as ConfigResourceType
-from odradek.controller.api.common import CLUSTER_NAME
 from odradek.controller.configs import MayAlter, ResourceChange, ResourceOutcome, alter_configs, replacement
 from odradek.controller.controller import Controller
 from odradek.ports import Promise
 from odradek.security.acl import Operation, ResourceType
+from odradek.server.cluster import CLUSTER_NAME
 from odradek.server.context import RequestContext
 from odradek.server.handlers import AnyHandler, Handler, erase
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -26,7 +26,7 @@ from odradek.wire.messages.incremental_alter_configs import (
 )
 
 
-class ConfigsApi:
+class AlterConfigsApi:
     """What is set dynamically on brokers, topics, groups and client-metrics subscriptions."""
 
     def __init__(self, controller: Controller) -> None:

@@ -1,16 +1,16 @@
-"""What a cluster without an authorizer and without SASL answers to ACL (30, 31) and token requests (38, 39, 40)."""
+"""What a cluster without an authorizer and without SASL answers to CreateAcls (30), DeleteAcls (31) and
+CreateDelegationToken (38)."""
 
 from __future__ import annotations
 
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
+from odradek.server.disabled_security import disabled_security_handlers
 from odradek.server.handlers import AnyHandler, Handler, erase
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.create_acls import AclCreationResult, CreateAclsRequest, CreateAclsResponse
 from odradek.wire.messages.create_delegation_token import CreateDelegationTokenRequest, CreateDelegationTokenResponse
 from odradek.wire.messages.delete_acls import DeleteAclsFilterResult, DeleteAclsRequest, DeleteAclsResponse
-from odradek.wire.messages.expire_delegation_token import ExpireDelegationTokenRequest, ExpireDelegationTokenResponse
-from odradek.wire.messages.renew_delegation_token import RenewDelegationTokenRequest, RenewDelegationTokenResponse
 
 NO_AUTHORIZER = "No Authorizer is configured."
 NO_TIME = -1
@@ -23,11 +23,10 @@ class DisabledSecurityApi:
         """The declarations of these APIs."""
         alter, cluster, token = Operation.ALTER, ResourceType.CLUSTER, ResourceType.DELEGATION_TOKEN
         return [
+            *disabled_security_handlers(),
             erase(Handler(CreateAclsRequest, _create_acls, alter, cluster, _create_acls_failed)),
             erase(Handler(DeleteAclsRequest, _delete_acls, alter, cluster, _delete_acls_failed)),
             erase(Handler(CreateDelegationTokenRequest, _create_token, Operation.CREATE_TOKENS, token)),
-            erase(Handler(RenewDelegationTokenRequest, _renew_token, alter, token)),
-            erase(Handler(ExpireDelegationTokenRequest, _expire_token, alter, token)),
         ]
 
 
@@ -67,16 +66,4 @@ def _create_token(context: RequestContext, request: CreateDelegationTokenRequest
         issue_timestamp_ms=NO_TIME,
         expiry_timestamp_ms=NO_TIME,
         max_timestamp_ms=NO_TIME,
-    )
-
-
-def _renew_token(_context: RequestContext, _request: RenewDelegationTokenRequest) -> RenewDelegationTokenResponse:
-    return RenewDelegationTokenResponse(
-        error_code=ErrorCode.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED, expiry_timestamp_ms=NO_TIME
-    )
-
-
-def _expire_token(_context: RequestContext, _request: ExpireDelegationTokenRequest) -> ExpireDelegationTokenResponse:
-    return ExpireDelegationTokenResponse(
-        error_code=ErrorCode.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED, expiry_timestamp_ms=NO_TIME
     )

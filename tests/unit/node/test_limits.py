@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from odradek.broker.api import configs
 from odradek.config.types import ResourceType
+from odradek.server import configs
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.describe_configs import (
     DescribeConfigsRequest,

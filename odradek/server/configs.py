@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from odradek.broker.replication.manager import ReplicaManager
 from odradek.config import BrokerConfig
 from odradek.config.describe import (
     ConfigEntry,
@@ -15,6 +14,7 @@ from odradek.config.describe import (
     describe_topic,
 )
 from odradek.config.types import ResourceType as ConfigResourceType
+from odradek.metadata.image import MetadataImage
 from odradek.metadata.topic_names import check_name
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
@@ -54,30 +54,31 @@ _LISTED = (
 
 
 class ConfigsApi:
-    """Answers what is configured; `config` gives the broker's configuration as it is now, dynamic values included."""
+    """Answers what is configured; `config` gives the node's configuration as it is now, dynamic values included."""
 
-    def __init__(self, replicas: ReplicaManager, config: Callable[[], BrokerConfig]) -> None:
-        self._replicas = replicas
+    def __init__(self, image: Callable[[], MetadataImage], config: Callable[[], BrokerConfig]) -> None:
+        self._image = image
         self._config = config
 
-    def handlers(self) -> list[AnyHandler]:
-        """The declarations of these APIs."""
-        return [
-            erase(
-                Handler(
-                    DescribeConfigsRequest,
-                    self._describe,
-                    Operation.DESCRIBE_CONFIGS,
-                    ResourceType.CLUSTER,
-                    _describe_failed,
-                    differences=(
-                        "A broker has no loggers to describe; the documentation texts are our own.",
-                        f"Resources behind the first {MAX_CONFIG_ENTRIES} entries of a response are INVALID_REQUEST.",
-                    ),
-                )
-            ),
-            erase(Handler(ListConfigResourcesRequest, self._list, Operation.DESCRIBE_CONFIGS, ResourceType.CLUSTER)),
-        ]
+    def describe_handler(self) -> AnyHandler:
+        """The declaration of DescribeConfigs, which brokers and controllers answer."""
+        return erase(
+            Handler(
+                DescribeConfigsRequest,
+                self._describe,
+                Operation.DESCRIBE_CONFIGS,
+                ResourceType.CLUSTER,
+                _describe_failed,
+                differences=(
+                    "A node has no loggers to describe; the documentation texts are our own.",
+                    f"Resources behind the first {MAX_CONFIG_ENTRIES} entries of a response are INVALID_REQUEST.",
+                ),
+            )
+        )
+
+    def list_handler(self) -> AnyHandler:
+        """The declaration of ListConfigResources, which brokers answer."""
+        return erase(Handler(ListConfigResourcesRequest, self._list, Operation.DESCRIBE_CONFIGS, ResourceType.CLUSTER))
 
     def _describe(self, _context: RequestContext, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
         for resource in request.resources:
@@ -109,7 +110,7 @@ class ConfigsApi:
         kind, name, keys = resource.resource_type, resource.resource_name, resource.configuration_keys
         if kind in (ConfigResourceType.TOPIC, ConfigResourceType.GROUP):
             self._check(kind, name)
-            if not self._replicas.image.configs.properties(kind, name):
+            if not self._image().configs.properties(kind, name):
                 name = _ANY_NAME
         place = (kind, name, None if keys is None else tuple(keys))
         results = described.get(place)
@@ -122,7 +123,7 @@ class ConfigsApi:
         """Raise KafkaError for a topic that does not exist, or a group without a name."""
         if kind == ConfigResourceType.TOPIC:
             check_name(name)
-            if name not in self._replicas.image.topics.by_name:
+            if name not in self._image().topics.by_name:
                 raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
         elif not name:
             raise KafkaError(ErrorCode.INVALID_REQUEST, "Group name must not be empty")
@@ -135,7 +136,7 @@ class ConfigsApi:
             return describe_broker_resource(config, name, keys, documentation=documentation)
         if kind == ConfigResourceType.BROKER_LOGGER:
             return describe_broker_logger(config, name, {}, keys)
-        overrides = self._replicas.image.configs.properties(kind, name)
+        overrides = self._image().configs.properties(kind, name)
         if kind == ConfigResourceType.TOPIC:
             return describe_topic(config, overrides, keys, documentation=documentation)
         if kind == ConfigResourceType.GROUP:
@@ -159,7 +160,7 @@ class ConfigsApi:
         )
 
     def _names(self, kind: ConfigResourceType) -> list[str]:
-        image = self._replicas.image
+        image = self._image()
         if kind is ConfigResourceType.TOPIC:
             return list(image.topics.by_name)
         if kind in (ConfigResourceType.BROKER, ConfigResourceType.BROKER_LOGGER):
