@@ -44,8 +44,6 @@ ANY = 1
 CLUSTER_METADATA = DescribeQuorumRequestTopicData(
     topic_name="__cluster_metadata", partitions=[DescribeQuorumRequestPartitionData(partition_index=0)]
 )
-    topic_name="__cluster_metadata", partitions=[DescribeQuorumRequestPartitionData(partition_index=0)]
-)
 
 
 @pytest.fixture
