@@ -88,9 +88,7 @@ class ConfigsApi:
         entries_left = MAX_CONFIG_ENTRIES
         described: _Described = {}
         for resource in request.resources:
-            result = DescribeConfigsResult(
-                resource_type=resource.resource_type, resource_name=resource.resource_name, error_message=None
-            )
+            result = DescribeConfigsResult(resource_type=resource.resource_type, resource_name=resource.resource_name)
             try:
                 if entries_left <= 0:
                     raise KafkaError(
@@ -99,7 +97,7 @@ class ConfigsApi:
                 result.configs = self._results(request, resource, described)
                 entries_left -= len(result.configs)
             except KafkaError as error:
-                result.error_code, result.error_message = error.code, error.message
+                result.error_code, result.error_message = error.code, error.message or ""
             results.append(result)
         return DescribeConfigsResponse(results=results)
 
@@ -189,7 +187,7 @@ def _describe_failed(request: DescribeConfigsRequest, _version: int, error: Kafk
         results=[
             DescribeConfigsResult(
                 error_code=error.code,
-                error_message=error.message,
+                error_message=error.code.message,
                 resource_type=resource.resource_type,
                 resource_name=resource.resource_name,
             )

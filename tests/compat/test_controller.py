@@ -99,7 +99,7 @@ def test_the_cluster_is_its_controllers(controller: Connection, address: tuple[s
     ],
 )
 def test_other_nodes_than_controllers_are_refused(
-    controller: Connection, version: int, endpoint_type: int, error: str, message: str
+    controller: Connection, version: int, endpoint_type: int, error: str, message: str | None
 ) -> None:
     request = DescribeClusterRequest(endpoint_type=endpoint_type)
     answer = controller.call(request, DescribeClusterResponse, version)
@@ -134,25 +134,26 @@ def test_configurations_are_altered_and_described(controller: Connection, connec
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "error"),
+    ("kind", "name", "error", "message"),
     [
-        (BROKER, "", "NONE"),
-        (BROKER, "77", "INVALID_REQUEST"),
-        (TOPIC, "no-such-topic", "UNKNOWN_TOPIC_OR_PARTITION"),
-        (TOPIC, "", "INVALID_TOPIC_EXCEPTION"),
-        (LOGGER, "", "INVALID_REQUEST"),
-        (CLIENT_METRICS, "subscription", "NONE"),
-        (GROUP, "group", "NONE"),
-        (GROUP, "", "INVALID_REQUEST"),
-        (64, "unknown", "INVALID_REQUEST"),
+        (BROKER, "", "NONE", ""),
+        (BROKER, "77", "INVALID_REQUEST", "Unexpected broker id, expected 1 or empty string, but received 77"),
+        (TOPIC, "no-such-topic", "UNKNOWN_TOPIC_OR_PARTITION", ""),
+        (TOPIC, "", "INVALID_TOPIC_EXCEPTION", "Topic name is invalid: the empty string is not allowed"),
+        (LOGGER, "", "INVALID_REQUEST", "Broker id must not be empty"),
+        (CLIENT_METRICS, "subscription", "NONE", ""),
+        (GROUP, "group", "NONE", ""),
+        (GROUP, "", "INVALID_REQUEST", "Group name must not be empty"),
+        (64, "unknown", "INVALID_REQUEST", None),
     ],
 )
 def test_resources_are_described_as_by_a_broker(
-    controller: Connection, connection: Connection, kind: int, name: str, error: str
+    controller: Connection, connection: Connection, kind: int, name: str, error: str, message: str | None
 ) -> None:
     result, of_broker = describe(controller, kind, name), describe(connection, kind, name)
     assert code(result.error_code) == error
     assert result.error_message == of_broker.error_message
+    assert message in (None, result.error_message)
     assert sorted(each.name for each in result.configs) == sorted(each.name for each in of_broker.configs)
 
 
