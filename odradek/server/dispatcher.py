@@ -65,12 +65,18 @@ class Dispatcher:
     def _dispatch(self, connection: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
         if len(frame) < _CLIENT_ID_AT:
             raise ProtocolError("shorter than a request header")
-        api_key, version, correlation_id, _ = _HEADER_START.unpack_from(frame)
+        api_key, version, correlation_id, client_id_size = _HEADER_START.unpack_from(frame)
         route = self._routes.get((api_key, version))
         if route is None:
             if api_key == ApiKey.API_VERSIONS:
                 return unsupported_api_versions(correlation_id)
             raise ProtocolError(f"version {version} of API {api_key} is not served at this listener")
+        if route.plain is not None and connection.id not in self._lane.queues:
+            body_at = _CLIENT_ID_AT + max(client_id_size, 0) + 1
+            if client_id_size >= -1 and body_at <= len(frame) and not frame[body_at - 1]:
+                reply = route.plain(version, correlation_id, frame, body_at)
+                if reply is not None:
+                    return reply
         is_large = len(frame) > LARGE_FRAME_BYTES and api_key != ApiKey.PRODUCE
         if is_large or connection.id in self._lane.queues:
             return self._lane.put(connection.id, lambda: self._in_turns(route, connection, frame))
@@ -116,7 +122,7 @@ class Dispatcher:
 class _Route:
     """One version of an API, and what a request of it needs in every frame."""
 
-    __slots__ = ("handler", "header_version", "key", "reply_header_end")
+    __slots__ = ("handler", "header_version", "key", "plain", "reply_header_end")
 
     def __init__(self, handler: AnyHandler, version: int) -> None:
         self.handler = handler
@@ -124,6 +130,8 @@ class _Route:
         self.header_version = request_header_version(self.key, version)
         self.reply_header_end = b"\x00" if response_header_version(self.key, version) else b""
         """No tagged fields, where the reply's header may have some."""
+        self.plain = handler.plain if version >= handler.plain_from else None
+        """Only for headers that may have tagged fields."""
 
 
 def _client_id(frame: memoryview, size: int, route: _Route) -> tuple[str | None, int]:

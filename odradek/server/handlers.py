@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import CoroutineType
 from typing import Generic, TypeGuard, TypeVar, cast
 
+from odradek.ports.network import Reply
 from odradek.ports.promise import Promise, flatten, spawn
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
@@ -24,6 +25,10 @@ Sliced = Coroutine[Promise[object], None, Resp | Promise[Resp]]
 
 Answer = Message | Promise[Message] | Promise[Message | None] | None
 """What any other handler returns."""
+
+Plain = Callable[[int, int, memoryview, int], Reply | None]
+"""(version, correlation id, frame, where its body begins) to the whole reply, header included; None, with nothing
+changed, for a request that has to go the ordinary way. Raises nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,10 @@ class Handler(Generic[Req, Resp]):
     differences: tuple[str, ...] = ()
     max_objects: int = MAX_REQUEST_OBJECTS
     """How many array elements and tagged fields a request may make the decoder create; more cost the connection."""
+    plain: Plain | None = None
+    """A short way for requests of the commonest kind, taken before anything is decoded; see `Plain`."""
+    plain_from: int = 0
+    """The lowest version that `plain` knows."""
 
     @property
     def api_key(self) -> ApiKey:

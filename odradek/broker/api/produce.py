@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from odradek.broker.api.leaders import leader_endpoints
+from odradek.broker.api.plain_produce import PlainProduceApi
 from odradek.broker.replication.admission import Admission
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.metadata.topic_names import is_internal
@@ -27,6 +28,7 @@ from odradek.wire.messages.produce import (
     ProduceResponse,
     TopicProduceResponse,
 )
+from odradek.wire.plain_produce import FIRST_PLAIN, FIRST_WITH_TOPIC_IDS
 from odradek.wire.records.header import TRANSACTIONAL_BIT
 from odradek.wire.records.validation import RecordValidationError
 
@@ -36,7 +38,6 @@ ACKS_NONE = 0
 ACKS_LEADER = 1
 ACKS_ALL = -1
 FIRST_WITH_LEADERS = 10
-FIRST_WITH_TOPIC_IDS = 13
 ADMIN_CLIENT_ID = "__admin_client"
 """Kafka's own tools write to internal topics under this client id."""
 UNKNOWN_OFFSET = -1
@@ -67,6 +68,8 @@ class ProduceApi:
             Operation.WRITE,
             ResourceType.TOPIC,
             _produce_failed,
+            plain=PlainProduceApi(self._replicas, self._admission).answer,
+            plain_from=FIRST_PLAIN,
             differences=(
                 "Garbage instead of a batch is CORRUPT_MESSAGE and an unknown codec UNSUPPORTED_COMPRESSION_TYPE, "
                 "where Kafka answers UNKNOWN_SERVER_ERROR, on which the Java client gives up its producer id.",

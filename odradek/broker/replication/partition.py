@@ -41,7 +41,7 @@ class Partition:
         self.replicas: tuple[int, ...] = ()
         self.isr: tuple[int, ...] = ()
         self._local_id = local_id
-        self._is_alone = False
+        self.is_alone = False
         """It leads, and no other replica is in sync: whatever is appended is committed."""
         self._watermark_listeners: list[Callable[[Partition], None]] = []
 
@@ -54,7 +54,7 @@ class Partition:
         self.partition_epoch = image.partition_epoch
         self.replicas = tuple(image.replicas)
         self.isr = tuple(image.isr)
-        self._is_alone = self.is_leader and all(replica == self._local_id for replica in self.isr)
+        self.is_alone = self.is_leader and all(replica == self._local_id for replica in self.isr)
         if is_new_epoch and self.is_leader and self.log is not None:
             # A disk that fails here takes the log offline, which whoever uses it next is told.
             with contextlib.suppress(KafkaError):
@@ -116,7 +116,7 @@ class Partition:
     def advance_high_watermark(self) -> bool:
         """Move the high watermark to what every in-sync replica has; returns whether it moved."""
         log = self.log
-        if log is None or not self._is_alone:
+        if log is None or not self.is_alone:
             return False
         before = log.high_watermark
         if before == log.log_end_offset or log.update_high_watermark(log.log_end_offset) == before:

@@ -1,0 +1,59 @@
+"""The short way through Produce, for the request that nearly every producer sends: `odradek.wire.plain_produce`."""
+
+from __future__ import annotations
+
+from odradek.broker.replication.admission import Admission
+from odradek.broker.replication.manager import ReplicaManager
+from odradek.metadata.topic_names import is_internal
+from odradek.ports.network import Reply
+from odradek.storage.topic_partition import TopicPartition
+from odradek.wire.errors import KafkaError
+from odradek.wire.plain_produce import read_plain, write_plain
+from odradek.wire.records.header import TRANSACTIONAL_BIT, rewrite_base_offset_and_epoch
+
+_ACKS_NONE = 0
+_ACKS_LEADER = 1
+_ACKS_ALL = -1
+
+
+class PlainProduceApi:
+    """Answers plain requests whose batch is appended and committed at once; `ProduceApi` answers all others."""
+
+    def __init__(self, replicas: ReplicaManager, admission: Admission) -> None:
+        self._replicas = replicas
+        self._admission = admission
+
+    def answer(self, version: int, correlation_id: int, frame: memoryview, body_at: int) -> Reply | None:
+        """The reply (see `Handler.plain`); None, with nothing changed, if the request has to go the long way."""
+        request = read_plain(frame, body_at, version)
+        if request is None or request.acks == _ACKS_NONE:
+            return None
+        topic, index, acks, records = request
+        name = self._replicas.topic_name(topic) if isinstance(topic, bytes) else topic
+        if name is None or is_internal(name):
+            return None
+        try:
+            partition = self._replicas.partition(TopicPartition(name, index))
+            log = partition.leader_log()
+            if acks != _ACKS_LEADER and (acks != _ACKS_ALL or not partition.is_alone):
+                return None
+            batch, header = self._admission.admit(records, log.config, version)
+            if header.attributes & TRANSACTIONAL_BIT:
+                return None
+        except KafkaError:
+            return None
+        try:
+            info = self._replicas.append(partition, batch, (header,), all_replicas=acks == _ACKS_ALL)
+        except Exception:  # noqa: BLE001 - the long way meets it again, and tells the client
+            rewrite_base_offset_and_epoch(records, 0, 0, header.leader_epoch)
+            return None
+        return [
+            write_plain(
+                correlation_id,
+                topic,
+                index,
+                base_offset=info.first_offset,
+                log_append_time_ms=info.log_append_time_ms,
+                log_start_offset=info.log_start_offset,
+            )
+        ]

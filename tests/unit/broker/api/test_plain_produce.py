@@ -1,0 +1,206 @@
+"""The short way through Produce answers what the long way does, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from odradek.broker.api.plain_produce import PlainProduceApi
+from odradek.broker.api.produce import ProduceApi
+from odradek.ports import Promise, Turns
+from odradek.ports.network import Outcome, Reply
+from odradek.security.acl import AllowAll
+from odradek.server.dispatcher import Dispatcher
+from odradek.server.handlers import erase
+from odradek.server.lane import Lane
+from odradek.storage.topic_partition import TopicPartition
+from odradek.wire.messages.headers import RequestHeader
+from odradek.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
+from odradek.wire.records.batch import build_batch
+from odradek.wire.records.header import parse_header
+from odradek.wire.records.record import Record
+from tests.unit.broker.scene import CONNECTION, Scene
+
+TIME_MS = 1_700_000_000_000
+VERSIONS = (8, 9, 12, 13)
+PLAIN_VERSIONS = (9, 12, 13)
+
+
+def batch(count: int = 3, **fields: int | bool) -> bytes:
+    return build_batch([Record(index, TIME_MS, None, b"v%d" % index) for index in range(count)], **fields)  # type: ignore[arg-type] # whatever the case needs
+
+
+class Broker:
+    """Topics `t` (also replicated elsewhere: `r`; stamped by the broker: `s`), asked the short or the long way."""
+
+    def __init__(self, *, takes_the_short_way: bool) -> None:
+        self.scene = scene = Scene()
+        self.ids = {
+            "t": scene.create_topic("t", partitions=2),
+            "s": scene.create_topic("s", config={"message.timestamp.type": "LogAppendTime"}),
+            "small": scene.create_topic("small", config={"max.message.bytes": "80"}),
+            "elsewhere": scene.create_topic("elsewhere", leader=2),
+            "__consumer_offsets": scene.create_topic("__consumer_offsets"),
+            "unknown": bytes(15) + b"?",
+        }
+        handler = ProduceApi(scene.replicas, scene.admission).handler()
+        assert handler.plain is not None
+        self.plain_answers: list[Reply | None] = []
+
+        def counted(version: int, correlation_id: int, frame: memoryview, body_at: int) -> Reply | None:
+            answer = PlainProduceApi(scene.replicas, scene.admission).answer(version, correlation_id, frame, body_at)
+            self.plain_answers.append(answer)
+            return answer
+
+        handler = replace(handler, plain=counted if takes_the_short_way else None)
+        self._dispatcher = Dispatcher([erase(handler)], AllowAll(), Turns(scene.world, scene.world), Lane())
+
+    def send(self, frame: bytes) -> bytes | Outcome | None:
+        """The reply's bytes; None while it is not there."""
+        reply = self._dispatcher.handle(CONNECTION, memoryview(bytearray(frame)))
+        if isinstance(reply, Promise):
+            return None
+        return reply if isinstance(reply, Outcome) else b"".join(bytes(chunk) for chunk in reply)  # type: ignore[arg-type] # no file ranges here
+
+    def log_of(self, topic: str) -> list[tuple[int, bytes]]:
+        log = self.scene.replicas.partition(TopicPartition(topic, 0)).local_log()
+        return [(header.base_offset, bytes(view)) for header, view in log.iter_batches(0)]
+
+
+def frame(
+    version: int, topics: Sequence[TopicProduceData], *, acks: int = 1, client_id: str | None = "me", rest: bytes = b"",
+    transactional_id: str | None = None,
+) -> bytes:  # fmt: skip
+    header = RequestHeader(request_api_key=0, request_api_version=version, correlation_id=7, client_id=client_id)
+    body = ProduceRequest(acks=acks, timeout_ms=30_000, topic_data=list(topics), transactional_id=transactional_id)
+    return header.encode(2 if version >= 9 else 1) + body.encode(version) + rest
+
+
+@pytest.fixture
+def short() -> Broker:
+    return Broker(takes_the_short_way=True)
+
+
+@pytest.fixture
+def long() -> Broker:
+    return Broker(takes_the_short_way=False)
+
+
+def data(broker: Broker, topic: str, records: bytes | None, *, index: int = 0) -> TopicProduceData:
+    return TopicProduceData(
+        name=topic, topic_id=broker.ids[topic], partition_data=[PartitionProduceData(index=index, records=records)]
+    )
+
+
+def both(
+    short: Broker, long: Broker, version: int, topic: str, records: bytes | None, *, index: int = 0, **more: int | str
+) -> bytes | Outcome | None:
+    """Send it to both, and see that they answer and store the same; returns the answer."""
+    mine, theirs = (
+        broker.send(
+            frame(version, [data(broker, topic, records, index=index)], **more)  # type: ignore[arg-type] # acks and so on
+        )
+        for broker in (short, long)
+    )
+    assert mine == theirs
+    return mine
+
+
+@pytest.mark.parametrize("acks", [1, -1])
+@pytest.mark.parametrize("topic", ["t", "s"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_plain_requests_are_answered_at_once(short: Broker, long: Broker, version: int, topic: str, acks: int) -> None:
+    for client_id in ("me", "", None):
+        both(short, long, version, topic, batch(), acks=acks, client_id=client_id)  # type: ignore[arg-type] # None too
+    assert short.log_of(topic) == long.log_of(topic)
+    assert [base for base, _ in short.log_of(topic)] == [0, 3, 6]
+    assert [answer is not None for answer in short.plain_answers] == [version in PLAIN_VERSIONS] * (
+        3 if version in PLAIN_VERSIONS else 0
+    )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_duplicates_and_gaps_of_idempotent_producers(short: Broker, long: Broker, version: int) -> None:
+    for sequence in (0, 3, 0, 9, 6):
+        records = batch(producer_id=5, producer_epoch=0, base_sequence=sequence)
+        both(short, long, version, "t", records, acks=-1)
+    assert short.log_of("t") == long.log_of("t")
+    assert [base for base, _ in short.log_of("t")] == [0, 3, 6]
+
+
+@pytest.mark.parametrize("version", PLAIN_VERSIONS)
+@pytest.mark.parametrize(
+    ("topic", "index", "acks"),
+    [("t", 2, 1), ("t", -1, 1), ("t", 0, 0), ("t", 0, 5), ("unknown", 0, 1), ("elsewhere", 0, 1), ("small", 0, 1)],
+)
+def test_what_is_refused_is_refused_alike(
+    short: Broker, long: Broker, version: int, topic: str, index: int, acks: int
+) -> None:
+    both(short, long, version, topic, batch(), index=index, acks=acks)
+    assert not any(short.plain_answers)
+
+
+@pytest.mark.parametrize("version", PLAIN_VERSIONS)
+def test_internal_topics_are_for_kafkas_tools_only(short: Broker, long: Broker, version: int) -> None:
+    for client_id in ("me", "__admin_client"):
+        both(short, long, version, "__consumer_offsets", batch(), client_id=client_id)
+    assert not any(short.plain_answers)
+    assert short.log_of("__consumer_offsets") == long.log_of("__consumer_offsets") != []
+
+
+@pytest.mark.parametrize("version", PLAIN_VERSIONS)
+def test_bad_records_and_transactions(short: Broker, long: Broker, version: int) -> None:
+    damaged = bytearray(batch())
+    damaged[-1] ^= 1
+    of_a_transaction = batch(producer_id=5, producer_epoch=0, base_sequence=0, is_transactional=True)
+    for records in (None, b"", b"x" * 100, bytes(damaged), batch() + batch(), batch()[:-1], of_a_transaction):
+        both(short, long, version, "t", records)
+    both(short, long, version, "t", batch(), transactional_id="tx")
+    both(short, long, version, "t", of_a_transaction, transactional_id="tx")
+    assert short.log_of("t") == long.log_of("t")
+
+
+@pytest.mark.parametrize("version", PLAIN_VERSIONS)
+def test_other_shapes_go_the_long_way(short: Broker, long: Broker, version: int) -> None:
+    for broker in (short, long):
+        one, other = data(broker, "t", batch()), data(broker, "t", batch(), index=1)
+        several = TopicProduceData(
+            name="t", topic_id=broker.ids["t"], partition_data=[*one.partition_data, *other.partition_data]
+        )
+        tagged = data(broker, "t", batch())
+        tagged.partition_data[0].unknown_tags = ((99, b"x"),)
+        assert broker.send(frame(version, [one, data(broker, "s", batch())])) is not None
+        assert broker.send(frame(version, [several])) is not None
+        assert broker.send(frame(version, [tagged])) is not None
+        assert broker.send(frame(version, [one], rest=b"behind it")) is not None
+        assert broker.send(frame(version, [])) is not None
+    assert short.plain_answers == [None] * 5
+    assert short.log_of("t") == long.log_of("t")
+
+
+@pytest.mark.parametrize("version", PLAIN_VERSIONS)
+def test_a_cut_frame_ends_the_connection_and_changes_nothing(short: Broker, version: int) -> None:
+    whole = frame(version, [data(short, "t", batch())])
+    for size in range(8, len(whole)):
+        assert short.send(whole[:size]) is Outcome.CLOSE
+    for ending in (b"\1\0\0", b"\0\1\0", b"\0\0\1"):
+        assert short.send(whole[:-3] + ending) is Outcome.CLOSE
+    assert short.log_of("t") == []
+
+
+def test_an_unforeseen_failure_is_told_the_long_way(short: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = short.scene.replicas.partition(TopicPartition("t", 0)).local_log()
+    short.send(frame(13, [data(short, "t", batch())]))
+    calls = []
+
+    def fail_once(*arguments: object, **named: object) -> bool:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise ArithmeticError("unforeseen")
+        return False
+
+    monkeypatch.setattr(type(log.segments.active), "should_roll", fail_once)
+    assert short.send(frame(13, [data(short, "t", batch())])) is not None
+    assert [parse_header(stored).base_offset for _, stored in short.log_of("t")] == [0, 3]
