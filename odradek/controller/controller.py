@@ -58,6 +58,7 @@ class Controller:
         self._waiting: deque[tuple[int, Callable[[KafkaError | None], None]]] = deque()
         self._active: Promise[None] = Promise()
         self._timers: dict[str, TimerHandle] = {}
+        self._sessions_checked_ms = 0.0
 
     @property
     def is_active(self) -> bool:
@@ -180,8 +181,9 @@ class Controller:
     def _start_timers(self) -> None:
         config = self._config
         self._repeat("idle", config.int_("metadata.max.idle.interval.ms"), self._write_no_op)
-        session_ms = config.int_("broker.session.timeout.ms")
-        self._repeat("sessions", session_ms / CHECKS_PER_SESSION, self._fence_stale_brokers)
+        check_ms = config.int_("broker.session.timeout.ms") / CHECKS_PER_SESSION
+        self._sessions_checked_ms = self.state.clock.monotonic_ms()
+        self._repeat("sessions", check_ms, lambda: self._check_sessions(check_ms))
         if config.bool_("auto.leader.rebalance.enable"):
             interval_ms = config.int_("leader.imbalance.check.interval.seconds") * MS_PER_SECOND
             self._repeat("balance", interval_ms, lambda: self.submit(balance_leaders))
@@ -201,6 +203,12 @@ class Controller:
     def _write_no_op(self) -> None:
         """Keep the log moving, so that followers can tell an idle leader from a dead one (KIP-835)."""
         self.submit(lambda _state: ControllerResult(None, [VersionedRecord(NoOpRecord(), 0)]))
+
+    def _check_sessions(self, interval_ms: float) -> None:
+        """Fence who was not heard of; but if this node stood still, heartbeats that came meanwhile are heard first."""
+        before_ms, self._sessions_checked_ms = self._sessions_checked_ms, self.state.clock.monotonic_ms()
+        if self._sessions_checked_ms - before_ms < 2 * interval_ms:
+            self._fence_stale_brokers()
 
     def _fence_stale_brokers(self) -> None:
         def again(fenced: Promise[int | None]) -> None:

@@ -99,7 +99,7 @@ def test_the_cluster_is_its_controllers(controller: Connection, address: tuple[s
     ],
 )
 def test_other_nodes_than_controllers_are_refused(
-    controller: Connection, version: int, endpoint_type: int, error: str, message: str | None
+    controller: Connection, version: int, endpoint_type: int, error: str, message: str
 ) -> None:
     request = DescribeClusterRequest(endpoint_type=endpoint_type)
     answer = controller.call(request, DescribeClusterResponse, version)

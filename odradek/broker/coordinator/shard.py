@@ -347,7 +347,8 @@ class Shard(Generic[S]):
         known = error if isinstance(error, KafkaError) else KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR)
         if result is None:
             if known is not error:
-                _log.error("coordinator operation on %s failed", self.partition, exc_info=error)
+                # It may have changed what no record tells of, as classic groups do.
+                self._break(error)
             return
         if result.on_committed is not None:
             result.on_committed(known)

@@ -111,6 +111,18 @@ def test_blocks_of_producer_ids_follow_one_another_over_restarts() -> None:
     assert starts == [0, 1000, 2000]
 
 
+def test_a_node_that_stood_still_hears_its_brokers_before_it_judges_them() -> None:
+    node = started()
+    node.world.advance_clock(60_000)
+    node.world.advance(1)
+    assert not node.image.cluster.brokers[NODE_ID].fenced
+    node.heartbeat(NODE_ID, node.broker_epoch)
+    node.world.advance(3_000)
+    assert not node.image.cluster.brokers[NODE_ID].fenced
+    node.world.advance(9_000)
+    assert node.image.cluster.brokers[NODE_ID].fenced
+
+
 def test_a_broker_that_is_silent_for_a_session_time_out_is_fenced_and_can_come_back() -> None:
     node = started()
     create(node, topic("t"))

@@ -66,7 +66,9 @@ class Membership:
         except KafkaError as error:
             answer.error_code = error.code
             return answer
-        _log.info("group %s: member %s left: %s", group.group_id, member_id, identity.reason)
+        _log.info(
+            "group %s: member %s left%s", group.group_id, member_id, f": {identity.reason}" if identity.reason else ""
+        )
         self._rebalances.remove_member(group, member)
         return answer
 

@@ -33,6 +33,7 @@ class Counters:
         self.loaded = False
         self.parked: list[Promise[str]] = []
         self.fail_replay = False
+        self.unwritten = 0
 
     def replay(self, offset: int, producer_id: int, record: CoordinatorRecord) -> None:
         if self.fail_replay:
@@ -300,16 +301,30 @@ def test_a_replay_that_fails_makes_the_shard_load_again() -> None:
     assert (len(toy.machines), toy.committed()) == (2, 1)
 
 
-def test_an_operation_that_raises_changes_nothing() -> None:
+def test_an_operation_that_is_refused_changes_nothing() -> None:
     toy = Toy()
 
     def half_done(machine: Counters) -> CoordinatorResult[int]:
         machine.counts.set("a", 99)
-        raise ValueError("oops")
+        raise KafkaError(ErrorCode.ILLEGAL_GENERATION)
 
-    assert code(toy.runtime.write(PARTITION, half_done)) is ErrorCode.UNKNOWN_SERVER_ERROR
+    assert code(toy.runtime.write(PARTITION, half_done)) is ErrorCode.ILLEGAL_GENERATION
     assert toy.latest() is None
     assert toy.bump().result() == 1
+
+
+def test_what_an_operation_that_fails_unexpectedly_has_changed_is_forgotten() -> None:
+    toy = Toy()
+    toy.bump()
+
+    def defect(machine: Counters) -> CoordinatorResult[int]:
+        machine.unwritten = 99
+        raise ValueError("oops")
+
+    assert code(toy.runtime.write(PARTITION, defect)) is ErrorCode.UNKNOWN_SERVER_ERROR
+    toy.world.run_soon()
+    assert [machine.unwritten for machine in toy.machines] == [99, 0]
+    assert toy.bump().result() == 2
 
 
 def test_an_answer_that_causes_a_request_finds_the_operation_ended() -> None:
