@@ -65,11 +65,12 @@ class FakeWorld:
         self._elapsed_ms += milliseconds
 
     def advance(self, milliseconds: float) -> None:
-        """Let time pass, running each timer at its moment."""
+        """Let time pass, running each timer at its moment, or now if that is over."""
         end = self._elapsed_ms + milliseconds
         self.run_soon()
         while self._timers and self._timers[0][0] <= end:
-            self._elapsed_ms, _, timer = heapq.heappop(self._timers)
+            due_ms, _, timer = heapq.heappop(self._timers)
+            self._elapsed_ms = max(self._elapsed_ms, due_ms)
             callback, timer.callback = timer.callback, None
             if callback is not None:
                 callback()
