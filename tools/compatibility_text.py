@@ -91,11 +91,15 @@ DIFFERENCES = (
     "before it is sent.",
     "`queued.max.request.bytes=-1` means 256 MiB, or twice `socket.request.max.bytes` where that is more; in Kafka it "
     "means no limit.",
+    "Requests of more than 16 KiB, but for Produce, are handled one at a time, of each connection one in turn, and "
+    "what a connection sends behind such a request waits for it.",
     "A client that has sent its last byte has 5 seconds to take the replies that it is owed; then the "
     "connection is closed.",
-    "A request whose decoding would create more than 65,536 array elements and tagged fields costs its "
-    "connection, and so does a tagged field that is longer or shorter than what it holds; Kafka has no such "
-    "limit and takes such a field.",
+    "A request whose decoding would create more than 65,536 array elements and tagged fields costs its connection; "
+    "16,384 are the limit of Produce, OffsetCommit, LeaveGroup, DescribeGroups, DeleteGroups, DeleteTopics, "
+    "CreatePartitions, ElectLeaders, AlterConfigs, IncrementalAlterConfigs and AlterUserScramCredentials. Kafka has "
+    "no such limit.",
+    "A tagged field that is longer or shorter than what it holds costs its connection; Kafka takes it.",
     "What is no record batch at all is answered with CORRUPT_MESSAGE and an unknown codec with "
     "UNSUPPORTED_COMPRESSION_TYPE, where Kafka answers UNKNOWN_SERVER_ERROR.",
     "The checksum over the content of an lz4 frame is checked where the frame has one; Kafka skips it.",

@@ -17,6 +17,8 @@ from odradek.wire.schema import Message
 
 MAX_REQUEST_OBJECTS = 65_536
 """How many array elements and tagged fields one request may make the decoder create, unless its API says otherwise."""
+MAX_DECIDED_OBJECTS = 16_384
+"""The same for APIs that look at all their elements in one go."""
 
 Req = TypeVar("Req", bound=Message)
 Resp = TypeVar("Resp", bound=Message)

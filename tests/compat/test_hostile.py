@@ -5,15 +5,20 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from odradek.wire import apis
 from odradek.wire.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
-from odradek.wire.messages.metadata import MetadataRequest, MetadataResponse
+from odradek.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
+from odradek.wire.messages.find_coordinator import FindCoordinatorRequest
+from odradek.wire.messages.list_offsets import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
+from odradek.wire.messages.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 from odradek.wire.messages.produce import ProduceRequest, ProduceResponse
 from odradek.wire.records.compression import Codec, compress
+from odradek.wire.schema import Message
 from tests.support.batches import Lies, batch, varint
 from tests.support.process import BrokerProcess, wait_for
 from tests.support.requests import code, connect, create_topic, fetch, fetch_request, produce, produce_request
@@ -22,6 +27,9 @@ from tests.support.wire import Closed, Connection, framed, request_header
 
 NewTopic = Callable[..., str]
 QUICK_S = 2.0
+SOON_S = 0.75
+"""Small requests while large ones are handled: long enough for a busy machine, far less than the large ones take."""
+ELEMENTS = 60_000
 MEMORY_CEILING_BYTES = 192 << 20
 """How much an attack may add to this project's broker at any moment."""
 BOMB_CEILING_BYTES = 288 << 20
@@ -73,6 +81,39 @@ def test_half_a_header_waits_and_harms_nobody(target: Target) -> None:
             connection.send_bytes(struct.pack(">ih", 100, 18))
         for connection in hostile:
             connection.close()
+
+
+def test_requests_with_tens_of_thousands_of_elements(target: Target) -> None:
+    """Whoever has little to ask is answered soon, however much others ask for at the same time."""
+    names = [f"no-such-{number}" for number in range(ELEMENTS)]
+    partitions = [FetchPartition(partition=number) for number in range(ELEMENTS)]
+    offsets = [ListOffsetsPartition(partition_index=number, timestamp=-1) for number in range(ELEMENTS)]
+    requests: list[tuple[Message, int]] = [
+        (FetchRequest(session_epoch=-1, topics=[FetchTopic(topic="no-such", partitions=partitions)]), 12),
+        (ListOffsetsRequest(topics=[ListOffsetsTopic(name="no-such", partitions=offsets)]), 7),
+        (FindCoordinatorRequest(key_type=0, coordinator_keys=names), 4),
+        (
+            MetadataRequest(
+                topics=[MetadataRequestTopic(name=name) for name in names], allow_auto_topic_creation=False
+            ),
+            11,
+        ),
+    ]
+    with connect(target) as other, ExitStack() as stack:
+        answered: list[float] = []
+        hostile = [stack.enter_context(connect(target, 60)) for _ in requests]
+        with ThreadPoolExecutor(len(hostile)) as pool:
+            waiting = []
+            for connection, (request, version) in zip(hostile, requests, strict=True):
+                connection.send(request, version)
+                waiting.append(pool.submit(connection.receive_frame))
+            while not all(answer.done() for answer in waiting):
+                begun = time.monotonic()
+                other.call(ApiVersionsRequest(), ApiVersionsResponse, 0)
+                answered.append(time.monotonic() - begun)
+        for answer in waiting:
+            assert len(answer.result()) > ELEMENTS
+        assert max(answered) < SOON_S
 
 
 def test_announced_frames_are_not_reserved(target: Target) -> None:

@@ -21,7 +21,7 @@ from odradek.config.types import ResourceType as ConfigResourceType
 from odradek.ports import Promise
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
-from odradek.server.handlers import AnyHandler, Handler, erase
+from odradek.server.handlers import MAX_DECIDED_OBJECTS, AnyHandler, Handler, erase
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.alter_configs import AlterConfigsRequest, AlterConfigsResponse
 from odradek.wire.messages.alter_configs import AlterConfigsResource as ReplaceResource
@@ -56,7 +56,12 @@ class AlterConfigsApi:
         return [
             erase(
                 Handler(
-                    AlterConfigsRequest, self._replace, Operation.ALTER_CONFIGS, ResourceType.CLUSTER, _replace_failed
+                    AlterConfigsRequest,
+                    self._replace,
+                    Operation.ALTER_CONFIGS,
+                    ResourceType.CLUSTER,
+                    _replace_failed,
+                    max_objects=MAX_DECIDED_OBJECTS,
                 )
             ),
             erase(
@@ -67,6 +72,7 @@ class AlterConfigsApi:
                     ResourceType.CLUSTER,
                     _alter_failed,
                     differences=("A broker has no loggers: changes of a BROKER_LOGGER are INVALID_REQUEST.",),
+                    max_objects=MAX_DECIDED_OBJECTS,
                 )
             ),
         ]

@@ -50,6 +50,7 @@ def forwarding_handlers(
                 resource,
                 on_error=original.on_error,
                 differences=original.differences,
+                max_objects=original.max_objects,
             )
         )
     return handlers

@@ -7,7 +7,7 @@ from odradek.ports import Promise
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.cluster import CLUSTER_NAME
 from odradek.server.context import RequestContext
-from odradek.server.handlers import AnyHandler, Handler, erase
+from odradek.server.handlers import MAX_DECIDED_OBJECTS, AnyHandler, Handler, erase
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.delete_groups import DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse
 from odradek.wire.messages.describe_groups import DescribedGroup, DescribeGroupsRequest, DescribeGroupsResponse
@@ -34,10 +34,20 @@ class GroupAdminApi:
                     group,
                     _describe_failed,
                     differences=("A group that is named twice is described once.",),
+                    max_objects=MAX_DECIDED_OBJECTS,
                 )
             ),
             erase(Handler(ListGroupsRequest, self._list, Operation.DESCRIBE, group)),
-            erase(Handler(DeleteGroupsRequest, self._delete, Operation.DELETE, group, _delete_failed)),
+            erase(
+                Handler(
+                    DeleteGroupsRequest,
+                    self._delete,
+                    Operation.DELETE,
+                    group,
+                    _delete_failed,
+                    max_objects=MAX_DECIDED_OBJECTS,
+                )
+            ),
         ]
 
     def _describe(self, context: RequestContext, request: DescribeGroupsRequest) -> Promise[DescribeGroupsResponse]:

@@ -6,7 +6,7 @@ from odradek.broker.groups.service import GroupCoordinator
 from odradek.ports import Promise
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
-from odradek.server.handlers import AnyHandler, Handler, erase
+from odradek.server.handlers import MAX_DECIDED_OBJECTS, AnyHandler, Handler, erase
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
 from odradek.wire.messages.join_group import JoinGroupRequest, JoinGroupResponse
@@ -35,7 +35,11 @@ class GroupMembershipApi:
             erase(Handler(JoinGroupRequest, self._join, Operation.READ, ResourceType.GROUP, _join_failed, _REPLACED)),
             erase(Handler(SyncGroupRequest, self._sync, Operation.READ, ResourceType.GROUP, differences=_REPLACED)),
             erase(Handler(HeartbeatRequest, self._heartbeat, Operation.READ, ResourceType.GROUP)),
-            erase(Handler(LeaveGroupRequest, self._leave, Operation.READ, ResourceType.GROUP)),
+            erase(
+                Handler(
+                    LeaveGroupRequest, self._leave, Operation.READ, ResourceType.GROUP, max_objects=MAX_DECIDED_OBJECTS
+                )
+            ),
         ]
 
     def _join(self, context: RequestContext, request: JoinGroupRequest) -> Promise[JoinGroupResponse]:

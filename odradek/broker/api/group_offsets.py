@@ -11,7 +11,7 @@ from odradek.metadata.image import TopicImage, TopicsImage
 from odradek.ports import Promise, gather
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
-from odradek.server.handlers import AnyHandler, Handler, erase
+from odradek.server.handlers import MAX_DECIDED_OBJECTS, AnyHandler, Handler, erase
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.offset_commit import (
     OffsetCommitRequest,
@@ -54,7 +54,16 @@ class GroupOffsetsApi:
     def handlers(self) -> list[AnyHandler]:
         """The declarations of these APIs."""
         return [
-            erase(Handler(OffsetCommitRequest, self._commit, Operation.READ, ResourceType.GROUP, _commit_failed)),
+            erase(
+                Handler(
+                    OffsetCommitRequest,
+                    self._commit,
+                    Operation.READ,
+                    ResourceType.GROUP,
+                    _commit_failed,
+                    max_objects=MAX_DECIDED_OBJECTS,
+                )
+            ),
             erase(
                 Handler(
                     OffsetFetchRequest,

@@ -15,7 +15,7 @@ from odradek.ports import Promise
 from odradek.ports.files import Buffer
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
-from odradek.server.handlers import CloseConnection, Handler
+from odradek.server.handlers import MAX_DECIDED_OBJECTS, CloseConnection, Handler
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.produce import (
@@ -70,6 +70,7 @@ class ProduceApi:
             _produce_failed,
             plain=PlainProduceApi(self._replicas, self._admission).answer,
             plain_from=FIRST_PLAIN,
+            max_objects=MAX_DECIDED_OBJECTS,
             differences=(
                 "Garbage instead of a batch is CORRUPT_MESSAGE and an unknown codec UNSUPPORTED_COMPRESSION_TYPE, "
                 "where Kafka answers UNKNOWN_SERVER_ERROR, on which the Java client gives up its producer id.",

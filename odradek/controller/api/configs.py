@@ -10,7 +10,7 @@ from odradek.ports import Promise
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.cluster import CLUSTER_NAME
 from odradek.server.context import RequestContext
-from odradek.server.handlers import AnyHandler, Handler, erase
+from odradek.server.handlers import MAX_DECIDED_OBJECTS, AnyHandler, Handler, erase
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.alter_configs import (
     AlterConfigsRequest,
@@ -34,10 +34,14 @@ class AlterConfigsApi:
 
     def handlers(self) -> list[AnyHandler]:
         """The declarations of these APIs."""
-        operation, cluster = Operation.ALTER_CONFIGS, ResourceType.CLUSTER
+        operation, cluster, most = Operation.ALTER_CONFIGS, ResourceType.CLUSTER, MAX_DECIDED_OBJECTS
         return [
-            erase(Handler(AlterConfigsRequest, self._replace, operation, cluster, _replace_failed)),
-            erase(Handler(IncrementalAlterConfigsRequest, self._alter, operation, cluster, _alter_failed)),
+            erase(Handler(AlterConfigsRequest, self._replace, operation, cluster, _replace_failed, max_objects=most)),
+            erase(
+                Handler(
+                    IncrementalAlterConfigsRequest, self._alter, operation, cluster, _alter_failed, max_objects=most
+                )
+            ),
         ]
 
     def _replace(self, context: RequestContext, request: AlterConfigsRequest) -> Promise[AlterConfigsResponse]:

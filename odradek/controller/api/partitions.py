@@ -10,7 +10,7 @@ from odradek.controller.result import ControllerResult
 from odradek.ports import Promise
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
-from odradek.server.handlers import AnyHandler, Handler, erase
+from odradek.server.handlers import MAX_DECIDED_OBJECTS, AnyHandler, Handler, erase
 from odradek.wire.errors import KafkaError
 from odradek.wire.messages.alter_partition_reassignments import (
     AlterPartitionReassignmentsRequest,
@@ -40,7 +40,11 @@ class PartitionsApi:
         """The declarations of these APIs."""
         alter, cluster = Operation.ALTER, ResourceType.CLUSTER
         return [
-            erase(Handler(ElectLeadersRequest, self._elect, alter, cluster, _elect_failed)),
+            erase(
+                Handler(
+                    ElectLeadersRequest, self._elect, alter, cluster, _elect_failed, max_objects=MAX_DECIDED_OBJECTS
+                )
+            ),
             erase(Handler(AlterPartitionReassignmentsRequest, self._reassign, alter, cluster)),
             erase(Handler(ListPartitionReassignmentsRequest, self._list, Operation.DESCRIBE, cluster)),
         ]

@@ -9,7 +9,7 @@ from odradek.controller.topics import create_partitions, create_topics
 from odradek.ports import Promise
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
-from odradek.server.handlers import AnyHandler, Handler, erase
+from odradek.server.handlers import MAX_DECIDED_OBJECTS, AnyHandler, Handler, erase
 from odradek.wire.errors import KafkaError
 from odradek.wire.messages.create_partitions import (
     CreatePartitionsRequest,
@@ -31,8 +31,26 @@ class TopicsApi:
         topic = ResourceType.TOPIC
         return [
             erase(Handler(CreateTopicsRequest, self._create, Operation.CREATE, topic, _create_failed)),
-            erase(Handler(DeleteTopicsRequest, self._delete, Operation.DELETE, topic, _delete_failed)),
-            erase(Handler(CreatePartitionsRequest, self._grow, Operation.ALTER, topic, _grow_failed)),
+            erase(
+                Handler(
+                    DeleteTopicsRequest,
+                    self._delete,
+                    Operation.DELETE,
+                    topic,
+                    _delete_failed,
+                    max_objects=MAX_DECIDED_OBJECTS,
+                )
+            ),
+            erase(
+                Handler(
+                    CreatePartitionsRequest,
+                    self._grow,
+                    Operation.ALTER,
+                    topic,
+                    _grow_failed,
+                    max_objects=MAX_DECIDED_OBJECTS,
+                )
+            ),
         ]
 
     def _create(self, context: RequestContext, request: CreateTopicsRequest) -> Promise[CreateTopicsResponse]:

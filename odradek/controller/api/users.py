@@ -9,7 +9,7 @@ from odradek.controller.scram import alter_scram
 from odradek.ports import Promise
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
-from odradek.server.handlers import AnyHandler, Handler, erase
+from odradek.server.handlers import MAX_DECIDED_OBJECTS, AnyHandler, Handler, erase
 from odradek.wire.errors import KafkaError
 from odradek.wire.messages.alter_client_quotas import (
     AlterClientQuotasRequest,
@@ -35,7 +35,16 @@ class UsersApi:
         cluster = ResourceType.CLUSTER
         return [
             erase(Handler(AlterClientQuotasRequest, self._quotas, Operation.ALTER_CONFIGS, cluster, _quotas_failed)),
-            erase(Handler(AlterUserScramCredentialsRequest, self._scram, Operation.ALTER, cluster, _scram_failed)),
+            erase(
+                Handler(
+                    AlterUserScramCredentialsRequest,
+                    self._scram,
+                    Operation.ALTER,
+                    cluster,
+                    _scram_failed,
+                    max_objects=MAX_DECIDED_OBJECTS,
+                )
+            ),
         ]
 
     def _quotas(self, context: RequestContext, request: AlterClientQuotasRequest) -> Promise[AlterClientQuotasResponse]:
