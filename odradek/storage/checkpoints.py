@@ -63,8 +63,12 @@ def read_topic_id(fs: FileSystem, directory: str) -> bytes | None:
 
 def write_topic_id(fs: FileSystem, directory: str, topic_id: bytes) -> None:
     """Write a log directory's `partition.metadata`."""
-    text = f"version: {_VERSION}\ntopic_id: {uuid_to_string(topic_id)}"
-    fs.write_atomically(f"{directory}/{PARTITION_METADATA}", text.encode())
+    fs.write_atomically(f"{directory}/{PARTITION_METADATA}", partition_metadata(topic_id))
+
+
+def partition_metadata(topic_id: bytes) -> bytes:
+    """What `partition.metadata` holds for a topic id."""
+    return f"version: {_VERSION}\ntopic_id: {uuid_to_string(topic_id)}".encode()
 
 
 def read_clean_shutdown(fs: FileSystem, log_dir: str) -> int | None:

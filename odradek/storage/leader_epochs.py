@@ -12,15 +12,22 @@ UNDEFINED_OFFSET = -1
 
 
 class LeaderEpochCache:
-    """The epochs of one log, ascending in epoch and start offset, kept in `leader-epoch-checkpoint`."""
+    """The epochs of one log, ascending in epoch and start offset, kept in `leader-epoch-checkpoint`.
 
-    __slots__ = ("_epochs", "_fs", "_path", "_starts", "latest_epoch")
+    A new epoch reaches the file with `save`, before the log's recovery point passes its first record: up to there
+    recovery finds epochs in the batches. An epoch without records is left out, so that electing leaders for thousands
+    of partitions writes nothing.
+    """
+
+    __slots__ = ("_epochs", "_fs", "_path", "_starts", "_unsaved_from", "latest_epoch")
 
     def __init__(self, fs: FileSystem, path: str) -> None:
         self._fs = fs
         self._path = path
         self._epochs: list[int] = []
         self._starts: list[int] = []
+        self._unsaved_from: int | None = None
+        """The lowest offset whose epoch the file does not say; None where it says all."""
         self.latest_epoch = UNDEFINED_EPOCH
         """The highest epoch that was assigned, -1 before the first."""
         for epoch, start in read_leader_epochs(fs, path):
@@ -28,7 +35,7 @@ class LeaderEpochCache:
         self._remember_latest()
 
     def assign(self, epoch: int, start_offset: int) -> bool:
-        """Record that `epoch` begins at `start_offset`; True if that was news. Raises OSError.
+        """Record that `epoch` begins at `start_offset`; True if that was news.
 
         Entries that contradict it (a higher epoch, or a start offset not below) are dropped, as a log that was
         truncated and written again must not keep them.
@@ -36,8 +43,13 @@ class LeaderEpochCache:
         if not self._insert(epoch, start_offset):
             return False
         self._remember_latest()
-        self._write()
+        self._remember_unsaved(start_offset)
         return True
+
+    def save(self, end_offset: int) -> None:
+        """Write the file, unless it says all about the records before `end_offset`. Raises OSError."""
+        if self._unsaved_from is not None and self._unsaved_from < end_offset:
+            self._write()
 
     def entries(self) -> list[tuple[int, int]]:
         """All (epoch, start offset), ascending."""
@@ -69,14 +81,17 @@ class LeaderEpochCache:
             self._write()
 
     def truncate_from_start(self, start_offset: int) -> None:
-        """Forget epochs that ended before `start_offset`; the one it lies in begins there now."""
+        """Forget epochs that ended before `start_offset`; the one it lies in begins there now.
+
+        The file may say more for a while: the log start offset cuts what is read from it.
+        """
         index = bisect_right(self._starts, start_offset) - 1
         if index < 0 or (index == 0 and self._starts[0] == start_offset):
             return
         del self._epochs[:index]
         del self._starts[:index]
         self._starts[0] = start_offset
-        self._write()
+        self._remember_unsaved(start_offset)
 
     def clear(self) -> None:
         """Forget all."""
@@ -110,5 +125,10 @@ class LeaderEpochCache:
     def _remember_latest(self) -> None:
         self.latest_epoch = self._epochs[-1] if self._epochs else UNDEFINED_EPOCH
 
+    def _remember_unsaved(self, offset: int) -> None:
+        unsaved = self._unsaved_from
+        self._unsaved_from = offset if unsaved is None else min(unsaved, offset)
+
     def _write(self) -> None:
         write_leader_epochs(self._fs, self._path, self.entries())
+        self._unsaved_from = None

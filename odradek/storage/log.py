@@ -12,7 +12,7 @@ from odradek.storage.append_checks import check_leader_append, check_replicated,
 from odradek.storage.batches import CorruptBatchError, scan_valid
 from odradek.storage.checkpoints import CorruptFileError
 from odradek.storage.environment import LogEnvironment
-from odradek.storage.file_names import LEADER_EPOCH_CHECKPOINT
+from odradek.storage.file_names import LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA
 from odradek.storage.leader_epochs import LeaderEpochCache
 from odradek.storage.log_config import LogConfig
 from odradek.storage.log_files import delete_segments, sync_files
@@ -65,6 +65,8 @@ class Log:
         self.is_offline = False
         """The disk failed: appends and reads are refused."""
         self._snapshots = snapshots
+        self._is_settled = False
+        """What was there when the log was opened is synced: its directory's name, its topic id."""
         self._truncations = 0
         self._last_flush_ms = env.clock.now_ms()
         self.update_high_watermark(high_watermark)
@@ -179,8 +181,7 @@ class Log:
 
     def assign_epoch(self, leader_epoch: int, start_offset: int) -> None:
         """A leader epoch begins at `start_offset`: called when a leader is elected, and by appends."""
-        with self._disk():
-            self.leader_epochs.assign(leader_epoch, start_offset)
+        self.leader_epochs.assign(leader_epoch, start_offset)
 
     def read(self, offset: int, *, max_bytes: int, max_offset: int, min_one_message: bool) -> LogSlice:
         """Batches from the one that holds `offset`, at most `max_bytes`, up to `max_offset` (exclusive).
@@ -302,8 +303,7 @@ class Log:
         if offset <= self.log_start_offset:
             return False
         self.log_start_offset = offset
-        with self._disk():
-            self.leader_epochs.truncate_from_start(offset)
+        self.leader_epochs.truncate_from_start(offset)
         self.update_high_watermark(max(self.high_watermark, offset))
         return True
 
@@ -340,8 +340,8 @@ class Log:
         end = self.log_end_offset
         if self.recovery_point < end:
             with self._disk():
-                paths, directory, flushed = self._unsynced()
-                sync_files(self._env.fs, paths, directory)
+                paths, directories, flushed = self._unsynced()
+                sync_files(self._env.fs, paths, directories)
                 self._synced(end, flushed)
 
     def flush_later(self) -> Promise[None]:
@@ -351,7 +351,7 @@ class Log:
         settled: Promise[None] = Promise()
         try:
             with self._disk():
-                paths, directory, flushed = self._unsynced()
+                paths, directories, flushed = self._unsynced()
         except KafkaError as error:
             settled.reject(error)
             return settled
@@ -364,7 +364,7 @@ class Log:
                 self._synced(end, flushed)
             settled.resolve(None)
 
-        self._env.executor.submit(lambda: sync_files(self._env.fs, paths, directory)).on_done(done)
+        self._env.executor.submit(lambda: sync_files(self._env.fs, paths, directories)).on_done(done)
         return settled
 
     def close(self) -> None:
@@ -373,6 +373,7 @@ class Log:
             self.segments.active.seal()
             self._take_snapshot()
             self.flush()
+            self.leader_epochs.save(self.log_end_offset)
         self.release()
 
     def release(self) -> None:
@@ -451,21 +452,29 @@ class Log:
             roll_jitter_ms=self._env.random.below(jitter_ms) if jitter_ms > 0 else 0,
         )  # fmt: skip
 
-    def _unsynced(self) -> tuple[list[str], str | None, list[Segment]]:
-        """The files that the recovery point does not cover, with the directory if it has new names."""
+    def _unsynced(self) -> tuple[list[str], list[str], list[Segment]]:
+        """The files that the recovery point does not cover, and the directories that have new names."""
+        self.leader_epochs.save(self.log_end_offset)
         segments = self.segments.from_offset(self.recovery_point)
+        directories = []
         paths: list[str] = []
+        if not self._is_settled:
+            paths.append(f"{self.directory}/{PARTITION_METADATA}")
+            directories = [self.directory, self.log_dir]
+        elif any(segment.is_new for segment in segments):
+            directories = [self.directory]
         for segment in segments:
             segment.write_out()
             paths.extend(segment.paths)
         paths.extend(
             self._snapshots.path(offset) for offset in self._snapshots.offsets() if offset >= self.recovery_point
         )
-        return paths, self.directory if any(segment.is_new for segment in segments) else None, segments
+        return paths, directories, segments
 
     def _synced(self, end_offset: int, segments: Sequence[Segment]) -> None:
         self.recovery_point = max(self.recovery_point, end_offset)
         self._last_flush_ms = self._env.clock.now_ms()
+        self._is_settled = True
         for segment in segments:
             segment.is_new = False
 

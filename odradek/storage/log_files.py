@@ -34,8 +34,8 @@ def delete_segments(env: LogEnvironment, segments: Sequence[Segment], extra: Seq
     env.scheduler.call_later(delay_ms, remove)
 
 
-def sync_files(fs: FileSystem, paths: Sequence[str], directory: str | None) -> None:
-    """fsync files, and their directory if it is given. One that is gone was deleted meanwhile. Raises OSError."""
+def sync_files(fs: FileSystem, paths: Sequence[str], directories: Sequence[str]) -> None:
+    """fsync files and directories. One that is gone was deleted meanwhile. Raises OSError."""
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
             file = fs.open(path)
@@ -43,7 +43,7 @@ def sync_files(fs: FileSystem, paths: Sequence[str], directory: str | None) -> N
                 file.sync()
             finally:
                 file.close()
-    if directory is not None:
+    for directory in directories:
         with contextlib.suppress(FileNotFoundError):
             fs.sync_dir(directory)
 

@@ -13,6 +13,7 @@ from odradek.storage.file_names import (
     INDEX_SUFFIX,
     LEADER_EPOCH_CHECKPOINT,
     LOG_SUFFIX,
+    PARTITION_METADATA,
     SEGMENT_SUFFIXES,
     SWAP_SUFFIX,
     TIME_INDEX_SUFFIX,
@@ -102,7 +103,14 @@ class _Loader:
             return LeaderEpochCache(self._env.fs, path)
 
     def _read_topic_id(self) -> bytes | None:
-        return read_topic_id(self._env.fs, self._directory)
+        """None where a power cut may have come before the log's first flush, which syncs the file."""
+        try:
+            return read_topic_id(self._env.fs, self._directory)
+        except CorruptFileError:
+            if self._recovery_point > 0:
+                raise
+            self._env.fs.remove(f"{self._directory}/{PARTITION_METADATA}")
+            return None
 
     def _find_segments(self, names: frozenset[str]) -> list[Segment]:
         segments = []

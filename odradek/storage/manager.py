@@ -33,6 +33,7 @@ from odradek.storage.file_pool import FilePool
 from odradek.storage.log import Log
 from odradek.storage.log_config import INFINITE, LogConfig
 from odradek.storage.log_loader import load_log
+from odradek.storage.new_log import new_log
 from odradek.storage.retention import delete_old_segments
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -158,10 +159,7 @@ class LogManager:
         log_dir = self._emptiest_dir()
         directory = f"{log_dir}/{log_dir_name(topic_partition)}"
         try:
-            self._fs.mkdir(directory)
-            if topic_id is not None and topic_id != ZERO_UUID:
-                write_topic_id(self._fs, directory, topic_id)
-            log = load_log(self.environment, directory, topic_partition, config, is_clean=True)
+            log = new_log(self.environment, directory, topic_partition, topic_id, config)
         except OSError as error:
             self._dir_failed(log_dir, error)
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{topic_partition}: {error}") from error

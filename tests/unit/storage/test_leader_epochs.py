@@ -38,9 +38,20 @@ def test_offsets_belong_to_the_epoch_that_they_were_written_in(epochs: LeaderEpo
 
 
 def test_the_file_is_kafkas_and_is_read_again(fs: MemoryFileSystem, epochs: LeaderEpochCache) -> None:
+    epochs.save(25)
     assert fs.read(PATH) == b"0\n3\n2 0\n4 10\n7 20\n"
     again = LeaderEpochCache(fs, PATH)
     assert (again.entries(), again.latest_epoch) == (epochs.entries(), 7)
+
+
+def test_an_epoch_without_records_is_not_worth_a_write(fs: MemoryFileSystem, epochs: LeaderEpochCache) -> None:
+    epochs.save(20)
+    saved = fs.read(PATH)
+    epochs.assign(8, 25)
+    epochs.save(25)
+    assert fs.read(PATH) == saved
+    epochs.save(26)
+    assert fs.read(PATH) == saved.replace(b"\n3\n", b"\n4\n") + b"8 25\n"
 
 
 def test_the_same_epoch_again_changes_nothing(epochs: LeaderEpochCache) -> None:

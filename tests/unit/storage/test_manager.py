@@ -12,7 +12,7 @@ from odradek.storage.checkpoints import read_offsets, write_clean_shutdown
 from odradek.storage.log import Log
 from odradek.storage.log_config import LogConfig
 from odradek.storage.manager import LogManager, LogManagerSettings
-from odradek.storage.memory_files import MemoryFileSystem
+from odradek.storage.memory_files import MemoryFile, MemoryFileSystem
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.uuids import uuid_to_string
@@ -102,6 +102,33 @@ def test_everything_is_there_again_after_a_crash(node: Node) -> None:
     assert node.logs.previous_broker_epoch == -1
     assert (log.high_watermark, log.log_end_offset) == (2, 3)
     assert [value for _, value in read_records(log, 0)] == [b"a", b"b", b"c"]
+
+
+def test_creating_many_logs_does_not_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node(MemoryFileSystem(), ["/data"])
+    syncs: list[str] = []
+    monkeypatch.setattr(MemoryFileSystem, "write_atomically", lambda _fs, path, _data: syncs.append(path))
+    monkeypatch.setattr(MemoryFile, "sync", lambda file: syncs.append(file.path))
+    for number in range(100):
+        node.create(TopicPartition("topic", number)).assign_epoch(1, 0)
+    assert syncs == []
+    append(node.log(), b"a")
+    node.log().flush()
+    assert "/data/topic-3/partition.metadata" in syncs
+    assert "/data/topic-3/leader-epoch-checkpoint" in syncs
+
+
+@pytest.mark.parametrize("content", [b"", bytes(48), b"version: 0\ntopic_id: AAEC"])
+def test_a_topic_id_that_a_power_cut_took_from_a_new_log_is_unknown(content: bytes) -> None:
+    node = Node(MemoryFileSystem(), ["/data"])
+    append(node.create(), b"a")
+    node.fs.write_atomically("/data/topic-3/partition.metadata", content)
+    node.start()
+    assert (node.log().topic_id, node.logs.offline_dirs()) == (None, {})
+    assert node.create().topic_id == TOPIC_ID
+    node.start()
+    assert node.log().topic_id == TOPIC_ID
+    assert [value for _, value in read_records(node.log(), 0)] == [b"a"]
 
 
 def test_a_deleted_log_is_renamed_at_once_and_removed_after_the_delay(node: Node) -> None:

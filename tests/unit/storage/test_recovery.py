@@ -198,10 +198,7 @@ def test_what_was_marked_as_deleted_or_half_compacted_is_gone_after_a_start() ->
         disk.fs.open(f"{DIRECTORY}/{7:020d}{suffix}", create=True).close()
     disk.fs.open(f"{DIRECTORY}/{9:020d}.index", create=True).close()
     disk.open()
-    assert [name for name in disk.names() if not name.startswith(f"{0:020d}.")] == [
-        f"{1:020d}.snapshot",
-        LEADER_EPOCH_CHECKPOINT,
-    ]
+    assert [name for name in disk.names() if not name.startswith(f"{0:020d}.")] == [f"{1:020d}.snapshot"]
 
 
 def test_the_bytes_of_a_write_that_failed_are_never_read() -> None:
