@@ -42,8 +42,9 @@ class Endpoint(NamedTuple):
 class Listener:
     """One listening socket. Created by `Network.bind`; accepts nothing before `start`."""
 
-    def __init__(self, network: Network, endpoint: Endpoint, sock: socket.socket) -> None:
+    def __init__(self, network: Network, endpoint: Endpoint, sock: socket.socket, quotas: ConnectionQuotas) -> None:
         self.endpoint = endpoint
+        self.quotas = quotas
         self.counters = Counters()
         self.port: int = sock.getsockname()[1]
         self._network = network
@@ -100,7 +101,7 @@ class Network:
         inter_broker_listener: str | None = None,
         on_disconnect: Callable[[ConnectionInfo], None] | None = None,
     ) -> None:
-        """`inter_broker_listener` is not held back by `max.connections` (where there are others).
+        """`inter_broker_listener` is not held back by `max.connections` (where its group has others).
 
         `on_disconnect` is called once for each connection that ends, for whatever reason.
         """
@@ -108,7 +109,8 @@ class Network:
         self.listeners: list[Listener] = []
         self._inter_broker_listener = inter_broker_listener
         self._on_disconnect = on_disconnect
-        self._quotas = ConnectionQuotas(_within_descriptors(limits))
+        self._quotas: dict[str, ConnectionQuotas] = {}
+        self._max_connections = connections_limit()
         self._channels: dict[Channel, Listener] = {}
         self._wheel: IdleWheel[Channel] = self._new_wheel(limits)
         self._next_id = 0
@@ -128,17 +130,19 @@ class Network:
             total.add(listener.counters)
         return total
 
-    def bind(self, endpoint: Endpoint) -> Listener:
+    def bind(self, endpoint: Endpoint, group: str = "") -> Listener:
         """Take the endpoint's port (see `Listener.port`); connections wait until `Listener.start`.
 
-        Raises OSError, whose text names the address.
+        The connections of all listeners of a `group` are counted together, as Kafka counts those of a broker and of
+        a controller apart, though they are one process. Raises OSError, whose text names the address.
         """
         try:
             sock = _listening_socket(endpoint, self.context.limits)
         except OSError as error:
             where = f"{endpoint.host or '*'}:{endpoint.port}"
             raise OSError(error.errno, f"cannot listen on {where} ({error.strerror})") from error
-        listener = Listener(self, endpoint, sock)
+        quotas = self._quotas.setdefault(group, ConnectionQuotas(self.context.limits))
+        listener = Listener(self, endpoint, sock, quotas)
         self.listeners.append(listener)
         return listener
 
@@ -146,15 +150,17 @@ class Network:
         """Change the limits of a running node (KIP-226). Buffer sizes and the backlog apply to new sockets."""
         self.context.limits = limits
         self.context.memory.set_limit(limits.request_memory_bytes)
-        self._quotas.limits = _within_descriptors(limits)
+        self._max_connections = connections_limit()
         self._wheel = self._new_wheel(limits)
         for channel in self._channels:
             channel.last_active = self.context.tick
             self._wheel.add(channel)
         self._cancel("tick")
         self._schedule_tick()
-        for _ in range(self._quotas.excess):
-            self._evict_one()
+        for quotas in self._quotas.values():
+            quotas.limits = limits
+            for _ in range(quotas.excess):
+                self._evict_one(quotas)
         self.update_accepting()
 
     async def stop(self, grace_ms: float = DEFAULT_STOP_GRACE_MS) -> None:
@@ -182,7 +188,7 @@ class Network:
         except OSError:
             sock.close()
             return
-        if not self._quotas.open(info.peer_host):
+        if not listener.quotas.open(info.peer_host):
             _log.info("refusing a connection beyond max.connections.per.ip of %s", info.peer_host)
             listener.counters.connections_refused += 1
             sock.close()
@@ -194,8 +200,8 @@ class Network:
         self._schedule_tick()
         self._schedule_progress_check()
         channel.start()
-        if self._quotas.excess:
-            self._evict_one()
+        if listener.quotas.excess or len(self._channels) > self._max_connections:
+            self._evict_one(listener.quotas)
         self.update_accepting()
 
     def accept_failed(self, error: OSError) -> None:
@@ -210,19 +216,27 @@ class Network:
 
     def update_accepting(self) -> None:
         """Take connections from the listeners' backlogs, or leave them there, as the limits say."""
+        has_room = len(self._channels) < self._max_connections
         for listener in self.listeners:
-            listener.accept(not self._accept_paused and (not self._quotas.full or self._is_protected(listener)))
+            is_full = listener.quotas.full or not has_room
+            listener.accept(not self._accept_paused and (not is_full or self._is_protected(listener)))
 
     def _accept_again(self) -> None:
         self._accept_paused = False
         self.update_accepting()
 
     def _is_protected(self, listener: Listener) -> bool:
-        return len(self.listeners) > 1 and listener.endpoint.listener == self._inter_broker_listener
+        if listener.endpoint.listener != self._inter_broker_listener:
+            return False
+        return any(other is not listener and other.quotas is listener.quotas for other in self.listeners)
 
-    def _evict_one(self) -> None:
-        """Close the connection of an unprotected listener that has been idle longest."""
-        candidates = [channel for channel, listener in self._channels.items() if not self._is_protected(listener)]
+    def _evict_one(self, quotas: ConnectionQuotas) -> None:
+        """Close the connection that has been idle longest, of those that `quotas` count at unprotected listeners."""
+        candidates = [
+            channel
+            for channel, listener in self._channels.items()
+            if listener.quotas is quotas and not self._is_protected(listener)
+        ]
         if candidates:
             channel = min(candidates, key=lambda candidate: candidate.last_active)
             channel.close(CloseReason.EVICTED)
@@ -234,7 +248,7 @@ class Network:
             listener.counters.connections_expired += 1
         elif reason is CloseReason.EVICTED:
             listener.counters.connections_evicted += 1
-        self._quotas.close(channel.info.peer_host)
+        listener.quotas.close(channel.info.peer_host)
         if self._on_disconnect is not None:
             self._on_disconnect(channel.info)
         if self._stopped is None:
@@ -296,10 +310,6 @@ class Network:
         timer = self._timers.pop(name, None)
         if timer is not None:
             timer.cancel()
-
-
-def _within_descriptors(limits: NetworkLimits) -> NetworkLimits:
-    return limits._replace(max_connections=min(limits.max_connections, connections_limit()))
 
 
 def _host_port(address: object) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""How many connections there may be; pure counting, as Kafka counts.
+"""How many connections there may be at a broker's listeners, or at a controller's; pure counting, as Kafka counts.
 
 `max.connections`: while the node is full nothing is accepted, and clients wait in the listener's backlog. Only the
 listener that brokers use among themselves, where it is not the only one, always accepts; an idle connection of

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from odradek.config import BrokerConfig, ConfigError
+from odradek.config import BrokerConfig, ConfigError, Listener
 from odradek.net.files import OsFileSystem
 from odradek.net.limits import NetworkLimits
 from odradek.net.listener import Endpoint, Network
@@ -62,7 +62,7 @@ class RunningNode:
         self._files: FileSystem = MemoryFileSystem() if in_memory else OsFileSystem()
         self._executor = ThreadExecutor(loop)
         self._network = Network(
-            loop, NetworkLimits.from_config(config), inter_broker_listener=_protected_listener(config)
+            loop, NetworkLimits.from_config(config), inter_broker_listener=config.inter_broker_listener_name
         )
         self._ports: dict[str, int] = {}
         self._on_fatal = on_fatal
@@ -95,7 +95,7 @@ class RunningNode:
         listeners = []
         for listener in config.listeners:
             endpoint = Endpoint(listener.name, listener.security_protocol.name, listener.host, listener.port)
-            bound = self._network.bind(endpoint)
+            bound = self._network.bind(endpoint, _group(config, listener))
             self._ports[listener.name] = bound.port
             listeners.append(bound)
         ports = Ports(RealClock(), LoopScheduler(self._loop), self._executor, SystemRandom(), self._files)
@@ -187,8 +187,6 @@ class RunningNode:
         await future
 
 
-def _protected_listener(config: BrokerConfig) -> str:
-    """The listener that `max.connections` does not hold back: where a client has no other, that of the controllers."""
-    if len(config.broker_listeners) > 1:
-        return config.inter_broker_listener_name
-    return config.controller_listener_names[0]
+def _group(config: BrokerConfig, listener: Listener) -> str:
+    """Whose limits of connections a listener is under: the broker's, or those of the controller beside it."""
+    return "controller" if listener.name in config.controller_listener_names else "broker"

@@ -111,8 +111,8 @@ class Node:
         )
         self.peers: list[Peer] = []
 
-    def listen(self, handler: FrameHandler, name: str = "PLAINTEXT") -> Listener:
-        listener = self.network.bind(Endpoint(name, "PLAINTEXT", "127.0.0.1", 0))
+    def listen(self, handler: FrameHandler, name: str = "PLAINTEXT", group: str = "") -> Listener:
+        listener = self.network.bind(Endpoint(name, "PLAINTEXT", "127.0.0.1", 0), group)
         listener.start(handler)
         return listener
 

@@ -178,6 +178,25 @@ def test_brokers_get_in_when_clients_fill_the_node(run: Run) -> None:
     run(scenario, limits, inter_broker_listener="BROKERS")
 
 
+def test_connections_of_broker_and_controller_are_counted_apart(run: Run) -> None:
+    async def scenario(node: Node) -> None:
+        brokers, controllers = node.listen(echo, "CLIENTS", "broker"), node.listen(echo, "CONTROLLER", "controller")
+        client = await node.connect(brokers)
+        assert await client.ask(b"a") == b"a"
+        admin = await node.connect(controllers)
+        assert await admin.ask(b"b") == b"b"
+        waiting = await node.connect(controllers)
+        await node.connect(brokers)
+        await waiting.send(framed(b"c"))
+        await settle_down()
+        assert node.network.connections == 2
+        admin.sock.close()
+        assert await waiting.reply() == b"c"
+        assert await client.ask(b"d") == b"d"
+
+    run(scenario, NetworkLimits(max_connections=1), inter_broker_listener="CLIENTS")
+
+
 def test_an_idle_connection_is_closed_and_a_busy_one_is_not(run: Run) -> None:
     async def scenario(node: Node) -> None:
         listener = node.listen(echo)
