@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TypeVar
+
 from odradek.config.alter import Alteration
 from odradek.config.types import ResourceType as ConfigResourceType
 from odradek.controller.configs import MayAlter, ResourceChange, ResourceOutcome, alter_configs, replacement
@@ -24,6 +27,8 @@ from odradek.wire.messages.incremental_alter_configs import (
     IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse,
 )
+
+Told = TypeVar("Told", LegacyResponse, AlterConfigsResourceResponse)
 
 
 class AlterConfigsApi:
@@ -54,19 +59,7 @@ class AlterConfigsApi:
             for resource in request.resources
         ]
         outcomes = self._submit(context, changes, legacy=True, validate_only=request.validate_only)
-        return outcomes.then(
-            lambda done: AlterConfigsResponse(
-                responses=[
-                    LegacyResponse(
-                        error_code=_code(each),
-                        error_message=_message(each),
-                        resource_type=each.resource_type,
-                        resource_name=each.name,
-                    )
-                    for each in done
-                ]
-            )
-        )
+        return outcomes.then(lambda done: AlterConfigsResponse(responses=_told(done, LegacyResponse)))
 
     def _alter(
         self, context: RequestContext, request: IncrementalAlterConfigsRequest
@@ -81,17 +74,7 @@ class AlterConfigsApi:
         ]
         outcomes = self._submit(context, changes, legacy=False, validate_only=request.validate_only)
         return outcomes.then(
-            lambda done: IncrementalAlterConfigsResponse(
-                responses=[
-                    AlterConfigsResourceResponse(
-                        error_code=_code(each),
-                        error_message=_message(each),
-                        resource_type=each.resource_type,
-                        resource_name=each.name,
-                    )
-                    for each in done
-                ]
-            )
+            lambda done: IncrementalAlterConfigsResponse(responses=_told(done, AlterConfigsResourceResponse))
         )
 
     def _submit(
@@ -117,40 +100,25 @@ def _authorization(context: RequestContext) -> MayAlter:
     return error_of
 
 
-def _code(outcome: ResourceOutcome) -> int:
-    return ErrorCode.NONE if outcome.error is None else outcome.error.code
-
-
-def _message(outcome: ResourceOutcome) -> str | None:
-    error = outcome.error
-    return None if error is None else error.message or error.code.message
+def _told(outcomes: Iterable[ResourceOutcome], told: type[Told]) -> list[Told]:
+    return [
+        told(
+            error_code=ErrorCode.NONE if each.error is None else each.error.code,
+            error_message=None if each.error is None else each.error.message or each.error.code.message,
+            resource_type=each.resource_type,
+            resource_name=each.name,
+        )
+        for each in outcomes
+    ]
 
 
 def _replace_failed(request: AlterConfigsRequest, _version: int, error: KafkaError) -> AlterConfigsResponse:
-    return AlterConfigsResponse(
-        responses=[
-            LegacyResponse(
-                error_code=error.code,
-                error_message=error.message,
-                resource_type=resource.resource_type,
-                resource_name=resource.resource_name,
-            )
-            for resource in request.resources
-        ]
-    )
+    refused = [ResourceOutcome(each.resource_type, each.resource_name, error) for each in request.resources]
+    return AlterConfigsResponse(responses=_told(refused, LegacyResponse))
 
 
 def _alter_failed(
     request: IncrementalAlterConfigsRequest, _version: int, error: KafkaError
 ) -> IncrementalAlterConfigsResponse:
-    return IncrementalAlterConfigsResponse(
-        responses=[
-            AlterConfigsResourceResponse(
-                error_code=error.code,
-                error_message=error.message,
-                resource_type=resource.resource_type,
-                resource_name=resource.resource_name,
-            )
-            for resource in request.resources
-        ]
-    )
+    refused = [ResourceOutcome(each.resource_type, each.resource_name, error) for each in request.resources]
+    return IncrementalAlterConfigsResponse(responses=_told(refused, AlterConfigsResourceResponse))
