@@ -342,6 +342,7 @@ def _is_held(image: MetadataImage, node_id: int, partition: TopicPartition, topi
 def _log_settings(config: BrokerConfig) -> LogManagerSettings:
     return LogManagerSettings(
         retention_check_interval_ms=config.int_("log.retention.check.interval.ms"),
+        initial_delay_ms=config.int_("log.initial.task.delay.ms"),
         flush_check_interval_ms=config.int_("log.flush.scheduler.interval.ms"),
         recovery_point_interval_ms=config.int_("log.flush.offset.checkpoint.interval.ms"),
         log_start_interval_ms=config.int_("log.flush.start.offset.checkpoint.interval.ms"),

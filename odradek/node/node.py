@@ -98,6 +98,7 @@ class Node:
         timer = self._ports.scheduler.call_later(CONTROLLED_SHUTDOWN_MS, lambda: stopped.resolve(None))
         await stopped
         timer.cancel()
+        await self.broker.logs.close_later()
         self.close()
 
     def close(self) -> None:

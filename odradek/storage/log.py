@@ -68,7 +68,10 @@ class Log:
         self._is_settled = False
         """What was there when the log was opened is synced: its directory's name, its topic id."""
         self._truncations = 0
+        self._sealed_at: tuple[int, int] | None = None
+        """Up to which truncation and offset indexes and producer snapshot are in their files."""
         self._last_flush_ms = env.clock.now_ms()
+        segments.active.roll_jitter_ms = self._roll_jitter_ms()
         self.update_high_watermark(high_watermark)
 
     @property
@@ -367,11 +370,23 @@ class Log:
         self._env.executor.submit(lambda: sync_files(self._env.fs, paths, directories)).on_done(done)
         return settled
 
+    def close_later(self) -> Promise[None]:
+        """Do in the background what takes long about `close`, which does it again if appends come between.
+
+        The promise fails with KafkaError.
+        """
+        try:
+            with self._disk():
+                self._seal()
+        except KafkaError as error:
+            return Promise.failed(error)
+        return self.flush_later()
+
     def close(self) -> None:
         """Write indexes and a producer snapshot, and sync everything: after this a start needs no recovery."""
         with self._disk():
-            self.segments.active.seal()
-            self._take_snapshot()
+            if self._sealed_at != (self._truncations, self.log_end_offset):
+                self._seal()
             self.flush()
             self.leader_epochs.save(self.log_end_offset)
         self.release()
@@ -440,17 +455,25 @@ class Log:
         )  # fmt: skip
         self.update_high_watermark(self.high_watermark)
 
+    def _seal(self) -> None:
+        self.segments.active.seal()
+        self._take_snapshot()
+        self._sealed_at = (self._truncations, self.log_end_offset)
+
     def _take_snapshot(self) -> None:
         self.producers.end_offset = self.log_end_offset
         if self.log_end_offset > self.log_start_offset:
             self._snapshots.write(self.log_end_offset, self.producers.active_producers())
 
     def _new_segment(self, base_offset: int) -> Segment:
-        jitter_ms = min(self.config.segment_jitter_ms, self.config.segment_ms)
         return Segment.create(
             self._env.pool, self.directory, base_offset, now_ms=self._env.clock.now_ms(),
-            roll_jitter_ms=self._env.random.below(jitter_ms) if jitter_ms > 0 else 0,
+            roll_jitter_ms=self._roll_jitter_ms(),
         )  # fmt: skip
+
+    def _roll_jitter_ms(self) -> int:
+        jitter_ms = min(self.config.segment_jitter_ms, self.config.segment_ms)
+        return self._env.random.below(jitter_ms) if jitter_ms > 0 else 0
 
     def _unsynced(self) -> tuple[list[str], list[str], list[Segment]]:
         """The files that the recovery point does not cover, and the directories that have new names."""

@@ -47,6 +47,7 @@ class ReplicaManager:
         self._behind: dict[TopicPartition, None] = {}
         """Partitions that are not yet as the image says, in the order in which they will be."""
         self._catching_up = False
+        self._latest_config: tuple[MetadataImage, str, LogConfig] | None = None
         self._on_leader: list[LeadershipListener] = []
         self._on_resigned: list[LeadershipListener] = []
         self.on_followed: Callable[[Partition, PartitionImage], None] | None = None
@@ -202,7 +203,7 @@ class ReplicaManager:
             if existing is not None:
                 partition.log = None if existing.is_offline else existing
             elif may_create:
-                partition.log = self.logs.create_log(name, topic_id, self._log_config_of(self.image, name.topic))
+                partition.log = self.logs.create_log(name, topic_id, self._log_config(name.topic))
         except (OSError, KafkaError) as error:
             _log.error("partition %s has no log: %s", name, error)
         if partition.log is None:
@@ -210,6 +211,13 @@ class ReplicaManager:
         partition.add_watermark_listener(self._watermark_moved)
         self._partitions[name] = partition
         return partition
+
+    def _log_config(self, topic: str) -> LogConfig:
+        """The configuration of a topic, one object for all its partitions that are made one behind the other."""
+        latest = self._latest_config
+        if latest is None or latest[0] is not self.image or latest[1] != topic:
+            latest = self._latest_config = (self.image, topic, self._log_config_of(self.image, topic))
+        return latest[2]
 
     def _delete(self, topics: Iterable[str]) -> None:
         doomed = dict.fromkeys(topics)

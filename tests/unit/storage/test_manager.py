@@ -11,7 +11,7 @@ from odradek.ports import FileSystem
 from odradek.storage.checkpoints import read_offsets, write_clean_shutdown
 from odradek.storage.log import Log
 from odradek.storage.log_config import LogConfig
-from odradek.storage.manager import LogManager, LogManagerSettings
+from odradek.storage.manager import CLOSING_AT_ONCE, LogManager, LogManagerSettings
 from odradek.storage.memory_files import MemoryFile, MemoryFileSystem
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -102,6 +102,36 @@ def test_everything_is_there_again_after_a_crash(node: Node) -> None:
     assert node.logs.previous_broker_epoch == -1
     assert (log.high_watermark, log.log_end_offset) == (2, 3)
     assert [value for _, value in read_records(log, 0)] == [b"a", b"b", b"c"]
+
+
+def test_a_stop_syncs_many_logs_in_the_background_and_what_comes_between_as_well() -> None:
+    node = Node(MemoryFileSystem(), ["/data"])
+    logs = [node.create(TopicPartition("topic", number)) for number in range(3 * CLOSING_AT_ONCE)]
+    for log in logs:
+        append(log, b"a")
+    closing = node.logs.close_later()
+    assert not closing.done
+    append(logs[0], b"b")
+    node.world.run_soon()
+    assert closing.done
+    assert [log.recovery_point for log in logs[1:]] == [1] * (len(logs) - 1)
+    append(logs[-1], b"c")
+    node.logs.shutdown()
+    node.start()
+    for log, end_offset in ((node.log(logs[0].topic_partition), 2), (node.log(logs[-1].topic_partition), 2)):
+        assert log.log_end_offset == end_offset
+        assert log.recovery_point == end_offset
+
+
+def test_background_work_begins_after_the_initial_delay() -> None:
+    node = Node(MemoryFileSystem(), ["/data"], LogConfig(segment_bytes=150, retention_ms=1000))
+    log = node.create()
+    append(log, b"a" * 40)
+    append(log, b"b" * 40)
+    node.world.advance(29_000)
+    assert log.log_start_offset == 0
+    node.world.advance(1_000)
+    assert log.log_start_offset == 2
 
 
 def test_creating_many_logs_does_not_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
