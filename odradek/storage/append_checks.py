@@ -11,7 +11,7 @@ from odradek.storage.log_results import AppendOrigin, UnexpectedOffsetError
 from odradek.storage.markers import parse_marker
 from odradek.storage.producers import ProducerBatch
 from odradek.wire.errors import ErrorCode, KafkaError
-from odradek.wire.records.header import LENGTH_AT, LOG_OVERHEAD_BYTES, BatchHeader, parse_header
+from odradek.wire.records.header import CONTROL_BIT, LENGTH_AT, LOG_OVERHEAD_BYTES, BatchHeader, parse_header
 
 if TYPE_CHECKING:
     from odradek.storage.log import Log
@@ -78,7 +78,7 @@ def _check_producer(
     log: Log, batches: Buffer, position: int, header: BatchHeader, origin: AppendOrigin, transaction_version: int
 ) -> ProducerBatch | None:
     producers = log.producers
-    if header.is_control:
+    if header.attributes & CONTROL_BIT:
         marker = parse_marker(memoryview(batches)[position : position + header.size_bytes])
         if marker is not None:
             producers.check_marker(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from odradek.ports.files import Buffer
 from odradek.storage.producers import CompletedTransaction, ProducerStateManager
 from odradek.wire.records.batch import iter_records
-from odradek.wire.records.header import BatchHeader, increment_sequence
+from odradek.wire.records.header import CONTROL_BIT, TRANSACTIONAL_BIT, BatchHeader, increment_sequence
 
 _ABORT = 0
 _COMMIT = 1
@@ -43,7 +43,8 @@ def apply_batch(
 
     The caller enters the transaction into the index, if it was aborted, and completes it.
     """
-    if header.is_control:
+    attributes = header.attributes
+    if attributes & CONTROL_BIT:
         marker = parse_marker(batch)
         if marker is None:
             return None
@@ -55,6 +56,7 @@ def apply_batch(
     producers.apply_data(
         header.producer_id, header.producer_epoch,
         increment_sequence(header.base_sequence, delta) if header.base_sequence >= 0 else -1,
-        base_offset + delta, delta, header.max_timestamp_ms, header.is_transactional,
+        base_offset + delta, delta, header.max_timestamp_ms,
+        bool(attributes & TRANSACTIONAL_BIT),
     )  # fmt: skip
     return None

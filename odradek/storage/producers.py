@@ -140,8 +140,11 @@ class ProducerStateManager:
         entry = self._producers.get(producer_id)
         if entry is None or entry.producer_epoch != epoch:
             return None
+        batches = entry.batches
+        if batches and base_sequence == batches[-1].last_sequence + 1:
+            return None  # the next in order, as nearly all are
         last_sequence = add_to_sequence(base_sequence, delta)
-        for batch in entry.batches:
+        for batch in batches:
             if batch.last_sequence == last_sequence and batch.offset_delta == delta:
                 return batch
         return None
