@@ -17,6 +17,7 @@ from odradek.storage.file_names import (
     SEGMENT_SUFFIXES,
     SWAP_SUFFIX,
     TIME_INDEX_SUFFIX,
+    TXN_INDEX_SUFFIX,
     offset_name,
     offset_of_name,
 )
@@ -132,12 +133,13 @@ class _Loader:
         wanted = (offset_name(segment.base_offset, suffix) for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX))
         if not all(name in names for name in wanted):
             return False
-        try:
-            segment.txn_index.entries()
-        except CorruptFileError as error:
-            _log.warning("the transaction index is made anew: %s", error)
-            return False
-        segment.txn_index.forget()
+        if offset_name(segment.base_offset, TXN_INDEX_SUFFIX) in names:
+            try:
+                segment.txn_index.entries()
+            except CorruptFileError as error:
+                _log.warning("the transaction index is made anew: %s", error)
+                return False
+            segment.txn_index.forget()
         return segment.index.is_sane() and segment.time_index.is_sane()
 
     def _end_offset(self, is_clean: bool) -> int:
