@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -44,6 +44,8 @@ _log = logging.getLogger(__name__)
 UNKNOWN_BROKER_EPOCH = -1
 CLOSING_AT_ONCE = 16
 """How many logs a stop has the executor sync at a time."""
+RETENTION_SLICE_MS = 10.0
+"""How long one turn of retention may keep the thread from other work."""
 
 StrayTest = Callable[[TopicPartition, bytes | None], bool]
 """Whether the cluster's metadata does not want a log with this topic id (None where its directory has none)."""
@@ -108,6 +110,8 @@ class LogManager:
         self._offline: dict[str, Exception] = {}
         self._logs: dict[TopicPartition, Log] = {}
         self._timers: dict[str, TimerHandle] = {}
+        self._retained: Iterator[Log] | None = None
+        """The logs that retention has yet to look at, while it is under way."""
         self._checkpoints: dict[str, dict[TopicPartition, int]] = {}
 
     def load(self, config_of: Callable[[str], LogConfig], is_stray: StrayTest = lambda _name, _id: False) -> None:
@@ -236,7 +240,13 @@ class LogManager:
     def enforce_retention(self) -> int:
         """Delete the segments that have had their time; how many."""
         now_ms = self.environment.clock.now_ms()
-        return self._on_each(lambda log: delete_old_segments(log, now_ms))
+        return sum(self._retain(log, now_ms) for log in self._online_logs())
+
+    def begin_retention(self) -> None:
+        """`enforce_retention` as its timer does it: a slice in each turn, for it looks into every log's files."""
+        if self._retained is None:
+            self._retained = iter(self._online_logs())
+            self._go_on_with_retention()
 
     def flush_dirty_logs(self) -> None:
         """Sync, in the background, the logs that have waited for `flush.ms`."""
@@ -316,6 +326,27 @@ class LogManager:
                 self._checkpoint(log_dir)
             if log_dir not in self._offline:
                 self._guard(log_dir, partial(write_clean_shutdown, self._fs, log_dir, broker_epoch))
+
+    def _go_on_with_retention(self) -> None:
+        clock = self.environment.clock
+        until_ms = clock.monotonic_ms() + RETENTION_SLICE_MS
+        for log in self._retained or ():
+            if self.is_closed:
+                break
+            if log.is_offline or self._logs.get(log.topic_partition) is not log:
+                continue
+            self._retain(log, clock.now_ms())
+            if clock.monotonic_ms() >= until_ms:
+                self.environment.scheduler.call_soon(self._go_on_with_retention)
+                return
+        self._retained = None
+
+    def _retain(self, log: Log, now_ms: int) -> int:
+        try:
+            return delete_old_segments(log, now_ms)
+        except KafkaError as error:
+            _log.warning("%s: %s", log.topic_partition, error)
+            return 0
 
     def _load_dir(self, log_dir: str, config_of: Callable[[str], LogConfig], is_stray: StrayTest) -> int | None:
         """Open the logs of one directory; the broker epoch of the clean stop before, None after another."""
@@ -453,15 +484,6 @@ class LogManager:
             write_offsets(self._fs, path, offsets)
             self._checkpoints[path] = offsets
 
-    def _on_each(self, work: Callable[[Log], int]) -> int:
-        total = 0
-        for log in self._online_logs():
-            try:
-                total += work(log)
-            except KafkaError as error:
-                _log.warning("%s: %s", log.topic_partition, error)
-        return total
-
     def _on_each_dir(self, work: Callable[[str], None]) -> None:
         for log_dir in self._log_dirs:
             if log_dir not in self._offline:
@@ -487,7 +509,7 @@ class LogManager:
     def _start_timers(self) -> None:
         settings = self.settings
         initial_ms = settings.initial_delay_ms
-        self._repeat("retention", initial_ms, settings.retention_check_interval_ms, self.enforce_retention)
+        self._repeat("retention", initial_ms, settings.retention_check_interval_ms, self.begin_retention)
         self._repeat("flush", initial_ms, settings.flush_check_interval_ms, self.flush_dirty_logs)
         self._repeat(
             "recovery points", initial_ms, settings.recovery_point_interval_ms, self.checkpoint_recovery_points

@@ -134,6 +134,19 @@ def test_background_work_begins_after_the_initial_delay() -> None:
     assert log.log_start_offset == 2
 
 
+def test_retention_leaves_the_loop_to_others_between_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node(MemoryFileSystem(), ["/data"], LogConfig(retention_ms=1000))
+    logs = [node.create(TopicPartition("topic", number)) for number in range(5)]
+    for log in logs:
+        append(log, b"a", NOW_MS - 10_000)
+    monkeypatch.setattr(node.world, "monotonic_ms", iter(range(0, 1_000_000, 20)).__next__)
+    node.logs.begin_retention()
+    assert [log.log_start_offset for log in logs] == [1, 0, 0, 0, 0]
+    node.logs.delete_log(logs[1].topic_partition)
+    node.world.run_soon()
+    assert [log.log_start_offset for log in logs] == [1, 0, 1, 1, 1]
+
+
 def test_creating_many_logs_does_not_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     node = Node(MemoryFileSystem(), ["/data"])
     syncs: list[str] = []
