@@ -9,27 +9,20 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
-from struct import Struct
-from time import monotonic
 
 from odradek.net.context import Counters, LoopContext
 from odradek.net.frames import READ_BUFFER_BYTES, FrameBuffer
 from odradek.net.memory import ALLOWANCE_BYTES
 from odradek.net.output import Output, release_all, reply_size
+from odradek.net.reading import PAUSED_MEMORY, PAUSED_PARKED, PAUSED_UNSENT, FrameReader
+from odradek.net.reply_slot import ReplySlot
 from odradek.ports.network import ConnectionInfo, FrameHandler, Outcome, Reply
 from odradek.ports.promise import Promise
 
 COPY_BELOW_BYTES = 8 * 1024
 """Frames shorter than this are copied out of the read buffer: cheaper than giving the whole buffer away if parked."""
-RECEIVES_PER_TURN = 4
-"""Reads into one large frame before other connections have their turn."""
 
-_LENGTH = Struct(">i")
-_HAS_SCATTER = hasattr(socket.socket, "recvmsg_into")
 _PEER_GONE = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ETIMEDOUT, errno.ENOTCONN})
-_PAUSED_PARKED = 1
-_PAUSED_UNSENT = 2
-_PAUSED_MEMORY = 4
 
 _log = logging.getLogger(__name__)
 
@@ -45,28 +38,7 @@ class CloseReason(Enum):
     STOPPED = "the node stopped"
 
 
-class _Slot:
-    """The place of one reply among the replies of its connection, and what its request holds until then."""
-
-    __slots__ = ("buffer", "channel", "charged_bytes", "promise", "reply")
-
-    def __init__(self, channel: Channel | None, reply: Reply | None, promise: Promise[Reply] | None = None) -> None:
-        self.channel = channel
-        self.reply = reply
-        self.promise = promise
-        """Where the reply comes from, until it is there."""
-        self.charged_bytes = 0
-        self.buffer: FrameBuffer | None = None
-
-    def settle(self, promise: Promise[Reply]) -> None:
-        """Called by the promise of the reply."""
-        channel = self.channel
-        self.channel = self.promise = None
-        if channel is not None:
-            channel.settled(self, promise)
-
-
-class Channel:
+class Channel(FrameReader):
     """Reads, dispatches and writes one connection, without a task or a timer of its own.
 
     A handler owns a frame's memory until its reply is settled. Frames that lie whole in the loop's read buffer are
@@ -76,30 +48,16 @@ class Channel:
     """
 
     __slots__ = (
-        "_backlog",
-        "_backlog_position",
         "_charged_bytes",
-        "_context",
-        "_continuing",
-        "_counters",
-        "_ending",
-        "_fd",
         "_flush_queued",
-        "_frame",
         "_handler",
-        "_head",
         "_held_reply_bytes",
         "_linger",
         "_on_closed",
         "_output",
-        "_pause",
-        "_reading",
         "_slots",
-        "_sock",
         "_writing",
-        "closed",
         "info",
-        "last_active",
     )
 
     def __init__(
@@ -114,26 +72,13 @@ class Channel:
         output: Output | None = None,
     ) -> None:
         """`sock` is connected and non-blocking; the channel closes it. Call `start` to begin reading."""
+        super().__init__(context, sock, counters)
         self.info = info
-        self.last_active = context.tick
-        self.closed = False
-        self._context = context
-        self._counters = counters
-        self._sock = sock
-        self._fd = sock.fileno()
         self._handler = handler
         self._on_closed = on_closed
         self._output = Output() if output is None else output
-        self._slots: deque[_Slot] = deque()
-        self._frame: FrameBuffer | None = None
-        self._head = b""
-        self._backlog: memoryview | None = None
-        self._backlog_position = 0
-        self._continuing = False
-        self._pause = 0
-        self._reading = False
+        self._slots: deque[ReplySlot] = deque()
         self._writing = False
-        self._ending = False
         self._flush_queued = False
         self._held_reply_bytes = 0
         self._charged_bytes = 0
@@ -186,19 +131,12 @@ class Channel:
         if not self._writing and not self.closed:
             self._send()
 
-    def memory_granted(self) -> None:
-        """The frame that is arriving may grow (see `MemoryUser`)."""
-        if self._frame is not None:
-            self._frame.granted()
-            self._pause &= ~_PAUSED_MEMORY
-            self._update_reading()
-
     def give_up_slow_frame(self) -> None:
         """Close, since the frame that is arriving holds memory that others wait for (see `MemoryUser`)."""
         _log.warning("closing a slow sender: request memory is used up", extra={"connection": self.info.id})
         self.close(CloseReason.EVICTED)
 
-    def settled(self, slot: _Slot, promise: Promise[Reply]) -> None:
+    def settled(self, slot: ReplySlot, promise: Promise[Reply]) -> None:
         """A parked reply is there."""
         self._release(slot)
         reply = self._reply_of(promise)
@@ -217,119 +155,6 @@ class Channel:
             self._context.flush_later(self)
 
     # Reading
-
-    def _on_readable(self) -> None:
-        if self._backlog is not None:
-            return
-        try:
-            if self._frame is None:
-                self._receive()
-            else:
-                self._receive_frame(self._frame)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._lost(error)
-            return
-        if not self.closed:
-            self.flush()
-
-    def _receive(self) -> None:
-        view = self._context.read_view
-        start = len(self._head)
-        if start:
-            view[:start] = self._head
-            size = self._sock.recv_into(view[start:])
-        else:
-            size = self._sock.recv_into(view)
-        if not size:
-            self._on_eof()
-            return
-        self._head = b""
-        self._counters.received_bytes += size
-        self.last_active = self._context.tick
-        self._parse(view, 0, start + size)
-
-    def _receive_frame(self, frame: FrameBuffer) -> None:
-        for _ in range(RECEIVES_PER_TURN):
-            room = frame.room
-            view = self._context.read_view
-            extra = 0
-            if _HAS_SCATTER and len(room) < READ_BUFFER_BYTES and len(room) == frame.length - frame.filled:
-                size = self._sock.recvmsg_into((room, view))[0]
-                extra = max(0, size - len(room))
-            else:
-                size = self._sock.recv_into(room)
-            if not size:
-                self._on_eof()
-                return
-            self._counters.received_bytes += size
-            self.last_active = self._context.tick
-            frame.received(size - extra)
-            if frame.complete:
-                self._frame = None
-                self._dispatch_buffer(frame)
-                if extra:
-                    self._parse(view, 0, extra)
-                return
-            if frame.blocked:
-                self._pause |= _PAUSED_MEMORY
-                self._update_reading()
-                return
-
-    def _parse(self, view: memoryview, position: int, end: int) -> None:
-        """Handle the frames in `view[position:end]`; what cannot be handled yet is kept."""
-        context = self._context
-        limits = context.limits
-        frames_left = limits.max_frames_per_turn
-        turn_end = monotonic() + limits.max_turn_ms / 1000
-        while end - position >= 4 and not self._ending:
-            if self._pause or not frames_left or monotonic() >= turn_end:
-                self._keep(view, position, end)
-                return
-            (length,) = _LENGTH.unpack_from(view, position)
-            if not 0 < length <= limits.socket_request_max_bytes:
-                self._refuse(length)
-                return
-            position += 4
-            frame_end = position + length
-            if frame_end > end:
-                self._begin_frame(length, view[position:end])
-                return
-            frames_left -= 1
-            self._dispatch_slice(view, position, frame_end)
-            position = frame_end
-        if position < end and not self._ending:
-            self._head = bytes(view[position:end])
-
-    def _begin_frame(self, length: int, arrived: memoryview) -> None:
-        self._frame = FrameBuffer(length, arrived, self._context.memory, self._context.spares, self)
-        if self._frame.blocked:
-            self._pause |= _PAUSED_MEMORY
-            self._update_reading()
-
-    def _keep(self, view: memoryview, position: int, end: int) -> None:
-        if view is self._context.read_view:
-            self._backlog = memoryview(bytearray(view[position:end]))
-            self._backlog_position = 0
-        else:
-            self._backlog = view[:end]
-            self._backlog_position = position
-        self._continue_later()
-
-    def _continue_later(self) -> None:
-        if self._backlog is not None and not self._pause and not self._continuing:
-            self._continuing = True
-            self._context.loop.call_soon(self._continue)
-
-    def _continue(self) -> None:
-        self._continuing = False
-        backlog = self._backlog
-        if backlog is None or self._pause or self.closed:
-            return
-        self._backlog = None
-        self._parse(backlog, self._backlog_position, len(backlog))
-        self.flush()
 
     def _on_eof(self) -> None:
         """The peer has finished sending; it may still read the replies that it is owed."""
@@ -384,7 +209,7 @@ class Channel:
             self._context.memory.charge(slot.charged_bytes)
         self._review()
 
-    def _dispatch(self, frame: memoryview) -> _Slot | None:
+    def _dispatch(self, frame: memoryview) -> ReplySlot | None:
         """Pass a frame to the handler; the slot of its reply if that is pending."""
         self._counters.requests += 1
         try:
@@ -394,7 +219,7 @@ class Channel:
             reply = Outcome.CLOSE
         if isinstance(reply, Promise):
             if not reply.done:
-                slot = _Slot(self, Outcome.NO_REPLY if self.closed else None, reply)
+                slot = ReplySlot(self, Outcome.NO_REPLY if self.closed else None, reply)
                 self._slots.append(slot)
                 reply.on_done(slot.settle)
                 return slot
@@ -418,7 +243,7 @@ class Channel:
         if not self._slots:
             self._emit(reply)
         else:
-            self._slots.append(_Slot(None, reply))
+            self._slots.append(ReplySlot(None, reply))
             if not isinstance(reply, Outcome):
                 self._held_reply_bytes += reply_size(reply)
         if self._slots or self._output.size_bytes > self._context.limits.max_unsent_bytes:
@@ -452,7 +277,7 @@ class Channel:
             if slot.promise is not None:
                 slot.promise.abandon()
 
-    def _release(self, slot: _Slot) -> None:
+    def _release(self, slot: ReplySlot) -> None:
         """Give back what a parked request held."""
         buffer, slot.buffer = slot.buffer, None
         if slot.charged_bytes:
@@ -496,26 +321,16 @@ class Channel:
     def _review(self) -> None:
         """Pause or resume reading by what is parked and unsent; each resumes at half of where it pauses."""
         limits = self._context.limits
-        pause = self._pause & _PAUSED_MEMORY
-        if _over(len(self._slots), limits.max_parked_requests - 1, self._pause & _PAUSED_PARKED) or (
-            _over(self._charged_bytes, ALLOWANCE_BYTES, self._pause & _PAUSED_PARKED) and self._context.memory.exhausted
+        pause = self._pause & PAUSED_MEMORY
+        if _over(len(self._slots), limits.max_parked_requests - 1, self._pause & PAUSED_PARKED) or (
+            _over(self._charged_bytes, ALLOWANCE_BYTES, self._pause & PAUSED_PARKED) and self._context.memory.exhausted
         ):
-            pause |= _PAUSED_PARKED
-        if _over(self.unsent_bytes, limits.max_unsent_bytes, self._pause & _PAUSED_UNSENT):
-            pause |= _PAUSED_UNSENT
+            pause |= PAUSED_PARKED
+        if _over(self.unsent_bytes, limits.max_unsent_bytes, self._pause & PAUSED_UNSENT):
+            pause |= PAUSED_UNSENT
         if pause != self._pause:
             self._pause = pause
             self._update_reading()
-
-    def _update_reading(self) -> None:
-        wanted = not self._pause and not self._ending
-        if wanted is not self._reading:
-            self._reading = wanted
-            if wanted:
-                self._context.loop.add_reader(self._fd, self._on_readable)
-            else:
-                self._context.loop.remove_reader(self._fd)
-        self._continue_later()
 
     def _end(self) -> None:
         """No more requests are taken from this connection."""

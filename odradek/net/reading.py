@@ -1,0 +1,219 @@
+"""The receiving half of a connection: bytes from its socket become frames."""
+
+from __future__ import annotations
+
+import socket
+from struct import Struct
+from time import monotonic
+
+from odradek.net.context import Counters, LoopContext
+from odradek.net.frames import READ_BUFFER_BYTES, FrameBuffer
+
+RECEIVES_PER_TURN = 4
+"""Reads into one large frame before other connections have their turn."""
+PAUSED_PARKED = 1
+PAUSED_UNSENT = 2
+PAUSED_MEMORY = 4
+"""Why nothing is read, as bits: too many parked requests, too many unsent bytes, or no memory for a frame."""
+
+_LENGTH = Struct(">i")
+_HAS_SCATTER = hasattr(socket.socket, "recvmsg_into")
+
+
+class FrameReader:
+    """Cuts what arrives into frames; `Channel` says what becomes of them.
+
+    Frames that lie whole in the loop's read buffer are passed on right there, others have a `FrameBuffer`. While
+    `_pause` is not 0 nothing is read, and what had been read already is kept as a backlog.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_backlog_position",
+        "_context",
+        "_continuing",
+        "_counters",
+        "_ending",
+        "_fd",
+        "_frame",
+        "_head",
+        "_pause",
+        "_reading",
+        "_sock",
+        "closed",
+        "last_active",
+    )
+
+    def __init__(self, context: LoopContext, sock: socket.socket, counters: Counters) -> None:
+        self.last_active = context.tick
+        self.closed = False
+        self._context = context
+        self._counters = counters
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._frame: FrameBuffer | None = None
+        self._head = b""
+        self._backlog: memoryview | None = None
+        self._backlog_position = 0
+        self._continuing = False
+        self._pause = 0
+        self._reading = False
+        self._ending = False
+
+    def flush(self) -> None:
+        """Send the replies to what was read."""
+        raise NotImplementedError
+
+    def memory_granted(self) -> None:
+        """The frame that is arriving may grow (see `MemoryUser`)."""
+        if self._frame is not None:
+            self._frame.granted()
+            self._pause &= ~PAUSED_MEMORY
+            self._update_reading()
+
+    def give_up_slow_frame(self) -> None:
+        """The frame that is arriving holds memory that others wait for (see `MemoryUser`)."""
+        raise NotImplementedError
+
+    def _dispatch_slice(self, view: memoryview, position: int, end: int) -> None:
+        """Handle a frame that lies whole in a read buffer or a backlog."""
+        raise NotImplementedError
+
+    def _dispatch_buffer(self, buffer: FrameBuffer) -> None:
+        """Handle a frame that has a buffer of its own."""
+        raise NotImplementedError
+
+    def _refuse(self, length: int) -> None:
+        """A frame of a forbidden length was announced."""
+        raise NotImplementedError
+
+    def _on_eof(self) -> None:
+        """The peer has finished sending."""
+        raise NotImplementedError
+
+    def _lost(self, error: OSError) -> None:
+        """The socket failed."""
+        raise NotImplementedError
+
+    def _on_readable(self) -> None:
+        if self._backlog is not None:
+            return
+        try:
+            if self._frame is None:
+                self._receive()
+            else:
+                self._receive_frame(self._frame)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lost(error)
+            return
+        if not self.closed:
+            self.flush()
+
+    def _receive(self) -> None:
+        view = self._context.read_view
+        start = len(self._head)
+        if start:
+            view[:start] = self._head
+            size = self._sock.recv_into(view[start:])
+        else:
+            size = self._sock.recv_into(view)
+        if not size:
+            self._on_eof()
+            return
+        self._head = b""
+        self._counters.received_bytes += size
+        self.last_active = self._context.tick
+        self._parse(view, 0, start + size)
+
+    def _receive_frame(self, frame: FrameBuffer) -> None:
+        for _ in range(RECEIVES_PER_TURN):
+            room = frame.room
+            view = self._context.read_view
+            extra = 0
+            if _HAS_SCATTER and len(room) < READ_BUFFER_BYTES and len(room) == frame.length - frame.filled:
+                size = self._sock.recvmsg_into((room, view))[0]
+                extra = max(0, size - len(room))
+            else:
+                size = self._sock.recv_into(room)
+            if not size:
+                self._on_eof()
+                return
+            self._counters.received_bytes += size
+            self.last_active = self._context.tick
+            frame.received(size - extra)
+            if frame.complete:
+                self._frame = None
+                self._dispatch_buffer(frame)
+                if extra:
+                    self._parse(view, 0, extra)
+                return
+            if frame.blocked:
+                self._pause |= PAUSED_MEMORY
+                self._update_reading()
+                return
+
+    def _parse(self, view: memoryview, position: int, end: int) -> None:
+        """Handle the frames in `view[position:end]`; what cannot be handled yet is kept."""
+        context = self._context
+        limits = context.limits
+        frames_left = limits.max_frames_per_turn
+        turn_end = monotonic() + limits.max_turn_ms / 1000
+        while end - position >= 4 and not self._ending:
+            if self._pause or not frames_left or monotonic() >= turn_end:
+                self._keep(view, position, end)
+                return
+            (length,) = _LENGTH.unpack_from(view, position)
+            if not 0 < length <= limits.socket_request_max_bytes:
+                self._refuse(length)
+                return
+            position += 4
+            frame_end = position + length
+            if frame_end > end:
+                self._begin_frame(length, view[position:end])
+                return
+            frames_left -= 1
+            self._dispatch_slice(view, position, frame_end)
+            position = frame_end
+        if position < end and not self._ending:
+            self._head = bytes(view[position:end])
+
+    def _begin_frame(self, length: int, arrived: memoryview) -> None:
+        self._frame = FrameBuffer(length, arrived, self._context.memory, self._context.spares, self)
+        if self._frame.blocked:
+            self._pause |= PAUSED_MEMORY
+            self._update_reading()
+
+    def _keep(self, view: memoryview, position: int, end: int) -> None:
+        if view is self._context.read_view:
+            self._backlog = memoryview(bytearray(view[position:end]))
+            self._backlog_position = 0
+        else:
+            self._backlog = view[:end]
+            self._backlog_position = position
+        self._continue_later()
+
+    def _continue_later(self) -> None:
+        if self._backlog is not None and not self._pause and not self._continuing:
+            self._continuing = True
+            self._context.loop.call_soon(self._continue)
+
+    def _continue(self) -> None:
+        self._continuing = False
+        backlog = self._backlog
+        if backlog is None or self._pause or self.closed:
+            return
+        self._backlog = None
+        self._parse(backlog, self._backlog_position, len(backlog))
+        self.flush()
+
+    def _update_reading(self) -> None:
+        wanted = not self._pause and not self._ending
+        if wanted is not self._reading:
+            self._reading = wanted
+            if wanted:
+                self._context.loop.add_reader(self._fd, self._on_readable)
+            else:
+                self._context.loop.remove_reader(self._fd)
+        self._continue_later()
