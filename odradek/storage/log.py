@@ -65,8 +65,8 @@ class Log:
         self.is_offline = False
         """The disk failed: appends and reads are refused."""
         self._snapshots = snapshots
-        self._is_settled = False
-        """What was there when the log was opened is synced: its directory's name, its topic id."""
+        self._is_settled = recovery_point > 0
+        """Its directory's name and its topic id are synced, as the first flush does."""
         self._truncations = 0
         self._sealed_at: tuple[int, int] | None = None
         """Up to which truncation and offset indexes and producer snapshot are in their files."""
