@@ -88,6 +88,7 @@ _BROKER_ACTED_UPON = frozenset(
         "leader.imbalance.check.interval.seconds",
         "log.flush.offset.checkpoint.interval.ms",
         "log.flush.start.offset.checkpoint.interval.ms",
+        "log.initial.task.delay.ms",
         "log.retention.check.interval.ms",
         "max.incremental.fetch.session.cache.slots",
         "max.request.partition.size.limit",
