@@ -13,7 +13,7 @@ from enum import Enum
 from odradek.net.context import Counters, LoopContext
 from odradek.net.frames import READ_BUFFER_BYTES, FrameBuffer
 from odradek.net.memory import ALLOWANCE_BYTES
-from odradek.net.output import Output, release_all, reply_size
+from odradek.net.output import ColdRange, Output, release_all, reply_size
 from odradek.net.reading import PAUSED_MEMORY, PAUSED_PARKED, PAUSED_UNSENT, FrameReader
 from odradek.net.reply_slot import ReplySlot
 from odradek.ports.network import ConnectionInfo, FrameHandler, Outcome, Reply
@@ -56,6 +56,7 @@ class Channel(FrameReader):
         "_on_closed",
         "_output",
         "_slots",
+        "_warming",
         "_writing",
         "info",
     )
@@ -76,8 +77,9 @@ class Channel(FrameReader):
         self.info = info
         self._handler = handler
         self._on_closed = on_closed
-        self._output = Output() if output is None else output
+        self._output = Output(asks=context.executor is not None) if output is None else output
         self._slots: deque[ReplySlot] = deque()
+        self._warming = False
         self._writing = False
         self._flush_queued = False
         self._held_reply_bytes = 0
@@ -305,7 +307,9 @@ class Channel(FrameReader):
             if sent:
                 self._counters.sent_bytes += sent
                 self.last_active = self._context.tick
-        if bool(output.size_bytes) is not self._writing:
+        if output.cold is not None and not self._warming:
+            self._read_cold(output.cold)
+        if (output.size_bytes > 0 and not self._warming) is not self._writing:
             self._writing = not self._writing
             if self._writing:
                 self._context.loop.add_writer(self._fd, self._send)
@@ -315,6 +319,27 @@ class Channel(FrameReader):
             self._review()
         if self._ending and not output.size_bytes and not self._slots:
             self.close(CloseReason.DONE)
+
+    def _read_cold(self, cold: ColdRange) -> None:
+        """Have what comes next brought into memory, and go on then. Until that is done the range is not released."""
+        executor = self._context.executor
+        assert executor is not None, "nobody asks without one"
+        self._warming = True
+
+        def done(result: Promise[None]) -> None:
+            self._warming = False
+            if self.closed:
+                cold.range.release()
+                return
+            self._output.warmed()
+            if result.error is None:
+                self._send()
+            elif isinstance(result.error, OSError):
+                self._lost(result.error)
+            else:
+                self.close(CloseReason.STOPPED)
+
+        executor.submit(cold.read).on_done(done)
 
     # States
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from odradek.net.frames import READ_BUFFER_BYTES, Spares
 from odradek.net.limits import NetworkLimits
 from odradek.net.memory import RequestMemory
+from odradek.ports import Executor
 
 
 class Counters:
@@ -58,10 +59,14 @@ class Flushable(Protocol):
 class LoopContext:
     """Buffers, budget, clock ticks and the flush at the end of a turn. Belongs to the loop's thread."""
 
-    __slots__ = ("_unflushed", "limits", "loop", "memory", "read_view", "spares", "tick")
+    __slots__ = ("_unflushed", "executor", "limits", "loop", "memory", "read_view", "spares", "tick")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limits: NetworkLimits) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, limits: NetworkLimits, executor: Executor | None = None
+    ) -> None:
+        """`executor` reads what is not in memory before it is sent; without one, sending may wait for a disk."""
         self.loop = loop
+        self.executor = executor
         self.limits = limits
         self.memory = RequestMemory(limits.request_memory_bytes)
         self.spares = Spares()

@@ -11,9 +11,9 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
+from odradek.net.page_cache import is_cached
 from odradek.ports.files import Buffer
 
-_RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _MAX_IO_BYTES = 1 << 30
 """Linux moves at most 2 GiB less one page in one call."""
 _MAX_BUFFERS = 512
@@ -121,27 +121,14 @@ class OsFile:
         return self._fd
 
     def is_warm(self, size: int, offset: int) -> bool:
-        """Ask the page cache for the first and the last page, with preadv(RWF_NOWAIT)."""
-        if not _RWF_NOWAIT or size <= 0:
-            return True
-        return self._is_page_warm(offset) and self._is_page_warm(offset + size - 1)
+        """Ask the page cache."""
+        return is_cached(self._fd, size, offset)
 
     def close(self) -> None:
         """Release the descriptor."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
-
-    def _is_page_warm(self, offset: int) -> bool:
-        try:
-            os.preadv(self._fd, [bytearray(1)], offset, _RWF_NOWAIT)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if error.errno in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
-                return True
-            raise
-        return True
 
 
 class OsMappedFile:

@@ -16,6 +16,7 @@ from odradek.net.idle import IdleWheel, tick_ms
 from odradek.net.limits import NetworkLimits
 from odradek.net.memory import PROGRESS_CHECK_MS
 from odradek.net.quotas import ConnectionQuotas
+from odradek.ports import Executor
 from odradek.ports.network import ConnectionInfo, FrameHandler
 
 ACCEPTS_PER_TURN = 64
@@ -100,12 +101,14 @@ class Network:
         *,
         inter_broker_listener: str | None = None,
         on_disconnect: Callable[[ConnectionInfo], None] | None = None,
+        executor: Executor | None = None,
     ) -> None:
         """`inter_broker_listener` is not held back by `max.connections` (where its group has others).
 
         `on_disconnect` is called once for each connection that ends, for whatever reason.
+        `executor` reads from files what is not in memory.
         """
-        self.context = LoopContext(loop, limits)
+        self.context = LoopContext(loop, limits, executor)
         self.listeners: list[Listener] = []
         self._inter_broker_listener = inter_broker_listener
         self._on_disconnect = on_disconnect

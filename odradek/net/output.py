@@ -58,14 +58,44 @@ def release_all(chunks: Sequence[Chunk]) -> None:
             chunk.release()
 
 
+class ColdRange:
+    """A part of a file range that has to be read from a disk before it is sent."""
+
+    __slots__ = ("range", "size", "start")
+
+    def __init__(self, range_: FileRange, start: int, size: int) -> None:
+        self.range = range_
+        self.start = start
+        self.size = size
+
+    def read(self) -> None:
+        """Bring it into the page cache; blocks, raises OSError."""
+        position = self.start
+        end = self.start + self.size
+        while position < end:
+            data = self.range.read(position, min(end - position, SLICE_BYTES))
+            if not data:
+                return
+            position += len(data)
+
+
 class Output:
     """Replies in the order they leave."""
 
-    __slots__ = ("_chunks", "_range_sent", "_sendfile", "size_bytes")
+    __slots__ = ("_asks", "_chunks", "_range_sent", "_sendfile", "_warm_until", "cold", "sendfile_bytes", "size_bytes")
 
-    def __init__(self, *, sendfile: bool = _HAS_SENDFILE) -> None:
-        """`sendfile` False: file ranges are always read in slices."""
+    def __init__(self, *, sendfile: bool = _HAS_SENDFILE, asks: bool = False) -> None:
+        """`sendfile` False: file ranges are always read in slices.
+
+        `asks`: stops before what is not in memory (`cold`), instead of waiting for a disk.
+        """
         self.size_bytes = 0
+        self.cold: ColdRange | None = None
+        """What the head waits for: nothing is sent until `warmed`."""
+        self.sendfile_bytes = 0
+        """Bytes that went from file to socket within the kernel."""
+        self._asks = asks
+        self._warm_until = 0
         self._chunks: deque[Chunk] = deque()
         self._range_sent = 0
         self._sendfile = sendfile and _HAS_SENDFILE
@@ -90,7 +120,7 @@ class Output:
         """
         sent_in_turn = 0
         try:
-            while self._chunks and sent_in_turn < TURN_BYTES:
+            while self._chunks and sent_in_turn < TURN_BYTES and self.cold is None:
                 sent, wanted = self._send_some(sock)
                 sent_in_turn += sent
                 self.size_bytes -= sent
@@ -100,9 +130,16 @@ class Output:
             pass
         return sent_in_turn
 
+    def warmed(self) -> None:
+        """The bytes of `cold` were read; they are sent without asking again."""
+        if self.cold is not None:
+            self._warm_until = self.cold.start + self.cold.size
+            self.cold = None
+
     def clear(self) -> None:
-        """Drop everything."""
-        release_all(self._chunks)
+        """Drop everything. What is being read for `cold` is released by whoever reads it."""
+        kept = None if self.cold is None else self.cold.range
+        release_all([chunk for chunk in self._chunks if chunk is not kept])
         self._chunks.clear()
         self.size_bytes = 0
 
@@ -114,6 +151,9 @@ class Output:
         while self._chunks and len(buffers) < GATHER_BUFFERS and wanted < GATHER_BYTES:
             chunk = self._chunks[0]
             if not isinstance(chunk, _MEMORY):
+                if self._asks and self._range_sent >= self._warm_until and not self._is_warm(chunk):
+                    flags = _MSG_MORE
+                    break
                 if self._keeps_file(chunk):
                     flags = _MSG_MORE
                     break
@@ -124,7 +164,7 @@ class Output:
                 buffers.append(chunk)
                 wanted += len(chunk)
         if not buffers:
-            return self._send_range(sock) if self._chunks else (0, 0)
+            return self._send_range(sock) if self._chunks and self.cold is None else (0, 0)
         try:
             sent = _send_buffers(sock, buffers, flags)
         except BaseException:
@@ -134,13 +174,23 @@ class Output:
             self._chunks.extendleft(reversed(_rest(buffers, sent)))
         return sent, wanted
 
+    def _is_warm(self, chunk: FileRange) -> bool:
+        """Ask for the next window of the range at the head; if it is not in memory, it becomes `cold`."""
+        start = self._range_sent
+        size = min(chunk.size - start, SENDFILE_BYTES)
+        if size and not chunk.is_warm(start, size):
+            self.cold = ColdRange(chunk, start, size)
+            return False
+        self._warm_until = start + size
+        return True
+
     def _keeps_file(self, chunk: FileRange) -> bool:
         return self._sendfile and chunk.size - self._range_sent > INLINE_RANGE_BYTES and chunk.fileno() is not None
 
     def _read_slice(self, chunk: FileRange) -> bytes:
         """Take the next bytes of the range at the head out of the file; drops the range after its last ones."""
         left = chunk.size - self._range_sent
-        data = chunk.read(self._range_sent, min(left, SLICE_BYTES)) if left else b""
+        data = chunk.read(self._range_sent, min(self._window(left), SLICE_BYTES)) if left else b""
         if left and not data:
             raise FileCutError(f"a file range of {chunk.size} bytes ended {left} bytes early")
         self._advance_range(chunk, len(data))
@@ -152,17 +202,24 @@ class Output:
         if isinstance(chunk, _MEMORY) or descriptor is None:
             return 0, 0
         left = chunk.size - self._range_sent
-        sent = os.sendfile(sock.fileno(), descriptor, chunk.offset + self._range_sent, min(left, SENDFILE_BYTES))
+        sent = os.sendfile(
+            sock.fileno(), descriptor, chunk.offset + self._range_sent, min(self._window(left), SENDFILE_BYTES)
+        )
         if not sent:
             raise FileCutError(f"a file range of {chunk.size} bytes ended {left} bytes early")
+        self.sendfile_bytes += sent
         self._advance_range(chunk, sent)
         return sent, sent
+
+    def _window(self, left: int) -> int:
+        """How much of the `left` bytes of the range at the head is known to be in memory, or not asked for."""
+        return self._warm_until - self._range_sent if self._asks else left
 
     def _advance_range(self, chunk: FileRange, size: int) -> None:
         self._range_sent += size
         if self._range_sent == chunk.size:
             self._chunks.popleft()
-            self._range_sent = 0
+            self._range_sent = self._warm_until = 0
             chunk.release()
 
 

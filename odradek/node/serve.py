@@ -62,7 +62,10 @@ class RunningNode:
         self._files: FileSystem = MemoryFileSystem() if in_memory else OsFileSystem()
         self._executor = ThreadExecutor(loop)
         self._network = Network(
-            loop, NetworkLimits.from_config(config), inter_broker_listener=config.inter_broker_listener_name
+            loop,
+            NetworkLimits.from_config(config),
+            inter_broker_listener=config.inter_broker_listener_name,
+            executor=self._executor,
         )
         self._ports: dict[str, int] = {}
         self._on_fatal = on_fatal

@@ -45,6 +45,10 @@ class FileRange(Protocol):
         """At most `size` bytes from `start` bytes into the range; may wait for a disk; raises OSError."""
         ...
 
+    def is_warm(self, start: int, size: int) -> bool:
+        """Whether `size` bytes from `start` bytes into the range can be had without waiting for a disk."""
+        ...
+
     def release(self) -> None:
         """Call once the bytes are sent or dropped."""
         ...

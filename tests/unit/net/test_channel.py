@@ -427,6 +427,9 @@ def test_a_reply_that_cannot_be_sent_costs_its_connection_and_not_the_flush_of_o
         def read(self, start: int, size: int) -> bytes:
             raise RuntimeError("the file makes no sense")
 
+        def is_warm(self, start: int, size: int) -> bool:
+            return True
+
         def release(self) -> None:
             pass
 

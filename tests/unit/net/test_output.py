@@ -40,6 +40,9 @@ class Range:
         self.reads += 1
         return os.pread(self.descriptor, min(size, self.size - start), self.offset + start)
 
+    def is_warm(self, start: int, size: int) -> bool:
+        return True
+
     def release(self) -> None:
         self.released += 1
 
