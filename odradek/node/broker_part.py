@@ -47,7 +47,8 @@ from odradek.node.ports import Ports
 from odradek.server.configs import ConfigsApi
 from odradek.server.handlers import AnyHandler, erase
 from odradek.storage.log_config import LogConfig
-from odradek.storage.manager import LogManager, LogManagerSettings
+from odradek.storage.manager import LogManager
+from odradek.storage.manager_settings import LogManagerSettings
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.apis import ApiKey
 from odradek.wire.messages.broker_registration import BrokerRegistrationRequest, Feature

@@ -200,27 +200,11 @@ class Log:
                 ErrorCode.OFFSET_OUT_OF_RANGE,
                 f"{self.topic_partition} has offsets {self.log_start_offset} to {end_offset}, not {offset}",
             )
-        segments = self.segments
         if offset >= max_offset or offset == end_offset:
-            return LogSlice(b"", segments.active.base_offset, segments.active.size)
+            return log_lookup.nothing(self.segments)
         with self._disk():
-            for index in range(segments.floor(offset), len(segments)):
-                segment = segments.at(index)
-                located = segment.locate(offset)
-                if located is None:
-                    continue
-                end = segment.size if max_offset >= end_offset else _end_position(segment, max_offset)
-                size = min(end - located.position, max(max_bytes, located.size) if min_one_message else max_bytes)
-                if size <= 0:
-                    return LogSlice(b"", segment.base_offset, located.position, max_bytes < located.size)
-                file = segment.log
-                return LogSlice(
-                    file.range(located.position, size) if file.may_hold() else file.read(size, located.position),
-                    segment.base_offset,
-                    located.position,
-                    size < located.size,
-                )
-        return LogSlice(b"", segments.active.base_offset, segments.active.size)
+            until = None if max_offset >= end_offset else max_offset
+            return log_lookup.read(self.segments, offset, until, max_bytes, min_one_message=min_one_message)
 
     def iter_batches(self, from_offset: int, max_offset: int | None = None) -> Iterator[tuple[BatchHeader, memoryview]]:
         """The batches from the one that holds `from_offset` (or comes next) with their bytes, checksums checked.
@@ -519,9 +503,3 @@ class Log:
     def _failed(self, error: Exception) -> KafkaError:
         self._env.on_failure(self.log_dir, error)
         return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{self.topic_partition}: {error}")
-
-
-def _end_position(segment: Segment, max_offset: int) -> int:
-    """Where the batch that holds `max_offset` begins, the end if it is behind the segment."""
-    located = segment.locate(max_offset)
-    return located.position if located is not None else segment.size

@@ -1,14 +1,43 @@
-"""Finding records by timestamp, and aborted transactions by range: what ListOffsets and Fetch ask a log."""
+"""Finding batches by offset, records by timestamp, aborted transactions by range: what Fetch and ListOffsets ask."""
 
 from __future__ import annotations
 
 from odradek.storage.batches import StoredBatch, check_crc, scan
-from odradek.storage.log_results import TimestampOffset
+from odradek.storage.log_results import LogSlice, TimestampOffset
 from odradek.storage.segment import Segment
 from odradek.storage.segments import Segments
 from odradek.storage.txn_index import AbortedTransaction
 from odradek.wire.records.batch import iter_records
 from odradek.wire.records.record import Record
+
+
+def read(segments: Segments, offset: int, until: int | None, max_bytes: int, *, min_one_message: bool) -> LogSlice:
+    """Batches of one segment from the one that holds `offset` or comes next, at most `max_bytes`.
+
+    They end before the batch that holds `until`, if that is given. With `min_one_message` the first is whole.
+    """
+    for index in range(segments.floor(offset), len(segments)):
+        segment = segments.at(index)
+        located = segment.locate(offset)
+        if located is None:
+            continue
+        end = segment.size if until is None else _position_of(segment, until)
+        size = min(end - located.position, max(max_bytes, located.size) if min_one_message else max_bytes)
+        if size <= 0:
+            return LogSlice(b"", segment.base_offset, located.position, max_bytes < located.size)
+        file = segment.log
+        return LogSlice(
+            file.range(located.position, size) if file.may_hold() else file.read(size, located.position),
+            segment.base_offset,
+            located.position,
+            size < located.size,
+        )
+    return nothing(segments)
+
+
+def nothing(segments: Segments) -> LogSlice:
+    """What a read at the end of the log finds."""
+    return LogSlice(b"", segments.active.base_offset, segments.active.size)
 
 
 def find_timestamp(segments: Segments, timestamp_ms: int, from_offset: int) -> TimestampOffset | None:
@@ -45,6 +74,12 @@ def aborted_transactions(segments: Segments, from_offset: int, upto_offset: int)
         if is_complete:
             break
     return found
+
+
+def _position_of(segment: Segment, offset: int) -> int:
+    """Where the batch that holds `offset` begins, the end if it is behind the segment."""
+    located = segment.locate(offset)
+    return located.position if located is not None else segment.size
 
 
 def _find_in_segment(segment: Segment, timestamp_ms: int, from_offset: int) -> TimestampOffset | None:

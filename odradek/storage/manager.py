@@ -11,12 +11,11 @@ from odradek.ports import Clock, Executor, FileSystem, Promise, Random, Schedule
 from odradek.storage.checkpoints import (
     CorruptFileError,
     read_clean_shutdown,
-    read_offsets,
     write_clean_shutdown,
-    write_offsets,
     write_topic_id,
 )
-from odradek.storage.environment import DEFAULT_PRODUCER_EXPIRATION_MS, LogEnvironment
+from odradek.storage.directory_checkpoints import CheckpointWriter, DirectoryCheckpoints
+from odradek.storage.environment import LogEnvironment
 from odradek.storage.file_names import (
     CLEAN_SHUTDOWN,
     CLUSTER_METADATA_TOPIC,
@@ -33,6 +32,7 @@ from odradek.storage.file_pool import FilePool
 from odradek.storage.log import Log
 from odradek.storage.log_config import INFINITE, LogConfig
 from odradek.storage.log_loader import load_log
+from odradek.storage.manager_settings import LogManagerSettings
 from odradek.storage.new_log import new_log
 from odradek.storage.retention import delete_old_segments
 from odradek.storage.topic_partition import TopicPartition
@@ -49,31 +49,6 @@ RETENTION_SLICE_MS = 10.0
 
 StrayTest = Callable[[TopicPartition, bytes | None], bool]
 """Whether the cluster's metadata does not want a log with this topic id (None where its directory has none)."""
-
-
-class LogManagerSettings(NamedTuple):
-    """The broker's settings for all logs, by Kafka's names; milliseconds."""
-
-    retention_check_interval_ms: int = 300_000
-    """`log.retention.check.interval.ms`"""
-    initial_delay_ms: int = 30_000
-    """`log.initial.task.delay.ms`: when background work begins"""
-    flush_check_interval_ms: int = INFINITE
-    """`log.flush.scheduler.interval.ms`"""
-    recovery_point_interval_ms: int = 60_000
-    """`log.flush.offset.checkpoint.interval.ms`"""
-    log_start_interval_ms: int = 60_000
-    """`log.flush.start.offset.checkpoint.interval.ms`"""
-    high_watermark_interval_ms: int = 5_000
-    """`replica.high.watermark.checkpoint.interval.ms`"""
-    producer_expiration_ms: int = DEFAULT_PRODUCER_EXPIRATION_MS
-    """`producer.id.expiration.ms`"""
-    producer_expiration_check_ms: int = 600_000
-    """`producer.id.expiration.check.interval.ms`"""
-    file_delete_delay_ms: int = 60_000
-    """`log.segment.delete.delay.ms`: how long a deleted topic's directory stays"""
-    max_open_files: int | None = None
-    """What the file system allows by default"""
 
 
 class LogDirInfo(NamedTuple):
@@ -112,7 +87,7 @@ class LogManager:
         self._timers: dict[str, TimerHandle] = {}
         self._retained: Iterator[Log] | None = None
         """The logs that retention has yet to look at, while it is under way."""
-        self._checkpoints: dict[str, dict[TopicPartition, int]] = {}
+        self._checkpoints = DirectoryCheckpoints(fs)
 
     def load(self, config_of: Callable[[str], LogConfig], is_stray: StrayTest = lambda _name, _id: False) -> None:
         """Open every log, recover what needs it, and start the timers.
@@ -257,15 +232,15 @@ class LogManager:
 
     def checkpoint_recovery_points(self) -> None:
         """Write the recovery points of all directories."""
-        self._on_each_dir(self._write_recovery_points)
+        self._on_each_dir(self._checkpoints.write_recovery_points)
 
     def checkpoint_log_starts(self) -> None:
         """Write the log start offsets of all directories."""
-        self._on_each_dir(self._write_log_starts)
+        self._on_each_dir(self._checkpoints.write_log_starts)
 
     def checkpoint_high_watermarks(self) -> None:
         """Write the high watermarks of all directories."""
-        self._on_each_dir(self._write_high_watermarks)
+        self._on_each_dir(self._checkpoints.write_high_watermarks)
 
     def expire_producers(self) -> None:
         """Forget producers that have not written for long."""
@@ -355,9 +330,10 @@ class LogManager:
         self._fs.remove(f"{log_dir}/{CLEAN_SHUTDOWN}")
         # A power cut must not bring the marker back: the logs would be trusted as they are then.
         self._fs.sync_dir(log_dir)
-        recovery_points = self._read_checkpoint(log_dir, RECOVERY_POINT_CHECKPOINT)
-        log_starts = self._read_checkpoint(log_dir, LOG_START_CHECKPOINT)
-        high_watermarks = self._read_checkpoint(log_dir, HIGH_WATERMARK_CHECKPOINT)
+        checkpoints = self._checkpoints
+        recovery_points = checkpoints.read(log_dir, RECOVERY_POINT_CHECKPOINT)
+        log_starts = checkpoints.read(log_dir, LOG_START_CHECKPOINT)
+        high_watermarks = checkpoints.read(log_dir, HIGH_WATERMARK_CHECKPOINT)
         configs: dict[str, LogConfig] = {}
         for name in self._fs.list(log_dir):
             directory = f"{log_dir}/{name}"
@@ -401,13 +377,6 @@ class LogManager:
         target = f"{log.log_dir}/{stray_dir_name(log.topic_partition, self.environment.random.token(16))}"
         self._fs.rename(log.directory, target)
         _log.warning("%s is in the metadata no more, or is of another topic, and is %s now", log.directory, target)
-
-    def _read_checkpoint(self, log_dir: str, name: str) -> dict[TopicPartition, int]:
-        try:
-            return read_offsets(self._fs, f"{log_dir}/{name}")
-        except CorruptFileError as error:
-            _log.warning("a checkpoint is not used: %s", error)
-            return {}
 
     def _with_topic_id(self, log: Log, topic_id: bytes | None) -> Log:
         if log.topic_id is None and topic_id is not None and topic_id != ZERO_UUID:
@@ -453,41 +422,22 @@ class LogManager:
         self.environment.scheduler.call_later(self.settings.file_delete_delay_ms, remove)
 
     def _checkpoint(self, log_dir: str) -> None:
-        for write in (self._write_recovery_points, self._write_log_starts, self._write_high_watermarks):
-            if log_dir not in self._offline:
-                self._guard(log_dir, partial(write, log_dir))
-
-    def _write_recovery_points(self, log_dir: str) -> None:
-        offsets = {log.topic_partition: log.recovery_point for log in self._logs_in(log_dir)}
-        self._write(f"{log_dir}/{RECOVERY_POINT_CHECKPOINT}", offsets)
-
-    def _write_log_starts(self, log_dir: str) -> None:
-        offsets = {
-            log.topic_partition: log.log_start_offset
-            for log in self._logs_in(log_dir)
-            if log.log_start_offset > log.segments.first.base_offset
-        }
-        self._write(f"{log_dir}/{LOG_START_CHECKPOINT}", offsets)
-
-    def _write_high_watermarks(self, log_dir: str) -> None:
-        offsets = {log.topic_partition: log.high_watermark for log in self._logs_in(log_dir)}
-        self._write(f"{log_dir}/{HIGH_WATERMARK_CHECKPOINT}", offsets)
+        checkpoints = self._checkpoints
+        self._write_to(log_dir, checkpoints.write_recovery_points)
+        self._write_to(log_dir, checkpoints.write_log_starts)
+        self._write_to(log_dir, checkpoints.write_high_watermarks)
 
     def _lower_recovery_points(self, log_dirs: Iterable[str]) -> None:
         for log_dir in log_dirs:
-            if log_dir not in self._offline:
-                self._guard(log_dir, partial(self._write_recovery_points, log_dir))
+            self._write_to(log_dir, self._checkpoints.write_recovery_points)
 
-    def _write(self, path: str, offsets: dict[TopicPartition, int]) -> None:
-        """Replace a checkpoint, unless it says this already: an idle node leaves the disk alone."""
-        if self._checkpoints.get(path) != offsets:
-            write_offsets(self._fs, path, offsets)
-            self._checkpoints[path] = offsets
-
-    def _on_each_dir(self, work: Callable[[str], None]) -> None:
+    def _on_each_dir(self, write: CheckpointWriter) -> None:
         for log_dir in self._log_dirs:
-            if log_dir not in self._offline:
-                self._guard(log_dir, partial(work, log_dir))
+            self._write_to(log_dir, write)
+
+    def _write_to(self, log_dir: str, write: CheckpointWriter) -> None:
+        if log_dir not in self._offline:
+            self._guard(log_dir, partial(write, log_dir, self._logs_in(log_dir)))
 
     def _guard(self, log_dir: str, work: Callable[[], None]) -> None:
         """Do something to a directory, which goes offline if it fails."""

@@ -11,7 +11,8 @@ from odradek.ports import FileSystem
 from odradek.storage.checkpoints import read_offsets, write_clean_shutdown
 from odradek.storage.log import Log
 from odradek.storage.log_config import LogConfig
-from odradek.storage.manager import CLOSING_AT_ONCE, LogManager, LogManagerSettings
+from odradek.storage.manager import CLOSING_AT_ONCE, LogManager
+from odradek.storage.manager_settings import LogManagerSettings
 from odradek.storage.memory_files import MemoryFile, MemoryFileSystem
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError

@@ -1,0 +1,55 @@
+"""The offset checkpoints of log directories: one line for each log, replaced as a whole."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from odradek.ports import FileSystem
+from odradek.storage.checkpoints import CorruptFileError, read_offsets, write_offsets
+from odradek.storage.file_names import HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT
+from odradek.storage.log import Log
+from odradek.storage.topic_partition import TopicPartition
+
+_log = logging.getLogger(__name__)
+
+CheckpointWriter = Callable[[str, Sequence[Log]], None]
+"""Writes one checkpoint of a log directory, given the logs in it; raises OSError."""
+
+
+class DirectoryCheckpoints:
+    """Reads and writes them. A file that says already what it should is left alone: an idle node touches no disk."""
+
+    def __init__(self, fs: FileSystem) -> None:
+        self._fs = fs
+        self._written: dict[str, dict[TopicPartition, int]] = {}
+
+    def read(self, log_dir: str, name: str) -> dict[TopicPartition, int]:
+        """The offsets in one file, none where it is damaged; raises OSError."""
+        try:
+            return read_offsets(self._fs, f"{log_dir}/{name}")
+        except CorruptFileError as error:
+            _log.warning("a checkpoint is not used: %s", error)
+            return {}
+
+    def write_recovery_points(self, log_dir: str, logs: Sequence[Log]) -> None:
+        """Up to where each log is synced."""
+        self._write(f"{log_dir}/{RECOVERY_POINT_CHECKPOINT}", {log.topic_partition: log.recovery_point for log in logs})
+
+    def write_log_starts(self, log_dir: str, logs: Sequence[Log]) -> None:
+        """The log start offsets that the names of segments do not tell."""
+        offsets = {
+            log.topic_partition: log.log_start_offset
+            for log in logs
+            if log.log_start_offset > log.segments.first.base_offset
+        }
+        self._write(f"{log_dir}/{LOG_START_CHECKPOINT}", offsets)
+
+    def write_high_watermarks(self, log_dir: str, logs: Sequence[Log]) -> None:
+        """The high watermarks."""
+        self._write(f"{log_dir}/{HIGH_WATERMARK_CHECKPOINT}", {log.topic_partition: log.high_watermark for log in logs})
+
+    def _write(self, path: str, offsets: dict[TopicPartition, int]) -> None:
+        if self._written.get(path) != offsets:
+            write_offsets(self._fs, path, offsets)
+            self._written[path] = offsets
