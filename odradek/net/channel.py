@@ -306,6 +306,7 @@ class Channel(FrameReader):
                 return
             if sent:
                 self._counters.sent_bytes += sent
+                self._counters.sendfile_bytes += output.sendfile_bytes
                 self.last_active = self._context.tick
         if output.cold is not None and not self._warming:
             self._read_cold(output.cold)
@@ -337,7 +338,8 @@ class Channel(FrameReader):
             elif isinstance(result.error, OSError):
                 self._lost(result.error)
             else:
-                self.close(CloseReason.STOPPED)
+                _log.error("reading failed; closing the connection", exc_info=result.error, extra=self._log_fields())
+                self.close(CloseReason.ERROR)
 
         executor.submit(cold.read).on_done(done)
 

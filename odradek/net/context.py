@@ -24,6 +24,7 @@ class Counters:
         "frames_refused",
         "received_bytes",
         "requests",
+        "sendfile_bytes",
         "sent_bytes",
     )
 
@@ -41,6 +42,8 @@ class Counters:
         self.requests = 0
         self.received_bytes = 0
         self.sent_bytes = 0
+        self.sendfile_bytes = 0
+        """Those of them that went from file to socket within the kernel."""
 
     def add(self, other: Counters) -> None:
         """Count what `other` has counted too."""

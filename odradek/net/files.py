@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from odradek.net.page_cache import is_cached
+from odradek.net.page_cache import is_cached, read_cached
 from odradek.ports.files import Buffer
 
 _MAX_IO_BYTES = 1 << 30
@@ -123,6 +123,13 @@ class OsFile:
     def is_warm(self, size: int, offset: int) -> bool:
         """Ask the page cache."""
         return is_cached(self._fd, size, offset)
+
+    def pread_warm(self, size: int, offset: int) -> Buffer | None:
+        """What the page cache has of it; all of it where that cannot be asked."""
+        try:
+            return read_cached(self._fd, size, offset)
+        except NotImplementedError:
+            return self.pread(size, offset)
 
     def close(self) -> None:
         """Release the descriptor."""

@@ -93,7 +93,7 @@ class Output:
         self.cold: ColdRange | None = None
         """What the head waits for: nothing is sent until `warmed`."""
         self.sendfile_bytes = 0
-        """Bytes that went from file to socket within the kernel."""
+        """What the last `send` moved from files to the socket within the kernel."""
         self._asks = asks
         self._warm_until = 0
         self._chunks: deque[Chunk] = deque()
@@ -118,7 +118,7 @@ class Output:
 
         Raises OSError: of the connection, or of a file (`FileCutError` if it is shorter than promised).
         """
-        sent_in_turn = 0
+        sent_in_turn = self.sendfile_bytes = 0
         try:
             while self._chunks and sent_in_turn < TURN_BYTES and self.cold is None:
                 sent, wanted = self._send_some(sock)
@@ -151,20 +151,18 @@ class Output:
         while self._chunks and len(buffers) < GATHER_BUFFERS and wanted < GATHER_BYTES:
             chunk = self._chunks[0]
             if not isinstance(chunk, _MEMORY):
-                if self._asks and self._range_sent >= self._warm_until and not self._is_warm(chunk):
+                data = None if self._keeps_file(chunk) else self._read_slice(chunk)
+                if data is None:
                     flags = _MSG_MORE
                     break
-                if self._keeps_file(chunk):
-                    flags = _MSG_MORE
-                    break
-                chunk = self._read_slice(chunk)
+                chunk = data
             else:
                 self._chunks.popleft()
             if chunk:
                 buffers.append(chunk)
                 wanted += len(chunk)
         if not buffers:
-            return self._send_range(sock) if self._chunks and self.cold is None else (0, 0)
+            return (0, 0) if self.cold is not None else self._send_range(sock)
         try:
             sent = _send_buffers(sock, buffers, flags)
         except BaseException:
@@ -174,48 +172,52 @@ class Output:
             self._chunks.extendleft(reversed(_rest(buffers, sent)))
         return sent, wanted
 
-    def _is_warm(self, chunk: FileRange) -> bool:
-        """Ask for the next window of the range at the head; if it is not in memory, it becomes `cold`."""
-        start = self._range_sent
-        size = min(chunk.size - start, SENDFILE_BYTES)
-        if size and not chunk.is_warm(start, size):
-            self.cold = ColdRange(chunk, start, size)
-            return False
-        self._warm_until = start + size
-        return True
-
     def _keeps_file(self, chunk: FileRange) -> bool:
         return self._sendfile and chunk.size - self._range_sent > INLINE_RANGE_BYTES and chunk.fileno() is not None
 
-    def _read_slice(self, chunk: FileRange) -> bytes:
-        """Take the next bytes of the range at the head out of the file; drops the range after its last ones."""
-        left = chunk.size - self._range_sent
-        data = chunk.read(self._range_sent, min(self._window(left), SLICE_BYTES)) if left else b""
-        if left and not data:
-            raise FileCutError(f"a file range of {chunk.size} bytes ended {left} bytes early")
+    def _read_slice(self, chunk: FileRange) -> Buffer | None:
+        """Take the next bytes of the range at the head out of the file; drops the range after its last ones.
+
+        None if they are not in memory: they are `cold` now.
+        """
+        start = self._range_sent
+        data: Buffer | None
+        if not self._asks:
+            data = chunk.read(start, min(chunk.size - start, SLICE_BYTES))
+        elif start < self._warm_until:
+            data = chunk.read(start, min(self._warm_until - start, SLICE_BYTES))
+        else:
+            data = chunk.read_warm(start, min(chunk.size - start, SLICE_BYTES))
+            if data is None:
+                self.cold = ColdRange(chunk, start, min(chunk.size - start, SENDFILE_BYTES))
+                return None
         self._advance_range(chunk, len(data))
         return data
 
     def _send_range(self, sock: OutSocket) -> tuple[int, int]:
-        chunk = self._chunks[0]
+        """Hand the next bytes of the range at the head, if there is one, to the kernel; as `_send_some`."""
+        chunk = self._chunks[0] if self._chunks else b""
         descriptor = None if isinstance(chunk, _MEMORY) else chunk.fileno()
         if isinstance(chunk, _MEMORY) or descriptor is None:
             return 0, 0
-        left = chunk.size - self._range_sent
-        sent = os.sendfile(
-            sock.fileno(), descriptor, chunk.offset + self._range_sent, min(self._window(left), SENDFILE_BYTES)
-        )
-        if not sent:
-            raise FileCutError(f"a file range of {chunk.size} bytes ended {left} bytes early")
+        start = self._range_sent
+        size = min(chunk.size - start, SENDFILE_BYTES)
+        if self._asks:
+            if start >= self._warm_until:
+                if not chunk.is_warm(start, size):
+                    self.cold = ColdRange(chunk, start, size)
+                    return 0, 0
+                self._warm_until = start + size
+            size = min(size, self._warm_until - start)
+        sent = os.sendfile(sock.fileno(), descriptor, chunk.offset + start, size)
         self.sendfile_bytes += sent
         self._advance_range(chunk, sent)
         return sent, sent
 
-    def _window(self, left: int) -> int:
-        """How much of the `left` bytes of the range at the head is known to be in memory, or not asked for."""
-        return self._warm_until - self._range_sent if self._asks else left
-
     def _advance_range(self, chunk: FileRange, size: int) -> None:
+        if not size and chunk.size:
+            left = chunk.size - self._range_sent
+            raise FileCutError(f"a file range of {chunk.size} bytes ended {left} bytes early")
         self._range_sent += size
         if self._range_sent == chunk.size:
             self._chunks.popleft()

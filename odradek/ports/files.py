@@ -48,6 +48,10 @@ class File(Protocol):
         """Whether a read of this range would not wait for a disk; True where that cannot be asked."""
         ...
 
+    def pread_warm(self, size: int, offset: int) -> Buffer | None:
+        """`pread` of what can be had without waiting for a disk, which may be less than there is; None if nothing."""
+        ...
+
     def close(self) -> None:
         """Release it; further calls but close are errors."""
         ...

@@ -49,6 +49,10 @@ class FileRange(Protocol):
         """Whether `size` bytes from `start` bytes into the range can be had without waiting for a disk."""
         ...
 
+    def read_warm(self, start: int, size: int) -> Buffer | None:
+        """`read` of what can be had without waiting for a disk, which may be less than there is; None if nothing."""
+        ...
+
     def release(self) -> None:
         """Call once the bytes are sent or dropped."""
         ...

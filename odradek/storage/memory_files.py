@@ -75,6 +75,10 @@ class MemoryFile:
         """None: there is no descriptor."""
         return None
 
+    def pread_warm(self, size: int, offset: int) -> bytes:
+        """`pread`."""
+        return self.pread(size, offset)
+
     def is_warm(self, size: int, offset: int) -> bool:  # noqa: ARG002 - the port has them
         """Always."""
         return True

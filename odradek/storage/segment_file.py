@@ -6,14 +6,11 @@ from odradek.ports import File
 from odradek.ports.files import Buffer
 from odradek.storage.file_pool import FilePool
 
-RECENT_BYTES = 4 * 1024 * 1024
-"""So much of what a file was appended last is taken to be in the page cache, without asking."""
-
 
 class SegmentFile:
     """A file that is opened when it is first needed and may be closed again while nobody holds a range of it."""
 
-    __slots__ = ("_appended_from", "_file", "_path", "_pool", "_ranges", "_retired", "size", "used")
+    __slots__ = ("_file", "_path", "_pool", "_ranges", "_retired", "size", "used")
 
     def __init__(self, pool: FilePool, path: str, size: int) -> None:
         self._pool = pool
@@ -21,7 +18,6 @@ class SegmentFile:
         self._file: File | None = None
         self._ranges: dict[FileRange, None] = {}
         self._retired = False
-        self._appended_from = size
         self.used = True
         self.size = size
         """Bytes that count: what lies behind them in the file is the rest of a write that failed."""
@@ -66,21 +62,12 @@ class SegmentFile:
         """Whether a range can be given out; else its bytes must be read, for too many files are held open already."""
         return bool(self._ranges) or self._pool.may_hold
 
-    def is_recent(self, position: int) -> bool:
-        """Whether all from `position` on was appended here so lately that the system still has it in memory."""
-        return position >= self._appended_from and self.size - position <= RECENT_BYTES
-
-    def is_warm(self, size: int, position: int) -> bool:
-        """Whether `read` would not wait for a disk."""
-        return self.is_recent(position) or self.file().is_warm(min(size, self.size - position), position)
-
     def truncate(self, size: int) -> None:
         """Cut the file. Ranges that reach further take a copy of their bytes first."""
         for held in self._ranges:
             held.keep_beyond(size)
         self.file().truncate(size)
         self.size = size
-        self._appended_from = min(self._appended_from, size)
 
     def cut_leftovers(self) -> None:
         """Remove what a failed write may have left behind the end."""
@@ -155,8 +142,7 @@ class FileRange:
 
     def is_warm(self, start: int, size: int) -> bool:
         """Whether `size` bytes from `start` bytes into the range can be had without waiting for a disk."""
-        position = self._position + start
-        return self._copy is not None or self._owner.is_recent(position) or self._file.is_warm(size, position)
+        return self._copy is not None or self._file.is_warm(size, self._position + start)
 
     def read(self, start: int, size: int) -> bytes:
         """At most `size` bytes from `start` bytes into the range."""
@@ -164,6 +150,12 @@ class FileRange:
         if self._copy is not None:
             return self._copy[start : start + size]
         return self._file.pread(size, self._position + start)
+
+    def read_warm(self, start: int, size: int) -> Buffer | None:
+        """What of that can be had without waiting for a disk, which may be less than there is; None if nothing."""
+        if self._copy is not None:
+            return self.read(start, size)
+        return self._file.pread_warm(min(size, self._size - start), self._position + start)
 
     def release(self) -> None:
         """The bytes are sent or dropped."""

@@ -430,6 +430,9 @@ def test_a_reply_that_cannot_be_sent_costs_its_connection_and_not_the_flush_of_o
         def is_warm(self, start: int, size: int) -> bool:
             return True
 
+        def read_warm(self, start: int, size: int) -> bytes:
+            return self.read(start, size)
+
         def release(self) -> None:
             pass
 

@@ -41,6 +41,10 @@ class SlowRange:
     def is_warm(self, start: int, size: int) -> bool:
         return start + size <= self._warm_bytes
 
+    def read_warm(self, start: int, size: int) -> bytes | None:
+        size = min(size, self._warm_bytes - start)
+        return os.pread(self._descriptor, size, start) if size > 0 else None
+
     def read(self, start: int, size: int) -> bytes:
         assert not self.released
         if start + size > self._warm_bytes:

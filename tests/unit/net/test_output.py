@@ -43,6 +43,9 @@ class Range:
     def is_warm(self, start: int, size: int) -> bool:
         return True
 
+    def read_warm(self, start: int, size: int) -> bytes:
+        return self.read(start, size)
+
     def release(self) -> None:
         self.released += 1
 
@@ -194,6 +197,8 @@ def test_file_ranges_reach_a_client_between_bytes_of_memory(run: Run, descriptor
         assert [item.released for item in ranges] == [1] * 8
         if has_descriptor:
             assert all(item.reads <= 1 for item in ranges), "sendfile; only the last bytes may be read"
+        by_sendfile = node.network.counters().sendfile_bytes
+        assert (by_sendfile > 2 * (2_500_000 - INLINE_RANGE_BYTES)) if has_descriptor else (by_sendfile == 0)
 
     run(scenario)
 

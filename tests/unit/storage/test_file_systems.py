@@ -31,6 +31,7 @@ def test_what_is_written_is_read_at_its_place(place: tuple[FileSystem, str]) -> 
     assert fs.read(f"{root}/f") == b"hello\0\0"
     file.sync()
     assert file.is_warm(7, 0)
+    assert file.pread_warm(4, 2) == file.pread(4, 2)
     file.close()
     file.close()
     with pytest.raises(OSError, match=r"closed|descriptor"):
