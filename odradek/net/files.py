@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from odradek.net.page_cache import is_cached, read_cached
+from odradek.net.page_cache import KNOWS_PAGE_CACHE, is_cached, read_cached
 from odradek.ports.files import Buffer
 
 _MAX_IO_BYTES = 1 << 30
@@ -167,6 +167,11 @@ class OsFileSystem:
     def max_open_files(self) -> int:
         """What connections leave to files."""
         return kept_files_limit()
+
+    @property
+    def knows_page_cache(self) -> bool:
+        """Where there is preadv(RWF_NOWAIT)."""
+        return KNOWS_PAGE_CACHE
 
     def open(self, path: str, *, create: bool = False, read_only: bool = False) -> OsFile:
         """Open an existing file, or create an empty one if `create`."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cache
 
 _RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+KNOWS_PAGE_CACHE = bool(_RWF_NOWAIT)
 _CACHESTAT = 451
 """Its number on every architecture; Linux has it since 6.5."""
 _CANNOT_SAY = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM})
@@ -20,7 +21,7 @@ def read_cached(fd: int, size: int, offset: int) -> bytearray | memoryview | Non
 
     Raises NotImplementedError where that cannot be asked, OSError.
     """
-    if not _RWF_NOWAIT:
+    if not KNOWS_PAGE_CACHE:
         raise NotImplementedError
     data = bytearray(size)
     try:

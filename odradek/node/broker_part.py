@@ -200,10 +200,12 @@ class BrokerPart:
             ),
         )
         configs = ConfigsApi(lambda: replicas.image, lambda: self._config)
+        readahead = self._ports.executor if self._ports.files.knows_page_cache else None
+        fetch_limits = FetchLimits(config.int_("fetch.max.bytes"))
         return [
             erase(ProduceApi(replicas, admission).handler()),
-            erase(FetchApi(replicas, sessions, FetchLimits(config.int_("fetch.max.bytes"))).handler()),
-            *OffsetsApi(replicas).handlers(),
+            erase(FetchApi(replicas, sessions, fetch_limits, readahead).handler()),
+            *OffsetsApi(replicas, readahead).handlers(),
             *metadata.handlers(),
             *ProducersApi(replicas, producer_ids).handlers(),
             configs.describe_handler(),

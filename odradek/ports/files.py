@@ -78,6 +78,11 @@ class FileSystem(Protocol):
         """How many files may be kept open, without taking what else needs descriptors its share."""
         ...
 
+    @property
+    def knows_page_cache(self) -> bool:
+        """Whether its files can tell what would wait for a disk (`is_warm`, `pread_warm`)."""
+        ...
+
     def open(self, path: str, *, create: bool = False, read_only: bool = False) -> File:
         """Open an existing file, or create an empty one if `create`; raises FileNotFoundError."""
         ...

@@ -18,6 +18,10 @@ class CorruptBatchError(Exception):
     """What is in the file at this position is not a whole, valid batch."""
 
 
+class NotInMemoryError(Exception):
+    """What was asked for would have to be waited for."""
+
+
 class StoredBatch(NamedTuple):
     """A batch's place in its file, and its header."""
 
@@ -25,17 +29,21 @@ class StoredBatch(NamedTuple):
     header: BatchHeader
 
 
-def scan(file: SegmentFile, position: int, end: int, *, chunk_bytes: int = SCAN_BYTES) -> Iterator[StoredBatch]:
+def scan(
+    file: SegmentFile, position: int, end: int, *, chunk_bytes: int = SCAN_BYTES, waits: bool = True
+) -> Iterator[StoredBatch]:
     """The batches from `position`, which is where one begins, up to `end`, by their headers only.
 
-    A batch that is not whole before `end` ends the walk. Raises CorruptBatchError, OSError.
+    A batch that is not whole before `end` ends the walk. Raises CorruptBatchError, OSError, and NotInMemoryError
+    instead of waiting for a disk if not `waits`.
     """
-    chunk = b""
+    chunk: Buffer = b""
     start = position
     while position + HEADER_BYTES <= end:
         at = position - start
         if at + HEADER_BYTES > len(chunk):
-            chunk = file.read(min(chunk_bytes, end - position), position)
+            wanted = min(chunk_bytes, end - position)
+            chunk = file.read(wanted, position) if waits else _read_warm(file, wanted, position)
             start, at = position, 0
             if len(chunk) < HEADER_BYTES:
                 return
@@ -80,6 +88,13 @@ def walk(data: memoryview, position: int = 0) -> Iterator[tuple[StoredBatch, mem
         header = whole_header(data, at, position + at, position + len(data))
         yield StoredBatch(position + at, header), data[at : at + header.size_bytes]
         at += header.size_bytes
+
+
+def _read_warm(file: SegmentFile, size: int, position: int) -> Buffer:
+    chunk = file.read_warm(size, position)
+    if chunk is None or len(chunk) < HEADER_BYTES:
+        raise NotInMemoryError
+    return chunk
 
 
 def sound_header(data: Buffer, at: int, position: int) -> BatchHeader:

@@ -38,6 +38,16 @@ class _Index:
         count = self._count
         return count if count >= 0 else self._load_count()
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether a look-up opens no file."""
+        return self._data is not None or self._mapped is not None or self._count == 0
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether it is being written to, so that its file may have less than all."""
+        return self._data is not None
+
     def write_out(self) -> None:
         """Bring the entries that are in memory only to the file; raises OSError."""
         data = self._data
@@ -106,18 +116,13 @@ class _Index:
             self._replace(data[: count * self.entry_bytes])
 
     def _replace(self, data: bytearray) -> None:
-        """New entries, of which the file has none or a prefix."""
+        """New entries, in a new file: another thread may have the old one mapped, and must not see it cut."""
         self.close()
-        kept = len(data)
-        file = self._pool.fs.open(self.path, create=True)
-        try:
-            if file.size() > kept:
-                file.truncate(kept)
-        finally:
-            file.close()
+        self._pool.fs.remove(self.path)
+        self._pool.fs.open(self.path, create=True).close()
         self._data = data
-        self._synced_bytes = min(self._synced_bytes, kept)
-        self._count = kept // self.entry_bytes
+        self._synced_bytes = 0
+        self._count = len(data) // self.entry_bytes
 
 
 class OffsetIndex(_Index):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from odradek.ports import Promise
 from odradek.ports.files import Buffer
@@ -186,11 +186,14 @@ class Log:
         """A leader epoch begins at `start_offset`: called when a leader is elected, and by appends."""
         self.leader_epochs.assign(leader_epoch, start_offset)
 
-    def read(self, offset: int, *, max_bytes: int, max_offset: int, min_one_message: bool) -> LogSlice:
+    def read(
+        self, offset: int, *, max_bytes: int, max_offset: int, min_one_message: bool, waits: bool = True
+    ) -> LogSlice:
         """Batches from the one that holds `offset`, at most `max_bytes`, up to `max_offset` (exclusive).
 
         With `min_one_message` the first batch is returned whole, however large. Raises KafkaError
-        OFFSET_OUT_OF_RANGE, CORRUPT_MESSAGE, KAFKA_STORAGE_ERROR.
+        OFFSET_OUT_OF_RANGE, CORRUPT_MESSAGE, KAFKA_STORAGE_ERROR, and ColdLookupError instead of waiting for a disk
+        if not `waits`.
         """
         if self.is_offline:
             raise self._offline()
@@ -204,7 +207,9 @@ class Log:
             return log_lookup.nothing(self.segments)
         with self._disk():
             until = None if max_offset >= end_offset else max_offset
-            return log_lookup.read(self.segments, offset, until, max_bytes, min_one_message=min_one_message)
+            return log_lookup.read(
+                self.segments, offset, until, max_bytes, min_one_message=min_one_message, waits=waits
+            )
 
     def iter_batches(self, from_offset: int, max_offset: int | None = None) -> Iterator[tuple[BatchHeader, memoryview]]:
         """The batches from the one that holds `from_offset` (or comes next) with their bytes, checksums checked.
@@ -222,6 +227,13 @@ class Log:
                     if stored.header.base_offset >= end_offset:
                         return
                     yield stored.header, view
+
+    def timestamp_rehearsal(self, timestamp_ms: int | None) -> Callable[[], None] | None:
+        """What brings into memory what the two look-ups below need (None: the latter); any thread may run it.
+
+        None where they hardly need any file.
+        """
+        return log_lookup.rehearsal(self.segments, timestamp_ms, self.log_start_offset)
 
     def offset_for_timestamp(self, timestamp_ms: int) -> TimestampOffset | None:
         """The first record with at least this timestamp; None if there is none."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from odradek.storage.batches import StoredBatch, check_crc, scan
+import contextlib
+from collections.abc import Callable
+
+from odradek.storage.batches import CorruptBatchError, StoredBatch, check_crc, scan
+from odradek.storage.file_pool import FilePool
 from odradek.storage.log_results import LogSlice, TimestampOffset
 from odradek.storage.segment import Segment
 from odradek.storage.segments import Segments
@@ -10,18 +14,23 @@ from odradek.storage.txn_index import AbortedTransaction
 from odradek.wire.records.batch import iter_records
 from odradek.wire.records.record import Record
 
+_REHEARSAL_FILES = 64
 
-def read(segments: Segments, offset: int, until: int | None, max_bytes: int, *, min_one_message: bool) -> LogSlice:
+
+def read(
+    segments: Segments, offset: int, until: int | None, max_bytes: int, *, min_one_message: bool, waits: bool
+) -> LogSlice:
     """Batches of one segment from the one that holds `offset` or comes next, at most `max_bytes`.
 
     They end before the batch that holds `until`, if that is given. With `min_one_message` the first is whole.
+    Raises ColdLookupError instead of waiting for a disk if not `waits`.
     """
     for index in range(segments.floor(offset), len(segments)):
         segment = segments.at(index)
-        located = segment.locate(offset)
+        located = segment.locate(offset, waits=waits)
         if located is None:
             continue
-        end = segment.size if until is None else _position_of(segment, until)
+        end = segment.size if until is None else _position_of(segment, until, waits)
         size = min(end - located.position, max(max_bytes, located.size) if min_one_message else max_bytes)
         if size <= 0:
             return LogSlice(b"", segment.base_offset, located.position, max_bytes < located.size)
@@ -65,6 +74,29 @@ def find_max_timestamp(segments: Segments) -> TimestampOffset | None:
     return None
 
 
+def rehearsal(segments: Segments, timestamp_ms: int | None, from_offset: int) -> Callable[[], None] | None:
+    """Makes `find_timestamp`, or `find_max_timestamp` for None, on copies of the segments that are not written to.
+
+    What is wrong with the files is for the look-up itself to meet. None if there are none.
+    """
+    stored = [segment for segment in segments if not segment.index.is_in_memory]
+    if not stored:
+        return None
+    pool = FilePool(stored[0].fs, _REHEARSAL_FILES)
+    copies = Segments([segment.copy(pool) for segment in stored])
+
+    def rehearse() -> None:
+        with contextlib.suppress(OSError, CorruptBatchError):
+            if timestamp_ms is None:
+                find_max_timestamp(copies)
+            else:
+                find_timestamp(copies, timestamp_ms, from_offset)
+        for copy in copies:
+            copy.close()
+
+    return rehearse
+
+
 def aborted_transactions(segments: Segments, from_offset: int, upto_offset: int) -> list[AbortedTransaction]:
     """The aborted transactions that a reader of [from_offset, upto_offset) has to leave out."""
     found = []
@@ -76,9 +108,9 @@ def aborted_transactions(segments: Segments, from_offset: int, upto_offset: int)
     return found
 
 
-def _position_of(segment: Segment, offset: int) -> int:
+def _position_of(segment: Segment, offset: int, waits: bool) -> int:
     """Where the batch that holds `offset` begins, the end if it is behind the segment."""
-    located = segment.locate(offset)
+    located = segment.locate(offset, waits=waits)
     return located.position if located is not None else segment.size
 
 

@@ -128,6 +128,11 @@ class MemoryFileSystem:
         """Nothing of the system's is used up; a large number."""
         return 1 << 20
 
+    @property
+    def knows_page_cache(self) -> bool:
+        """Nothing ever waits."""
+        return False
+
     def open(self, path: str, *, create: bool = False, read_only: bool = False) -> MemoryFile:
         """Open an existing file, or create it."""
         path = _normal(path)

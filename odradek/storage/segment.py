@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from bisect import bisect_left
+from collections.abc import Callable
 from typing import NamedTuple
 
-from odradek.storage.batches import CorruptBatchError, scan
+from odradek.storage.batches import CorruptBatchError, NotInMemoryError, scan
 from odradek.storage.file_names import INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, offset_name
 from odradek.storage.file_pool import FilePool
 from odradek.storage.indexes import MAX_RELATIVE_OFFSET, NO_TIMESTAMP, OffsetIndex, TimeIndex
@@ -19,6 +20,15 @@ _TAIL_BATCHES = 256
 """So many of the latest batches are found without reading headers from the file."""
 _LOOKUP_BYTES = 8192
 """What a look-up reads at once: an index interval and a header fit in it by default."""
+_REHEARSAL_FILES = 16
+
+
+class ColdLookupError(Exception):
+    """A look-up would wait for a disk. `prepare` brings what it needs into memory; any thread may run it."""
+
+    def __init__(self, prepare: Callable[[], None]) -> None:
+        super().__init__("what a look-up needs is not in memory")
+        self.prepare = prepare
 
 
 class Located(NamedTuple):
@@ -41,6 +51,7 @@ class Segment:
         "_tail_start",
         "base_offset",
         "created_ms",
+        "fs",
         "index",
         "is_new",
         "log",
@@ -53,6 +64,7 @@ class Segment:
         self, pool: FilePool, directory: str, base_offset: int, size: int, *,
         created_ms: int, roll_jitter_ms: int = 0, is_new: bool = False, suffix: str = "",
     ) -> None:  # fmt: skip
+        self.fs = pool.fs
         self.base_offset = base_offset
         self.created_ms = created_ms
         self.roll_jitter_ms = roll_jitter_ms
@@ -162,15 +174,20 @@ class Segment:
         self.log.size = size
         self._forget_tail()
 
-    def locate(self, offset: int) -> Located | None:
-        """The first batch that holds `offset` or comes behind it; None if there is none here."""
+    def locate(self, offset: int, *, waits: bool = True) -> Located | None:
+        """The first batch that holds `offset` or comes behind it; None if there is none here.
+
+        Raises CorruptBatchError, OSError, and ColdLookupError instead of waiting for a disk if not `waits`.
+        """
         if self._tail_last_offsets and offset >= self._tail_start:
             return self._locate_in_tail(offset)
+        if not waits and not self.index.is_at_hand:
+            raise ColdLookupError(self._rehearsal(lambda copy: copy.locate(offset)))
         _, position = self.index.lookup(offset)
-        for batch in scan(self.log, position, self.log.size, chunk_bytes=_LOOKUP_BYTES):
-            if batch.header.last_offset >= offset:
-                return Located(batch.position, batch.header.size_bytes)
-        return None
+        try:
+            return self._locate_from(position, offset, waits)
+        except NotInMemoryError:
+            raise ColdLookupError(self._rehearsal(lambda copy: copy._locate_from(position, offset, True))) from None
 
     def next_offset(self) -> int:
         """The offset behind its last batch, its base offset when empty. Reads from the last index entry on."""
@@ -199,6 +216,7 @@ class Segment:
         end_offset = offset
         if located is not None:
             end_offset = min(offset, parse_header(self.log.read(HEADER_BYTES, located.position)).base_offset)
+        self.is_new = True
         self.index.truncate_to(offset)
         self.time_index.truncate_to(offset)
         self.txn_index.truncate_to(offset)
@@ -214,6 +232,7 @@ class Segment:
 
     def restart(self, max_timestamp_ms: int, offset_of_max_timestamp: int, size: int) -> None:
         """The file was read again up to `size`, which is where it ends now; its indexes were made anew meanwhile."""
+        self.is_new = True
         self._max_timestamp_ms = max_timestamp_ms
         self._offset_of_max_timestamp = offset_of_max_timestamp
         self._first_timestamp_ms = None
@@ -240,6 +259,28 @@ class Segment:
         self.log.retire()
         self.index.close()
         self.time_index.close()
+
+    def copy(self, pool: FilePool) -> Segment:
+        """The same files as they are now, opened once more, for another thread to read."""
+        directory = self.log.path.rpartition("/")[0]
+        return Segment(pool, directory, self.base_offset, self.log.size, created_ms=self.created_ms)
+
+    def _rehearsal(self, look_up: Callable[[Segment], object]) -> Callable[[], None]:
+        """Makes a look-up on a copy. What is wrong with the files is for the look-up itself to meet."""
+        copy = self.copy(FilePool(self.fs, _REHEARSAL_FILES))
+
+        def rehearse() -> None:
+            with contextlib.suppress(OSError, CorruptBatchError):
+                look_up(copy)
+            copy.close()
+
+        return rehearse
+
+    def _locate_from(self, position: int, offset: int, waits: bool) -> Located | None:
+        for batch in scan(self.log, position, self.log.size, chunk_bytes=_LOOKUP_BYTES, waits=waits):
+            if batch.header.last_offset >= offset:
+                return Located(batch.position, batch.header.size_bytes)
+        return None
 
     def _locate_in_tail(self, offset: int) -> Located | None:
         positions = self._tail_positions

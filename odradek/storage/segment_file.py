@@ -45,6 +45,10 @@ class SegmentFile:
             self.used = True
         return file.pread(min(size, self.size - position), position)
 
+    def read_warm(self, size: int, position: int) -> Buffer | None:
+        """`read` of what can be had without waiting for a disk, which may be less than there is; None if nothing."""
+        return self.file().pread_warm(min(size, self.size - position), position)
+
     def range(self, position: int, size: int) -> FileRange:
         """The bytes from `position`, which stay readable until the range is released."""
         file = self._file

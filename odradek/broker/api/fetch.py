@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from odradek.broker.api.leaders import leader_endpoints
@@ -9,7 +10,7 @@ from odradek.broker.fetch.reader import CONSUMER, FetchOptions, FetchRead, Fetch
 from odradek.broker.fetch.session import FetchedPartition, FetchPlan, SessionCache, partitions_of
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Isolation
-from odradek.ports import Promise
+from odradek.ports import Executor, Promise
 from odradek.ports.network import FileRange
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
@@ -42,7 +43,11 @@ class FetchLimits:
 class FetchApi:
     """Answers Fetch."""
 
-    def __init__(self, replicas: ReplicaManager, sessions: SessionCache, limits: FetchLimits) -> None:
+    def __init__(
+        self, replicas: ReplicaManager, sessions: SessionCache, limits: FetchLimits, executor: Executor | None = None
+    ) -> None:
+        """`executor` has look-ups that need a disk prepared on another thread; without one, they are waited for."""
+        self._executor = executor
         self._replicas = replicas
         self._sessions = sessions
         self._limits = limits
@@ -63,13 +68,32 @@ class FetchApi:
         options = self._options(context.api_version, request)
         if len(plan.partitions) > MANY_PARTITIONS:
             return self._handle_many(context, request, plan, options)
-        return self._answer(context, request, plan, options, self._reader.read(plan.partitions, options))
+        read = self._reader.read(plan.partitions, options)
+        if read.unprepared:
+            return self._handle_cold(context, request, plan, options, read)
+        return self._answer(context, request, plan, options, read)
 
     async def _handle_many(
         self, context: RequestContext, request: FetchRequest, plan: FetchPlan, options: FetchOptions
     ) -> FetchResponse | Promise[FetchResponse]:
         read = await self._reader.read_many(plan.partitions, options, context.slices())
+        if read.unprepared:
+            await self._prepare(read, options)
+            read = await self._reader.read_many(plan.partitions, options, context.slices())
         return self._answer(context, request, plan, options, read)
+
+    async def _handle_cold(
+        self, context: RequestContext, request: FetchRequest, plan: FetchPlan, options: FetchOptions, read: FetchRead
+    ) -> FetchResponse | Promise[FetchResponse]:
+        await self._prepare(read, options)
+        return self._answer(context, request, plan, options, self._reader.read(plan.partitions, options))
+
+    async def _prepare(self, read: FetchRead, options: FetchOptions) -> None:
+        """Have what its look-ups need brought into memory; the next read with these options finds it there."""
+        assert self._executor is not None, "without one, reads wait"
+        _release(read)
+        options.waits = True
+        await self._executor.submit(lambda: _run_all(read.unprepared))
 
     def _answer(
         self, context: RequestContext, request: FetchRequest, plan: FetchPlan, options: FetchOptions, read: FetchRead
@@ -91,7 +115,11 @@ class FetchApi:
         else:
             isolation = Isolation(1 if request.isolation_level == Isolation.READ_COMMITTED else 0)
         return FetchOptions(
-            min(request.max_bytes, self._limits.max_bytes), isolation, replica_id, version >= FIRST_WITH_LEADERS
+            min(request.max_bytes, self._limits.max_bytes),
+            isolation,
+            replica_id,
+            version >= FIRST_WITH_LEADERS,
+            waits=self._executor is None,
         )
 
     @staticmethod
@@ -109,6 +137,8 @@ class FetchApi:
         """Park until `min_bytes` are there, a partition fails, or `max_wait_ms` is over."""
         answer: Promise[FetchResponse] = Promise()
         latest = first
+        # What makes it ready was appended a moment ago.
+        options.waits = True
 
         def is_ready() -> bool:
             nonlocal latest
@@ -176,6 +206,11 @@ def _failed(request: FetchRequest, version: int, error: KafkaError) -> FetchResp
             for topic in request.topics
         ],
     )
+
+
+def _run_all(works: Sequence[Callable[[], None]]) -> None:
+    for work in works:
+        work()
 
 
 def _release(read: FetchRead) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Isolation, Partition
 from odradek.metadata.topic_names import is_internal
+from odradek.ports import Executor
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
 from odradek.server.handlers import AnyHandler, Handler, erase
@@ -59,7 +60,9 @@ _CONSUMER = -1
 class OffsetsApi:
     """Answers questions about offsets."""
 
-    def __init__(self, replicas: ReplicaManager) -> None:
+    def __init__(self, replicas: ReplicaManager, executor: Executor | None = None) -> None:
+        """`executor` has searches by timestamp prepared on another thread; without one, they may wait for a disk."""
+        self._executor = executor
         self._replicas = replicas
 
     def handlers(self) -> list[AnyHandler]:
@@ -99,6 +102,7 @@ class OffsetsApi:
                 try:
                     if mentions[topic.name, asked.partition_index] > 1:
                         raise KafkaError(ErrorCode.INVALID_REQUEST)
+                    await self._prepare(name, asked)
                     found = self._find(name, asked, isolation, context.api_version)
                     answer.timestamp, answer.offset = found.timestamp_ms, found.offset
                     if context.api_version >= FIRST_WITH_LEADER_EPOCH:
@@ -108,6 +112,16 @@ class OffsetsApi:
                 answers.append(answer)
             response.topics.append(ListOffsetsTopicResponse(name=topic.name, partitions=answers))
         return response
+
+    async def _prepare(self, name: TopicPartition, asked: ListOffsetsPartition) -> None:
+        """Have what a search by timestamp needs brought into memory."""
+        partition = self._replicas.partitions.get(name)
+        if self._executor is None or partition is None or partition.log is None:
+            return
+        if asked.timestamp >= 0 or asked.timestamp == MAX_TIMESTAMP:
+            rehearsal = partition.log.timestamp_rehearsal(None if asked.timestamp < 0 else asked.timestamp)
+            if rehearsal is not None:
+                await self._executor.submit(rehearsal)
 
     def _find(
         self, name: TopicPartition, asked: ListOffsetsPartition, isolation: Isolation, version: int

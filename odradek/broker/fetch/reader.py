@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from odradek.broker.fetch.session import FetchedPartition
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Isolation, Partition
 from odradek.ports import Slices
+from odradek.storage.segment import ColdLookupError
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.fetch import AbortedTransaction, EpochEndOffset, LeaderIdAndEpoch, PartitionData
@@ -30,6 +31,8 @@ class FetchOptions:
     replica_id: int = CONSUMER
     tells_leaders: bool = False
     """Whether the response has a place for who leads instead (KIP-951)."""
+    waits: bool = True
+    """Whether look-ups may wait for a disk; else they are told of in `FetchRead.unprepared`."""
 
 
 @dataclass(slots=True)
@@ -39,6 +42,8 @@ class FetchRead:
     responses: list[tuple[FetchedPartition, PartitionData]]
     size: int = 0
     answer_now: bool = False
+    unprepared: list[Callable[[], None]] = field(default_factory=list)
+    """What to run on another thread before these partitions are read again: some need a disk to be looked up."""
 
 
 class FetchReader:
@@ -74,6 +79,9 @@ class FetchReader:
     def _add_partition(self, fetched: FetchedPartition, options: FetchOptions, result: FetchRead) -> None:
         try:
             response = self._read_partition(fetched, options, result)
+        except ColdLookupError as cold:
+            result.unprepared.append(cold.prepare)
+            return
         except KafkaError as error:
             result.answer_now = True
             response = self._failed(fetched, error, options)
@@ -111,6 +119,7 @@ class FetchReader:
             max_bytes=max(0, min(fetched.max_bytes, options.max_bytes - result.size)),
             isolation=options.isolation,
             min_one_message=result.size == 0,
+            waits=options.waits,
         )
         response.records = part.records
         if options.isolation is Isolation.READ_COMMITTED:

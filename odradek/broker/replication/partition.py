@@ -149,12 +149,18 @@ class Partition:
         isolation: Isolation,
         min_one_message: bool,
         current_leader_epoch: int = NO_EPOCH,
+        waits: bool = True,
     ) -> LogSlice:
         """Whole batches from the one that contains `offset` on, up to the isolation's end.
 
-        Raises KafkaError: those of `leader_log`, and OFFSET_OUT_OF_RANGE.
+        Raises KafkaError: those of `leader_log`, and OFFSET_OUT_OF_RANGE; ColdLookupError instead of waiting for a
+        disk if not `waits`.
         """
         log = self.leader_log(current_leader_epoch)
         return log.read(
-            offset, max_bytes=max_bytes, max_offset=self.readable_end(isolation), min_one_message=min_one_message
+            offset,
+            max_bytes=max_bytes,
+            max_offset=self.readable_end(isolation),
+            min_one_message=min_one_message,
+            waits=waits,
         )
