@@ -14,7 +14,7 @@ run: $(VENV)/.runtime
 	@$(BIN)/odradek serve --listen $(LISTEN) --data-dir $(DATA)
 
 test: $(VENV)/.development
-	$(BIN)/python -m pytest tests/unit tests/sim
+	$(BIN)/python -m pytest tests/unit tests/sim tests/cluster
 	$(BIN)/python -m pytest tests/compat --target odradek
 
 lint: $(VENV)/.development

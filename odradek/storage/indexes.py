@@ -43,10 +43,11 @@ class _Index:
         """Whether a look-up opens no file."""
         return self._data is not None or self._mapped is not None or self._count == 0
 
-    @property
-    def is_in_memory(self) -> bool:
-        """Whether it is being written to, so that its file may have less than all."""
-        return self._data is not None
+    def copy_to(self, other: _Index) -> None:
+        """Give another index of the same file the entries that the file does not have yet."""
+        if self._data is not None:
+            other._data = bytearray(self._data)
+            other._count = self._count
 
     def write_out(self) -> None:
         """Bring the entries that are in memory only to the file; raises OSError."""

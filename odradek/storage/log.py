@@ -68,7 +68,8 @@ class Log:
         self._is_settled = recovery_point > 0
         """Its directory's name and its topic id are synced, as the first flush does."""
         self._truncations = 0
-        self._sealed_at: tuple[int, int] | None = None
+        is_sealed = recovery_point == log_end_offset and log_end_offset in (log_start_offset, *snapshots.offsets()[-1:])
+        self._sealed_at = (0, log_end_offset) if is_sealed else None
         """Up to which truncation and offset indexes and producer snapshot are in their files."""
         self._last_flush_ms = env.clock.now_ms()
         segments.active.roll_jitter_ms = self._roll_jitter_ms()
@@ -228,11 +229,8 @@ class Log:
                         return
                     yield stored.header, view
 
-    def timestamp_rehearsal(self, timestamp_ms: int | None) -> Callable[[], None] | None:
-        """What brings into memory what the two look-ups below need (None: the latter); any thread may run it.
-
-        None where they hardly need any file.
-        """
+    def timestamp_rehearsal(self, timestamp_ms: int | None) -> Callable[[], None]:
+        """What brings into memory what the two look-ups below need (None: the latter); any thread may run it."""
         return log_lookup.rehearsal(self.segments, timestamp_ms, self.log_start_offset)
 
     def offset_for_timestamp(self, timestamp_ms: int) -> TimestampOffset | None:

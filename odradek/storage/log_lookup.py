@@ -74,16 +74,13 @@ def find_max_timestamp(segments: Segments) -> TimestampOffset | None:
     return None
 
 
-def rehearsal(segments: Segments, timestamp_ms: int | None, from_offset: int) -> Callable[[], None] | None:
-    """Makes `find_timestamp`, or `find_max_timestamp` for None, on copies of the segments that are not written to.
+def rehearsal(segments: Segments, timestamp_ms: int | None, from_offset: int) -> Callable[[], None]:
+    """Makes `find_timestamp`, or `find_max_timestamp` for None, on copies of the segments, for another thread.
 
-    What is wrong with the files is for the look-up itself to meet. None if there are none.
+    What is wrong with the files is for the look-up itself to meet.
     """
-    stored = [segment for segment in segments if not segment.index.is_in_memory]
-    if not stored:
-        return None
-    pool = FilePool(stored[0].fs, _REHEARSAL_FILES)
-    copies = Segments([segment.copy(pool) for segment in stored])
+    pool = FilePool(segments.first.fs, _REHEARSAL_FILES)
+    copies = Segments([segment.copy(pool) for segment in segments])
 
     def rehearse() -> None:
         with contextlib.suppress(OSError, CorruptBatchError):

@@ -75,7 +75,7 @@ class MemoryFile:
         """None: there is no descriptor."""
         return None
 
-    def pread_warm(self, size: int, offset: int) -> bytes:
+    def pread_warm(self, size: int, offset: int) -> bytes | None:
         """`pread`."""
         return self.pread(size, offset)
 

@@ -150,7 +150,7 @@ class Segment:
         """
         maximum = self._max_timestamp_ms
         if maximum is None:
-            maximum = self._load_max_timestamp(position)
+            maximum = self._load_max_timestamp()
         if header.max_timestamp_ms > maximum:
             self._max_timestamp_ms = maximum = header.max_timestamp_ms
             self._offset_of_max_timestamp = last_offset
@@ -227,7 +227,7 @@ class Segment:
             self.created_ms = now_ms
             self._first_timestamp_ms = None
         self._bytes_since_index_entry = 0
-        self._max_timestamp_ms = None
+        self._find_max_timestamp()
         return end_offset
 
     def restart(self, max_timestamp_ms: int, offset_of_max_timestamp: int, size: int) -> None:
@@ -263,7 +263,12 @@ class Segment:
     def copy(self, pool: FilePool) -> Segment:
         """The same files as they are now, opened once more, for another thread to read."""
         directory = self.log.path.rpartition("/")[0]
-        return Segment(pool, directory, self.base_offset, self.log.size, created_ms=self.created_ms)
+        copy = Segment(pool, directory, self.base_offset, self.log.size, created_ms=self.created_ms)
+        self.index.copy_to(copy.index)
+        self.time_index.copy_to(copy.time_index)
+        copy._max_timestamp_ms = self._max_timestamp_ms
+        copy._offset_of_max_timestamp = self._offset_of_max_timestamp
+        return copy
 
     def _rehearsal(self, look_up: Callable[[Segment], object]) -> Callable[[], None]:
         """Makes a look-up on a copy. What is wrong with the files is for the look-up itself to meet."""
@@ -306,15 +311,20 @@ class Segment:
                 return first.header.max_timestamp_ms
         return NO_TIMESTAMP
 
-    def _load_max_timestamp(self, end: int | None = None) -> int:
-        """From the time index's last entry and the batches behind it; `end` leaves out a batch that is being added."""
+    def _load_max_timestamp(self) -> int:
+        """The time index's last entry: `seal` adds one, and what was not sealed is recovered."""
+        maximum, self._offset_of_max_timestamp = self.time_index.last()
+        self._max_timestamp_ms = maximum
+        return maximum
+
+    def _find_max_timestamp(self) -> None:
+        """As above, where the last entry may be gone: there may be a larger one in a batch behind the one before."""
         maximum, offset = self.time_index.last()
         _, position = self.index.lookup(offset)
         # A damaged batch is for its readers to meet: it must not keep producers from writing behind it.
         with contextlib.suppress(CorruptBatchError):
-            for batch in scan(self.log, position, end if end is not None else self.log.size):
+            for batch in scan(self.log, position, self.log.size):
                 if batch.header.max_timestamp_ms > maximum:
                     maximum, offset = batch.header.max_timestamp_ms, batch.header.last_offset
         self._max_timestamp_ms = maximum
         self._offset_of_max_timestamp = offset
-        return maximum

@@ -119,9 +119,8 @@ class OffsetsApi:
         if self._executor is None or partition is None or partition.log is None:
             return
         if asked.timestamp >= 0 or asked.timestamp == MAX_TIMESTAMP:
-            rehearsal = partition.log.timestamp_rehearsal(None if asked.timestamp < 0 else asked.timestamp)
-            if rehearsal is not None:
-                await self._executor.submit(rehearsal)
+            wanted = None if asked.timestamp < 0 else asked.timestamp
+            await self._executor.submit(partition.log.timestamp_rehearsal(wanted))
 
     def _find(
         self, name: TopicPartition, asked: ListOffsetsPartition, isolation: Isolation, version: int

@@ -11,7 +11,7 @@ from odradek.config.resources import TopicConfig
 from odradek.config.table import TOPIC
 from odradek.metadata.delta import MetadataDelta
 from odradek.metadata.image import MetadataImage
-from odradek.ports import Promise, Turns
+from odradek.ports import FileSystem, Promise, Turns
 from odradek.ports.network import ConnectionInfo
 from odradek.security.acl import AllowAll
 from odradek.security.principal import ANONYMOUS
@@ -37,10 +37,13 @@ CONNECTION = ConnectionInfo("1", "PLAINTEXT", "PLAINTEXT", "127.0.0.1", 5000, "1
 class Scene:
     """One broker, node 1, whose metadata the test writes."""
 
-    def __init__(self, *, check_every_record: bool = False) -> None:
-        self.world = FakeWorld()
+    def __init__(
+        self, *, check_every_record: bool = False, world: FakeWorld | None = None, files: FileSystem | None = None
+    ) -> None:
+        self.world = world if world is not None else FakeWorld()
         self.config = BrokerConfig.load(single_node_defaults("localhost", 9092, data_dir="/data"))
-        self.logs = LogManager(MemoryFileSystem(), self.world, self.world, self.world, self.world, ["/data"])
+        files = files if files is not None else MemoryFileSystem()
+        self.logs = LogManager(files, self.world, self.world, self.world, self.world, ["/data"])
         self.logs.load(lambda _topic: LogConfig())
         self.topic_configs: dict[str, dict[str, str]] = {}
         self.replicas = ReplicaManager(

@@ -96,6 +96,37 @@ def test_a_look_up_by_timestamp_opens_no_segment_but_its_own_once_their_timestam
         assert fs.calls["map"] <= 2
 
 
+@pytest.mark.parametrize("segments", [2, 500])
+def test_the_largest_timestamp_is_found_without_looking_into_other_segments(segments: int) -> None:
+    disk, fs = stopped(segments)
+    log = disk.open(is_clean=True)
+    fs.calls.clear()
+    found = log.offset_of_max_timestamp()
+    assert found is not None
+    assert found.offset == 2 * segments - 1
+    assert fs.calls["open"] <= 1
+
+
+def test_a_log_that_nothing_was_written_to_is_closed_without_a_look() -> None:
+    disk, fs = stopped(5)
+    log = disk.open(is_clean=True)
+    fs.calls.clear()
+    log.close()
+    assert fs.calls == Counter()
+    log = disk.open(is_clean=True)
+    disk.append(b"more")
+    log.close()
+    assert disk.open(is_clean=True).log_end_offset == 11
+
+
+def test_a_log_without_the_snapshot_of_its_end_gets_one_when_it_is_closed() -> None:
+    disk, fs = stopped(5)
+    name = "00000000000000000010.snapshot"
+    fs.remove(f"{disk.directory}/{name}")
+    disk.open(is_clean=True).close()
+    assert name in disk.names()
+
+
 def test_an_idle_node_of_many_partitions_asks_nothing_of_its_disk() -> None:
     fs, world = CountingFileSystem(), FakeWorld(now_ms=NOW_MS)
     logs = LogManager(fs, world, world, world, world, ["/data"])
