@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from odradek.net.page_cache import KNOWS_PAGE_CACHE, is_cached
+from odradek.wire.messages.fetch import FetchRequest
 from odradek.wire.messages.metadata import MetadataRequest, MetadataResponse
 from odradek.wire.records.batch import build_batch
 from odradek.wire.records.record import Record
@@ -40,8 +41,8 @@ class WrappedOdradek(Odradek):
         super().__init__(directory, {"odradek.record.validation": "header"})
         self._wrapper = wrapper
 
-    def _spawn(self, argv: Sequence[str], **options: object) -> None:  # type: ignore[override] # passes them on
-        super()._spawn([*self._wrapper, *argv], **options)  # type: ignore[arg-type] # as above
+    def _spawn(self, argv: Sequence[str], **options: object) -> None:
+        super()._spawn([*self._wrapper, *argv], **options)  # type: ignore[arg-type] # passed on
 
 
 def fill(connection: Connection) -> None:
@@ -55,11 +56,16 @@ def read_all(connection: Connection) -> int:
     """Fetch the topic from its start to its end; the bytes of its batches."""
     offset = size = 0
     while offset < BATCHES:
-        records = fetch(connection, fetch_request(TOPIC, offset, partition_max_bytes=1 << 22)).records
-        assert isinstance(records, bytes | memoryview)
-        size += len(records)
-        offset += len(records) // BATCH_BYTES
+        got = read_once(connection, fetch_request(TOPIC, offset, partition_max_bytes=1 << 22))
+        size += got
+        offset += got // BATCH_BYTES
     return size
+
+
+def read_once(connection: Connection, request: FetchRequest) -> int:
+    records = fetch(connection, request).records
+    assert isinstance(records, bytes | memoryview)
+    return len(records)
 
 
 @pytest.fixture
@@ -81,7 +87,7 @@ def test_a_reader_of_evicted_files_keeps_nobody_else_waiting(slow_disk: WrappedO
     with connect(slow_disk) as reader, connect(slow_disk) as other:
         wanted = fetch_request(TOPIC, BATCHES // 2, partition_max_bytes=3 * BATCH_BYTES)
         sizes: list[int] = []
-        reading = threading.Thread(target=lambda: sizes.append(len(fetch(reader, wanted).records or b"")))
+        reading = threading.Thread(target=lambda: sizes.append(read_once(reader, wanted)))
         reading.start()
         while reading.is_alive():
             other.call(MetadataRequest(topics=[]), MetadataResponse)
