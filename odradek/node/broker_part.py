@@ -41,9 +41,10 @@ from odradek.metadata.delta import MetadataDelta
 from odradek.metadata.features import SUPPORTED
 from odradek.metadata.image import MetadataImage, PartitionImage
 from odradek.metadata.topic_names import GROUP_METADATA_TOPIC, SHARE_GROUP_STATE_TOPIC, TRANSACTION_STATE_TOPIC
-from odradek.node.data_dirs import DataDirs, StartError
+from odradek.node.data_dirs import DataDirs
 from odradek.node.dynamic_config import usable_config
 from odradek.node.ports import Ports
+from odradek.node.start_error import StartError
 from odradek.server.configs import ConfigsApi
 from odradek.server.handlers import AnyHandler, erase
 from odradek.storage.log_config import LogConfig

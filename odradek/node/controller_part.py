@@ -12,9 +12,10 @@ from odradek.controller.snapshots import SnapshotGenerator, SnapshotLimits
 from odradek.controller.state import ControllerIdentity
 from odradek.metadata.features import SUPPORTED
 from odradek.metadata.loader import MetadataLoader
-from odradek.node.data_dirs import DataDirs, StartError, voter_endpoints
+from odradek.node.data_dirs import DataDirs, voter_endpoints
 from odradek.node.metadata_log import MetadataLog
 from odradek.node.ports import Ports
+from odradek.node.start_error import StartError
 from odradek.ports import Promise, Turns
 from odradek.ports.network import ConnectionInfo
 from odradek.quorum.files import ElectionStateFile, SnapshotFiles

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from odradek.config import BrokerConfig, ProcessRole
 from odradek.metadata.bootstrap import bootstrap_records
 from odradek.metadata.features import BOOTSTRAP_KRAFT_VERSION
+from odradek.node.start_error import StartError, unusable_directory
 from odradek.ports import Clock, FileSystem, Random
 from odradek.quorum.files import SnapshotFiles
 from odradek.quorum.formatting import META_PROPERTIES_FILE, MetaProperties, bootstrap_checkpoint
@@ -19,10 +20,6 @@ from odradek.wire.errors import ProtocolError
 from odradek.wire.uuids import Uuid, uuid_to_string
 
 METADATA_LOG_DIR = f"{CLUSTER_METADATA_TOPIC}-0"
-
-
-class StartError(Exception):
-    """The node cannot start, or go on; the text is one line that tells the user why, or what to do."""
 
 
 class DataDirs(NamedTuple):
@@ -86,7 +83,7 @@ def open_data_dirs(config: BrokerConfig, files: FileSystem, clock: Clock, random
             raise next(iter(unusable.values()))
         files.mkdir(metadata_log_dir)
     except OSError as error:
-        raise StartError(f"the data directory cannot be used: {error}") from error
+        raise unusable_directory(error, config.metadata_log_dir) from error
     return DataDirs(cluster_id, directory_ids, directory_ids[config.metadata_log_dir], metadata_log_dir, unusable)
 
 
@@ -97,13 +94,17 @@ def _read(files: FileSystem, path: str) -> MetaProperties | None:
     try:
         return MetaProperties.from_bytes(files.read(name))
     except ProtocolError as error:
-        raise StartError(f"{name}: {error}") from error
+        raise StartError(
+            f"{name}: {error}; put the file back as it was, or use another directory (--data-dir, or log.dirs)"
+        ) from error
 
 
 def _check(config: BrokerConfig, found: Mapping[str, MetaProperties | None]) -> None:
     cluster_ids = dict.fromkeys(properties.cluster_id for properties in found.values() if properties is not None)
     if len(cluster_ids) > 1:
-        raise StartError(f"the log directories belong to several clusters: {', '.join(cluster_ids)}")
+        raise StartError(
+            f"the log directories belong to several clusters ({', '.join(cluster_ids)}): name those of one in log.dirs"
+        )
     for path, properties in found.items():
         if properties is not None and properties.node_id != config.node_id:
             raise StartError(

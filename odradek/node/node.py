@@ -9,8 +9,9 @@ from odradek.config import BrokerConfig, Listener
 from odradek.metadata.features import SUPPORTED
 from odradek.node.broker_part import BrokerCallbacks, BrokerIdentity, BrokerPart
 from odradek.node.controller_part import ControllerPart
-from odradek.node.data_dirs import DataDirs, StartError, open_data_dirs
+from odradek.node.data_dirs import DataDirs, open_data_dirs
 from odradek.node.ports import Ports
+from odradek.node.start_error import StartError
 from odradek.ports import Turns
 from odradek.ports.network import FrameHandler
 from odradek.security.acl import AllowAll

@@ -12,9 +12,9 @@ from odradek.net.limits import NetworkLimits
 from odradek.net.listener import Endpoint, Network
 from odradek.net.locks import LOCK_FILE, DirectoryInUseError, DirectoryLock
 from odradek.net.real import LoopScheduler, RealClock, SystemRandom, ThreadExecutor
-from odradek.node.data_dirs import StartError
 from odradek.node.node import Endpoints, Node
 from odradek.node.ports import Ports
+from odradek.node.start_error import StartError, unusable_address
 from odradek.node.support import check_supported, properties_without_effect
 from odradek.ports import FileSystem, Promise, spawn
 from odradek.storage.checkpoints import CorruptFileError
@@ -98,7 +98,10 @@ class RunningNode:
         listeners = []
         for listener in config.listeners:
             endpoint = Endpoint(listener.name, listener.security_protocol.name, listener.host, listener.port)
-            bound = self._network.bind(endpoint, _group(config, listener))
+            try:
+                bound = self._network.bind(endpoint, _group(config, listener))
+            except OSError as error:
+                raise unusable_address(error) from error
             self._ports[listener.name] = bound.port
             listeners.append(bound)
         ports = Ports(RealClock(), LoopScheduler(self._loop), self._executor, SystemRandom(), self._files)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -14,6 +16,7 @@ import pytest
 from odradek.config import BrokerConfig, ConfigError, single_node_defaults
 from odradek.net.client import Client, ClientError, parse_address
 from odradek.node import StartError, serve
+from odradek.node.start_error import unusable_directory
 from odradek.node.support import check_supported, properties_without_effect
 from odradek.wire.messages.create_topics import CreatableTopic, CreateTopicsRequest, CreateTopicsResponse
 from odradek.wire.messages.incremental_alter_configs import (
@@ -251,3 +254,49 @@ def test_max_connections_holds_back_the_clients_of_a_node_with_one_listener_for_
             writer.close()
 
     assert asyncio.run(while_serving(config, work)) == 0
+
+
+def refusal(*options: str) -> str:
+    """What `serve` says on stderr when it does not start, which is one line."""
+    command = [sys.executable, "-m", "odradek", "serve", "--log-level", "error", *options]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    return result.stderr
+
+
+def test_a_port_that_is_in_use_is_named_with_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        said = refusal("--listen", f"127.0.0.1:{port}", "--in-memory")
+    assert f"127.0.0.1:{port}" in said
+    assert "choose another port" in said
+    assert "Errno" not in said
+
+
+def test_a_file_in_the_place_of_the_data_directory_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    said = refusal("--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "file"))
+    assert str(tmp_path / "file") in said
+    assert "use another directory" in said
+
+
+def test_a_damaged_meta_properties_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "meta.properties").write_text("node.id=1")
+    said = refusal("--listen", "127.0.0.1:0", "--data-dir", str(tmp_path))
+    assert "meta.properties lacks version" in said
+    assert "put the file back as it was" in said
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "make room"),
+        (PermissionError(errno.EACCES, "Permission denied", "/data/x"), "let this process's user write"),
+        (OSError(errno.EROFS, "Read-only file system"), "use another directory"),
+    ],
+)
+def test_a_directory_that_cannot_be_used_is_named_with_what_to_do(error: OSError, advice: str) -> None:
+    said = str(unusable_directory(error, "/data"))
+    assert advice in said
+    assert (error.filename or "/data") in said
+    assert (error.strerror or "?") in said
