@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import tempfile
 from pathlib import Path
-from types import FrameType
 
 import click
-from rich.console import Console
 
 from benchmarks import brokers, report
-from benchmarks.runner import Plan, measure
+from benchmarks.runner import Plan, leave_on_sigterm, measure
 from benchmarks.workloads import FULL, NAMES, QUICK, workloads
 from tests.support.apache import Unavailable, tools_libs
 from tests.support.process import BrokerFailed
@@ -21,8 +18,6 @@ from tests.support.process import BrokerFailed
 STARTUP = "startup"
 QUICK_TIME_LIMIT_S = 165.0
 FULL_TIME_LIMIT_S = 1800.0
-NARROWEST = 150
-"""Columns: the tables stay readable in a log file."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,7 +47,7 @@ def main(
     if lacking is not None:
         click.echo(f"skipped: {lacking}")
         return
-    signal.signal(signal.SIGTERM, _leave)
+    leave_on_sigterm()
     scale = QUICK if quick else FULL
     try:
         found = workloads(tools_libs(), scale)
@@ -72,18 +67,10 @@ def main(
             results = measure(plan, sides, Path(parent), lambda text: click.echo(text, err=True))
         except BrokerFailed as reason:
             raise click.ClickException(str(reason)) from reason
-    console = Console()
-    if console.width < NARROWEST:
-        console = Console(width=NARROWEST)
-    report.print_report(console, plan, results, sides)
+    report.print_report(report.console(), plan, results, sides)
     if json_path is not None:
         json_path.write_text(json.dumps(report.as_json(plan, results, sides), indent=2) + "\n")
     sys.exit(1 if results.failures else 0)
-
-
-def _leave(signum: int, _frame: FrameType | None) -> None:
-    """Ends by an exception, so that brokers and clients are stopped on the way out."""
-    sys.exit(128 + signum)
 
 
 if __name__ == "__main__":

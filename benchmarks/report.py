@@ -19,6 +19,8 @@ from benchmarks.workloads import Workload
 from tests.support.apache import ROOT
 
 MIB = 1 << 20
+NARROWEST = 150
+"""Columns: the tables stay readable in a log file."""
 Figure = Callable[[Run], float | None]
 
 
@@ -51,6 +53,12 @@ def comparisons(results: Results, workload: Workload, sides: tuple[Side, Side]) 
         name: compare([figure(run) for run in subject], [figure(run) for run in reference])
         for name, figure in FIGURES.items()
     }
+
+
+def console() -> Console:
+    """Where reports go."""
+    found = Console()
+    return found if found.width >= NARROWEST else Console(width=NARROWEST)
 
 
 def print_report(console: Console, plan: Plan, results: Results, sides: tuple[Side, Side]) -> None:
@@ -120,8 +128,8 @@ def _throughput_table(results: Results, workloads: Sequence[Workload], sides: tu
         busy = figures["client_cpu_share"]
         table.add_row(
             workload.title,
-            *_cells(rate, ",.0f"),
-            *_cells(cpu, ".2f"),
+            *cells(rate, ",.0f"),
+            *cells(cpu, ".2f"),
             f"{_median(busy.subject, '.2f')} / {_median(busy.reference, '.2f')}",
         )
     return table
@@ -136,7 +144,7 @@ def _latency_table(results: Results, workloads: Sequence[Workload], sides: tuple
     for workload in workloads:
         figures = comparisons(results, workload, sides)
         if figures["p50_ms"].subject is not None:
-            table.add_row(workload.title, *_cells(figures["p50_ms"], ".2f"), *_cells(figures["p99_ms"], ".2f"))
+            table.add_row(workload.title, *cells(figures["p50_ms"], ".2f"), *cells(figures["p99_ms"], ".2f"))
     return table
 
 
@@ -149,18 +157,18 @@ def _process_table(plan: Plan, results: Results, sides: tuple[Side, Side]) -> Ta
     if results.ready_s:
         started = compare(results.ready_s[subject], results.ready_s[reference])
         table.add_row(
-            f"ready after process start, s (median of {len(results.ready_s[subject])})", *_cells(started, ".3f")
+            f"ready after process start, s (median of {len(results.ready_s[subject])})", *cells(started, ".3f")
         )
     for title, sizes in (
         (f"resident {plan.scale.idle_s:g} s after ready, before any client, MiB", results.idle_bytes),
         ("highest resident set of the whole measurement, MiB", results.peak_bytes),
     ):
         if subject in sizes and reference in sizes:
-            table.add_row(title, *_cells(compare([sizes[subject] / MIB], [sizes[reference] / MIB]), ",.1f"))
+            table.add_row(title, *cells(compare([sizes[subject] / MIB], [sizes[reference] / MIB]), ",.1f"))
     return table
 
 
-def _cells(comparison: Comparison, form: str) -> tuple[str, str, str]:
+def cells(comparison: Comparison, form: str) -> tuple[str, str, str]:
     ratio = comparison.ratio
     shown = "-" if ratio is None else f"{ratio.median:.2f} ({ratio.low:.2f}-{ratio.high:.2f})"
     return _median(comparison.subject, form), _median(comparison.reference, form), shown

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import resource
+import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from uuid import uuid4
 
 from benchmarks import procfs
@@ -172,6 +175,15 @@ def _run(workload: Workload, broker: BrokerProcess) -> Run:
 def in_turn(sides: Sequence[Side], number: int) -> Sequence[Side]:
     """The sides in the order in which round ``number`` takes them."""
     return sides if number % 2 == 0 else sides[::-1]
+
+
+def leave_on_sigterm() -> None:
+    """SIGTERM ends this process by an exception, so that brokers and clients are stopped on the way out."""
+
+    def leave(signum: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + signum)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 def _children_cpu_s() -> float:
