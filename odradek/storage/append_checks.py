@@ -89,6 +89,8 @@ def _check_producer(
     producer_id, epoch, sequence = header.producer_id, header.producer_epoch, header.base_sequence
     is_client = origin is AppendOrigin.CLIENT
     if is_client:
+        if producers.is_next(producer_id, epoch, sequence, is_transactional=header.is_transactional):
+            return None
         duplicate = producers.find_duplicate(producer_id, epoch, sequence, header.last_offset_delta)
         if duplicate is not None:
             return duplicate

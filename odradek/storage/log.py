@@ -27,6 +27,7 @@ from odradek.storage.topic_partition import TopicPartition
 from odradek.storage.txn_index import AbortedTransaction
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.records.header import (
+    CONTROL_BIT,
     LOG_OVERHEAD_BYTES,
     BatchHeader,
     rewrite_base_offset_and_epoch,
@@ -430,7 +431,7 @@ class Log:
     def _update_producer(
         self, segment: Segment, header: BatchHeader, base_offset: int, batches: Buffer, at: int
     ) -> None:
-        batch = memoryview(batches)[at : at + header.size_bytes] if header.is_control else b""
+        batch = memoryview(batches)[at : at + header.size_bytes] if header.attributes & CONTROL_BIT else b""
         completed = apply_batch(self.producers, header, base_offset, batch)
         if completed is not None:
             if completed.is_aborted:

@@ -135,16 +135,21 @@ class ProducerStateManager:
         """Where the first transaction that is going on begins."""
         return next(iter(self._ongoing), None)
 
+    def is_next(self, producer_id: int, epoch: int, base_sequence: int, *, is_transactional: bool) -> bool:
+        """Whether a batch follows the producer's latest, as nearly all do: then it is no duplicate, and may be written."""
+        entry = self._producers.get(producer_id)
+        if entry is None or entry.producer_epoch != epoch or not entry.batches:
+            return False
+        is_in_order = base_sequence == entry.batches[-1].last_sequence + 1
+        return is_in_order and (is_transactional or entry.txn_first_offset == NO_OFFSET)
+
     def find_duplicate(self, producer_id: int, epoch: int, base_sequence: int, delta: int) -> ProducerBatch | None:
         """The batch of the window that has this epoch, and first and last sequence."""
         entry = self._producers.get(producer_id)
         if entry is None or entry.producer_epoch != epoch:
             return None
-        batches = entry.batches
-        if batches and base_sequence == batches[-1].last_sequence + 1:
-            return None  # the next in order, as nearly all are
         last_sequence = add_to_sequence(base_sequence, delta)
-        for batch in batches:
+        for batch in entry.batches:
             if batch.last_sequence == last_sequence and batch.offset_delta == delta:
                 return batch
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from odradek.broker.replication.admission import Admission
 from odradek.broker.replication.manager import ReplicaManager
+from odradek.broker.replication.partition import Partition
 from odradek.metadata.topic_names import is_internal
 from odradek.ports.network import Reply
 from odradek.storage.topic_partition import TopicPartition
@@ -22,6 +23,9 @@ class PlainProduceApi:
     def __init__(self, replicas: ReplicaManager, admission: Admission) -> None:
         self._replicas = replicas
         self._admission = admission
+        self._image = replicas.image
+        self._partitions: dict[tuple[str | bytes, int], Partition] = {}
+        """What requests asked for since `_image` has been the metadata."""
 
     def answer(self, version: int, correlation_id: int, frame: memoryview, body_at: int) -> Reply | None:
         """The reply (see `Handler.plain`); None, with nothing changed, if the request has to go the long way."""
@@ -29,11 +33,15 @@ class PlainProduceApi:
         if request is None or request.acks == _ACKS_NONE:
             return None
         topic, index, acks, records = request
-        name = self._replicas.topic_name(topic) if isinstance(topic, bytes) else topic
-        if name is None or is_internal(name):
-            return None
         try:
-            partition = self._replicas.partition(TopicPartition(name, index))
+            if self._replicas.image is not self._image:
+                self._image = self._replicas.image
+                self._partitions.clear()
+            partition = self._partitions.get((topic, index))
+            if partition is None:
+                partition = self._partition(topic, index)
+                if partition is None:
+                    return None
             log = partition.leader_log()
             if acks != _ACKS_LEADER and (acks != _ACKS_ALL or not partition.is_alone):
                 return None
@@ -57,3 +65,11 @@ class PlainProduceApi:
                 log_start_offset=info.log_start_offset,
             )
         ]
+
+    def _partition(self, topic: str | bytes, index: int) -> Partition | None:
+        """The replica of a topic for clients; None for a topic that is internal or unknown. Raises KafkaError."""
+        name = self._replicas.topic_name(topic) if isinstance(topic, bytes) else topic
+        if name is None or is_internal(name):
+            return None
+        partition = self._partitions[topic, index] = self._replicas.partition(TopicPartition(name, index))
+        return partition

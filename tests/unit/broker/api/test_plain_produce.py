@@ -16,8 +16,10 @@ from odradek.server.dispatcher import Dispatcher
 from odradek.server.handlers import erase
 from odradek.server.lane import Lane
 from odradek.storage.topic_partition import TopicPartition
+from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.headers import RequestHeader
-from odradek.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
+from odradek.wire.messages.produce import PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData
+from odradek.wire.persistent.metadata.partition_change_record import PartitionChangeRecord
 from odradek.wire.records.batch import build_batch
 from odradek.wire.records.header import parse_header
 from odradek.wire.records.record import Record
@@ -48,9 +50,10 @@ class Broker:
         handler = ProduceApi(scene.replicas, scene.admission).handler()
         assert handler.plain is not None
         self.plain_answers: list[Reply | None] = []
+        plain = PlainProduceApi(scene.replicas, scene.admission)
 
         def counted(version: int, correlation_id: int, frame: memoryview, body_at: int) -> Reply | None:
-            answer = PlainProduceApi(scene.replicas, scene.admission).answer(version, correlation_id, frame, body_at)
+            answer = plain.answer(version, correlation_id, frame, body_at)
             self.plain_answers.append(answer)
             return answer
 
@@ -204,3 +207,33 @@ def test_an_unforeseen_failure_is_told_the_long_way(short: Broker, monkeypatch: 
     monkeypatch.setattr(type(log.segments.active), "should_roll", fail_once)
     assert short.send(frame(13, [data(short, "t", batch())])) is not None
     assert [parse_header(stored).base_offset for _, stored in short.log_of("t")] == [0, 3]
+
+
+@pytest.mark.parametrize("version", PLAIN_VERSIONS)
+def test_a_topic_that_was_deleted_is_unknown_and_one_made_anew_is_another(
+    short: Broker, long: Broker, version: int
+) -> None:
+    both(short, long, version, "t", batch())
+    for broker in (short, long):
+        broker.scene.delete_topic(broker.ids["t"])
+    answer = both(short, long, version, "t", batch())
+    assert isinstance(answer, bytes)
+    refused = ProduceResponse.decode(answer[5:], version).responses[0].partition_responses[0]
+    assert refused.error_code == (ErrorCode.UNKNOWN_TOPIC_ID if version >= 13 else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    for broker in (short, long):
+        broker.ids["t"] = broker.scene.create_topic("t")
+    both(short, long, version, "t", batch(2))
+    assert short.log_of("t") == long.log_of("t")
+    assert [base for base, _ in short.log_of("t")] == [0]
+    assert [answer is None for answer in short.plain_answers] == [False, True, False]
+
+
+def test_the_short_way_follows_the_leader(short: Broker) -> None:
+    request = frame(13, [data(short, "t", batch())])
+    short.send(request)
+    short.scene.apply(
+        PartitionChangeRecord(topic_id=short.ids["t"], partition_id=0, leader=2, isr=[2], replicas=[1, 2])
+    )
+    short.send(request)
+    assert short.plain_answers[-1] is None
+    assert len(short.log_of("t")) == 1
