@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from odradek.net.page_cache import KNOWS_PAGE_CACHE, is_cached, read_cached
@@ -26,6 +27,9 @@ _WINDOWS_DESCRIPTORS = 8192
 RESERVED_DESCRIPTORS = 64
 """For files that are opened for a moment only, listening sockets and the loop."""
 MIN_CONNECTIONS = 16
+_BUSY_ATTEMPTS = 25
+_BUSY_PAUSE_S = 0.02
+"""Half a second in all, for whoever has a file open to be done with it (Windows)."""
 
 
 def kept_files_limit() -> int:
@@ -203,7 +207,7 @@ class OsFileSystem:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _when_free(lambda: os.replace(temporary, path))
         self.sync_dir(os.path.dirname(path) or ".")
 
     def exists(self, path: str) -> bool:
@@ -228,17 +232,17 @@ class OsFileSystem:
 
     def rename(self, source: str, target: str) -> None:
         """Atomically rename, replacing a file of the target's name."""
-        os.replace(source, target)
+        _when_free(lambda: os.replace(source, target))
 
     def remove(self, path: str) -> None:
         """Delete a file; one that is gone already is fine."""
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+            _when_free(lambda: os.unlink(path))
 
     def remove_tree(self, path: str) -> None:
         """Delete a directory with all it holds; one that is gone already is fine."""
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(path)
+            _when_free(lambda: shutil.rmtree(path))
 
     def sync_dir(self, path: str) -> None:
         """fsync the directory, where the platform can."""
@@ -254,6 +258,17 @@ class OsFileSystem:
         """(total bytes, usable bytes) of the volume that holds `path`."""
         usage = shutil.disk_usage(path)
         return usage.total, usage.free
+
+
+def _when_free(change: Callable[[], None]) -> None:
+    """Rename or delete. On Windows that is refused while anybody has the file open, be it a sync or a virus scanner."""
+    if sys.platform == "win32":
+        for _ in range(_BUSY_ATTEMPTS - 1):
+            with contextlib.suppress(PermissionError):
+                change()
+                return
+            time.sleep(_BUSY_PAUSE_S)
+    change()
 
 
 def _progress(written: int, path: str) -> int:

@@ -136,7 +136,7 @@ class ProducerStateManager:
         return next(iter(self._ongoing), None)
 
     def is_next(self, producer_id: int, epoch: int, base_sequence: int, *, is_transactional: bool) -> bool:
-        """Whether a batch follows the producer's latest, as nearly all do: then it is no duplicate, and may be written."""
+        """Whether a batch follows the producer's latest, as nearly all do: then it is new, and may be written."""
         entry = self._producers.get(producer_id)
         if entry is None or entry.producer_epoch != epoch or not entry.batches:
             return False

@@ -20,11 +20,13 @@ class Odradek(BrokerProcess):
     """``python -m odradek serve`` over a data directory; keeps its port across restarts."""
 
     name = "odradek"
+    program: tuple[str, ...] = ("odradek",)
+    """The module that is run, and what comes before ``serve``."""
     ready_after_s = 0.0
 
     def start(self) -> None:
         """Run until the line that says it is ready. Raises BrokerFailed."""
-        argv = [sys.executable, "-m", "odradek", "serve", "--listen", f"{self.host}:{self.port}"]
+        argv = [sys.executable, "-m", *self.program, "serve", "--listen", f"{self.host}:{self.port}"]
         argv += ["--data-dir", str(self.data_dir)]
         # Apache Kafka looks at every record, and so does what is compared with it.
         for key, value in {"odradek.record.validation": "full", **self.overrides}.items():
