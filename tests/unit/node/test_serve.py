@@ -14,17 +14,20 @@ from pathlib import Path
 import pytest
 
 from odradek.config import BrokerConfig, ConfigError, single_node_defaults
-from odradek.net.client import Client, ClientError, parse_address
+from odradek.net.client import Client, ClientError, Connection, parse_address
 from odradek.node import StartError, serve
 from odradek.node.start_error import unusable_directory
 from odradek.node.support import check_supported, properties_without_effect
 from odradek.wire.messages.create_topics import CreatableTopic, CreateTopicsRequest, CreateTopicsResponse
+from odradek.wire.messages.describe_cluster import DescribeClusterRequest, DescribeClusterResponse
+from odradek.wire.messages.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
 from odradek.wire.messages.incremental_alter_configs import (
     AlterableConfig,
     AlterConfigsResource,
     IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse,
 )
+from odradek.wire.messages.metadata import MetadataRequest, MetadataResponse
 
 BROKER = 4
 TIMEOUT_S = 20
@@ -300,3 +303,39 @@ def test_a_directory_that_cannot_be_used_is_named_with_what_to_do(error: OSError
     assert advice in said
     assert (error.filename or "/data") in said
     assert (error.strerror or "?") in said
+
+
+def test_each_listener_is_told_of_the_node_as_that_listener_advertises_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        outside_port = free.getsockname()[1]
+    settings = {
+        "listeners": f"INSIDE://127.0.0.1:0,OUTSIDE://127.0.0.1:{outside_port},CONTROLLER://127.0.0.1:0",
+        "advertised.listeners": "INSIDE://inside.example:1111,OUTSIDE://outside.example:2222",
+        "listener.security.protocol.map": "INSIDE:PLAINTEXT,OUTSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "INSIDE",
+    }
+    properties = single_node_defaults("localhost", 0, data_dir="/in-memory")
+    config = BrokerConfig.load({**properties, **settings})
+
+    async def nodes_told(address: str) -> set[tuple[str, int]]:
+        connection = await Connection.open(*parse_address(address))
+        metadata = await connection.send(MetadataRequest(topics=[]), MetadataResponse)
+        cluster = await connection.send(DescribeClusterRequest(), DescribeClusterResponse)
+        found = {(node.host, node.port) for node in (*metadata.brokers, *cluster.brokers)}
+        for _ in range(100):
+            request = FindCoordinatorRequest(coordinator_keys=["group"])
+            (answer,) = (await connection.send(request, FindCoordinatorResponse)).coordinators
+            if answer.error_code == 0:
+                found.add((answer.host, answer.port))
+                break
+            await asyncio.sleep(0.05)
+        else:
+            pytest.fail("there is no coordinator")
+        connection.close()
+        return found
+
+    async def ask(address: str) -> None:
+        assert await nodes_told(address) == {("inside.example", 1111)}
+        assert await nodes_told(f"127.0.0.1:{outside_port}") == {("outside.example", 2222)}
+
+    assert asyncio.run(while_serving(config, ask, in_memory=True)) == 0
