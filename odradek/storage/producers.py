@@ -19,6 +19,7 @@ NO_SEQUENCE = -1
 NO_OFFSET = -1
 NO_TIMESTAMP = -1
 _MAX_SEQUENCE = 2**31 - 1
+_MAX_EPOCH = 2**15 - 1
 _FIRST_STRICT_TRANSACTION_VERSION = 2
 
 
@@ -80,6 +81,30 @@ class ProducerEntry:
         return self.batches[-1].offset_delta if self.batches else 0
 
 
+class Verification:
+    """A producer's transaction that the coordinator is asked about, before its first batch is written (KIP-890).
+
+    It ends with that batch, or with the marker of a transaction, so that a batch that was held up in between does not
+    begin a transaction that nobody will end.
+    """
+
+    __slots__ = ("adds_partitions", "lowest_sequence", "producer_epoch", "timestamp_ms")
+
+    def __init__(self, timestamp_ms: int, sequence: int, epoch: int, adds_partitions: bool) -> None:
+        self.timestamp_ms = timestamp_ms
+        self.lowest_sequence = sequence
+        """Of all batches that wait for the answer: another one cannot be the first."""
+        self.producer_epoch = epoch
+        self.adds_partitions = adds_partitions
+        """The producer leaves it to the broker to add partitions (transaction version 2)."""
+
+    def joined(self, sequence: int, epoch: int) -> None:
+        """Another batch waits for the same answer."""
+        if epoch > self.producer_epoch or (epoch == self.producer_epoch and sequence < self.lowest_sequence):
+            self.producer_epoch = epoch
+            self.lowest_sequence = sequence
+
+
 class CompletedTransaction(NamedTuple):
     """What a marker ended. `last_offset` is the marker's."""
 
@@ -110,6 +135,7 @@ class ProducerStateManager:
         """By first offset, ascending."""
         self._unreplicated: list[_UnreplicatedTransaction] = []
         """Completed, with markers at or above the high watermark."""
+        self._verifications: dict[int, Verification] = {}
         self.end_offset = 0
 
     def __len__(self) -> int:
@@ -154,6 +180,45 @@ class ProducerStateManager:
                 return batch
         return None
 
+    def start_verification(
+        self, producer_id: int, epoch: int, sequence: int, now_ms: int, *, adds_partitions: bool
+    ) -> Verification | None:
+        """What a transactional batch has to wait for; None if its transaction is known to be going on here.
+
+        Raises KafkaError INVALID_PRODUCER_EPOCH for an older epoch.
+        """
+        if self._is_ongoing(producer_id, epoch):
+            return None
+        verification = self._verifications.get(producer_id)
+        if verification is None:
+            verification = Verification(now_ms, sequence, epoch, adds_partitions)
+            self._verifications[producer_id] = verification
+        verification.joined(sequence, epoch)
+        return verification
+
+    def check_verified(self, producer_id: int, epoch: int, verification: Verification | None) -> None:
+        """Raise KafkaError unless a transactional batch belongs to a transaction that goes on, or was verified.
+
+        INVALID_TXN_STATE if `verification` was overtaken by a marker, INVALID_PRODUCER_EPOCH for an older epoch.
+        """
+        if not self._is_ongoing(producer_id, epoch) and (
+            verification is None or self._verifications.get(producer_id) is not verification
+        ):
+            raise KafkaError(
+                ErrorCode.INVALID_TXN_STATE, f"Producer {producer_id} has no transaction going on in {self._name}."
+            )
+
+    def _is_ongoing(self, producer_id: int, epoch: int) -> bool:
+        entry = self._producers.get(producer_id)
+        if entry is None:
+            return False
+        if epoch < entry.producer_epoch:
+            raise KafkaError(
+                ErrorCode.INVALID_PRODUCER_EPOCH,
+                f"Producer {producer_id} has epoch {epoch} in {self._name}, where {entry.producer_epoch} was seen.",
+            )
+        return epoch == entry.producer_epoch and entry.txn_first_offset != NO_OFFSET
+
     def check_data(
         self, producer_id: int, epoch: int, base_sequence: int, offset: int, *, is_transactional: bool, is_client: bool
     ) -> None:
@@ -163,10 +228,12 @@ class ProducerStateManager:
         outside of the transaction that is going on.
         """
         entry = self._producers.get(producer_id)
+        if entry is not None and epoch < entry.producer_epoch:
+            raise self._stale_epoch(producer_id, epoch, entry.producer_epoch, offset)
+        if is_client and self._verifications:
+            self._check_first_sequence(producer_id, entry, base_sequence, offset)
         if entry is None:
             return
-        if epoch < entry.producer_epoch:
-            raise self._stale_epoch(producer_id, epoch, entry.producer_epoch, offset)
         if is_client:
             self._check_sequence(entry, epoch, base_sequence, offset)
         if entry.txn_first_offset != NO_OFFSET and not is_transactional:
@@ -182,14 +249,15 @@ class ProducerStateManager:
         """Raise KafkaError unless an end transaction marker may follow.
 
         From transaction version 2 on a marker's epoch must be above the data's (KIP-890), except when the same marker
-        comes again. INVALID_PRODUCER_EPOCH, or TRANSACTION_COORDINATOR_FENCED for an older coordinator.
+        comes again, or there is no higher one. INVALID_PRODUCER_EPOCH, or TRANSACTION_COORDINATOR_FENCED for an older
+        coordinator.
         """
         entry = self._producers.get(producer_id)
         if entry is None:
             return
         current = entry.producer_epoch
         is_strict = transaction_version >= _FIRST_STRICT_TRANSACTION_VERSION
-        is_repeated = is_strict and epoch == current and entry.txn_first_offset == NO_OFFSET
+        is_repeated = is_strict and epoch == current and (entry.txn_first_offset == NO_OFFSET or epoch == _MAX_EPOCH)
         if (epoch <= current if is_strict else epoch < current) and not is_repeated:
             raise self._stale_epoch(producer_id, epoch, current, offset)
         if coordinator_epoch < entry.coordinator_epoch:
@@ -215,6 +283,8 @@ class ProducerStateManager:
             del batches[0]
         batches.append(ProducerBatch(last_sequence, last_offset, offset_delta, timestamp_ms))
         entry.last_timestamp_ms = timestamp_ms
+        if is_transactional:
+            self._verifications.pop(producer_id, None)
         if is_transactional and entry.txn_first_offset == NO_OFFSET:
             first_offset = last_offset - offset_delta
             entry.txn_first_offset = first_offset
@@ -230,6 +300,10 @@ class ProducerStateManager:
         if epoch != entry.producer_epoch:
             entry.producer_epoch = epoch
             entry.batches.clear()
+        verification = self._verifications.get(producer_id)
+        if verification is not None and not (verification.adds_partitions and epoch == verification.producer_epoch):
+            # With that epoch it is the next transaction's, for the marker has raised the epoch.
+            del self._verifications[producer_id]
         first_offset, entry.txn_first_offset = entry.txn_first_offset, NO_OFFSET
         entry.coordinator_epoch = coordinator_epoch
         entry.last_timestamp_ms = timestamp_ms
@@ -272,6 +346,7 @@ class ProducerStateManager:
         self._producers.clear()
         self._ongoing.clear()
         self._unreplicated.clear()
+        self._verifications.clear()
         self.end_offset = end_offset
 
     def expire(self, now_ms: int, expiration_ms: int) -> None:
@@ -279,6 +354,26 @@ class ProducerStateManager:
         expired = [entry for entry in self._producers.values() if is_expired(entry, now_ms, expiration_ms)]
         for entry in expired:
             del self._producers[entry.producer_id]
+        given_up = [id_ for id_, asked in self._verifications.items() if now_ms - asked.timestamp_ms >= expiration_ms]
+        for producer_id in given_up:
+            del self._verifications[producer_id]
+
+    def _check_first_sequence(
+        self, producer_id: int, entry: ProducerEntry | None, base_sequence: int, offset: int
+    ) -> None:
+        """The first batch of a transaction here cannot be one that another was sent before."""
+        verification = self._verifications.get(producer_id)
+        if verification is None:
+            return
+        lowest = verification.lowest_sequence
+        if verification.adds_partitions and (entry is None or not entry.batches):
+            lowest = 0
+        if base_sequence > lowest:
+            raise KafkaError(
+                ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+                f"Producer {producer_id} sent sequence {base_sequence} at offset {offset} of {self._name}, where "
+                f"{lowest} is due.",
+            )
 
     def _check_sequence(self, entry: ProducerEntry, epoch: int, base_sequence: int, offset: int) -> None:
         if epoch != entry.producer_epoch:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from odradek.broker.coordinator.result import Producer
 from odradek.broker.coordinator.writer import CommitListener, LogOffsets
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Partition
@@ -14,17 +17,37 @@ from odradek.wire.errors import ErrorCode, KafkaError
 class ReplicatedLogs:
     """A `PartitionWriter` over the replica manager; reads that may wait for a disk go through the executor."""
 
-    def __init__(self, replicas: ReplicaManager, executor: Executor) -> None:
+    def __init__(
+        self, replicas: ReplicaManager, executor: Executor, verifies_transactions: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`verifies_transactions` is `transaction.partition.verification.enable`."""
         self._replicas = replicas
+        self._verifies_transactions = verifies_transactions
         self._executor = executor
         self._watched: dict[tuple[TopicPartition, CommitListener], _Watch] = {}
 
-    def append(self, partition: TopicPartition, batch: bytearray, leader_epoch: int) -> int:
+    def append(
+        self,
+        partition: TopicPartition,
+        batch: bytearray,
+        leader_epoch: int,
+        *,
+        producer: Producer | None = None,
+        transaction_version: int = 0,
+    ) -> int:
         """Append as the leader of that epoch, for all in-sync replicas."""
         replica = self._replicas.partition(partition)
         if replica.leader_epoch != leader_epoch:
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
-        info = self._replicas.append(replica, memoryview(batch), all_replicas=True, origin=AppendOrigin.COORDINATOR)
+        if producer is not None and self._verifies_transactions():
+            replica.leader_log().producers.check_verified(*producer)
+        info = self._replicas.append(
+            replica,
+            memoryview(batch),
+            all_replicas=True,
+            origin=AppendOrigin.COORDINATOR,
+            transaction_version=transaction_version,
+        )
         return info.last_offset
 
     def read(self, partition: TopicPartition, offset: int, max_bytes: int) -> Promise[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from odradek.storage.producers import Verification
 from odradek.wire.errors import KafkaError
 from odradek.wire.schema import Message
 
@@ -40,6 +41,8 @@ class Producer(NamedTuple):
 
     producer_id: int
     producer_epoch: int
+    verification: Verification | None = None
+    """What the transaction coordinator was asked about, if the log had not heard of the transaction."""
 
 
 NO_PRODUCER_ID = -1

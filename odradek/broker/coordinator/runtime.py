@@ -114,13 +114,21 @@ class CoordinatorRuntime(Generic[S]):
         return [shard.read(operation) for shard in list(self._shards.values())]
 
     def complete_transaction(
-        self, partition: TopicPartition, producer: Producer, coordinator_epoch: int, *, committed: bool
+        self,
+        partition: TopicPartition,
+        producer: Producer,
+        coordinator_epoch: int,
+        *,
+        committed: bool,
+        transaction_version: int = 0,
     ) -> Promise[None]:
         """Write the marker that ends `producer`'s transaction, and apply it."""
         shard = self._shards.get(partition)
         if shard is None:
             return Promise.failed(KafkaError(ErrorCode.NOT_COORDINATOR))
-        return shard.complete_transaction(producer, coordinator_epoch, committed=committed)
+        return shard.complete_transaction(
+            producer, coordinator_epoch, committed=committed, transaction_version=transaction_version
+        )
 
     def _broken(self, shard: Shard[S]) -> None:
         if self._shards.get(shard.partition) is shard:

@@ -178,10 +178,13 @@ class Shard(Generic[S]):
         self._submit(run)
         return promise
 
-    def complete_transaction(self, producer: Producer, coordinator_epoch: int, *, committed: bool) -> Promise[None]:
+    def complete_transaction(
+        self, producer: Producer, coordinator_epoch: int, *, committed: bool, transaction_version: int
+    ) -> Promise[None]:
         """Append a transaction marker and apply it."""
+        marker = EndTxnMarkerValue(ControlType.COMMIT if committed else ControlType.ABORT, coordinator_epoch)
         promise: Promise[None] = Promise()
-        self._submit(lambda: self._complete_transaction(producer, coordinator_epoch, committed, promise))
+        self._submit(lambda: self._complete_transaction(producer, marker, transaction_version, promise))
         return promise
 
     def after_operation(self, action: Callable[[], None]) -> None:
@@ -280,7 +283,7 @@ class Shard(Generic[S]):
         )
         producer_id = NO_PRODUCER_ID if producer is None else producer.producer_id
         for batch, records in batches:
-            last_offset = options.writer.append(self.partition, batch, self.leader_epoch)
+            last_offset = options.writer.append(self.partition, batch, self.leader_epoch, producer=producer)
             timeline.next_offset = last_offset - len(records) + 1
             if result.replay:
                 for record in records:
@@ -290,10 +293,9 @@ class Shard(Generic[S]):
         return timeline.next_offset
 
     def _complete_transaction(
-        self, producer: Producer, coordinator_epoch: int, committed: bool, promise: Promise[None]
+        self, producer: Producer, marker: EndTxnMarkerValue, transaction_version: int, promise: Promise[None]
     ) -> None:
         options = self._options
-        marker = EndTxnMarkerValue(ControlType.COMMIT if committed else ControlType.ABORT, coordinator_epoch)
         appended = False
         try:
             self.check_active()
@@ -304,9 +306,12 @@ class Shard(Generic[S]):
                 producer_id=producer.producer_id,
                 producer_epoch=producer.producer_epoch,
             )
-            last_offset = options.writer.append(self.partition, bytearray(batch), self.leader_epoch)
+            last_offset = options.writer.append(
+                self.partition, bytearray(batch), self.leader_epoch, transaction_version=transaction_version
+            )
             appended = True
             self._timeline.next_offset = last_offset
+            committed = marker.control_type is ControlType.COMMIT
             self.machine.replay_end_of_transaction(producer.producer_id, committed=committed)
             self._timeline.next_offset = last_offset + 1
         except Exception as error:  # noqa: BLE001 - the error goes to whoever asked

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from odradek.broker.coordinator.result import Producer
 from odradek.ports import Promise
 from odradek.storage.topic_partition import TopicPartition
 
@@ -23,11 +24,21 @@ class LogOffsets(NamedTuple):
 class PartitionWriter(Protocol):
     """The partitions that this broker leads. Every method raises KafkaError where it does not."""
 
-    def append(self, partition: TopicPartition, batch: bytearray, leader_epoch: int) -> int:
+    def append(
+        self,
+        partition: TopicPartition,
+        batch: bytearray,
+        leader_epoch: int,
+        *,
+        producer: Producer | None = None,
+        transaction_version: int = 0,
+    ) -> int:
         """Append one batch and return the offset of its last record.
 
-        The batch is rewritten in place. Raises NOT_LEADER_OR_FOLLOWER also if the partition is led in another
-        epoch than `leader_epoch`, NOT_ENOUGH_REPLICAS, MESSAGE_TOO_LARGE, or KAFKA_STORAGE_ERROR.
+        `producer` is whose transaction its records belong to, `transaction_version` that of a marker. The batch is
+        rewritten in place. Raises INVALID_TXN_STATE for a producer whose transaction is not going on,
+        NOT_LEADER_OR_FOLLOWER also if the partition is led in another epoch than `leader_epoch`, NOT_ENOUGH_REPLICAS,
+        MESSAGE_TOO_LARGE, or KAFKA_STORAGE_ERROR.
         """
         ...
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from odradek.broker.replication.partition import Partition
 from odradek.broker.replication.waiting import WaitingRoom
 from odradek.metadata.image import MetadataImage, PartitionImage
-from odradek.ports import Clock, Scheduler
+from odradek.ports import Clock, Promise, Scheduler
 from odradek.storage.log_config import LogConfig
 from odradek.storage.log_results import AppendInfo, AppendOrigin
 from odradek.storage.manager import LogManager
@@ -90,11 +90,43 @@ class ReplicaManager:
         *,
         all_replicas: bool,
         origin: AppendOrigin = AppendOrigin.CLIENT,
+        transaction_version: int = 0,
     ) -> AppendInfo:
         """Append checked batches as the leader; raises KafkaError as `Partition.append` does."""
-        info = partition.append(batches, headers, all_replicas=all_replicas, now_ms=self.clock.now_ms(), origin=origin)
+        info = partition.append(
+            batches,
+            headers,
+            all_replicas=all_replicas,
+            now_ms=self.clock.now_ms(),
+            origin=origin,
+            transaction_version=transaction_version,
+        )
         self.waiting.moved(partition.topic_partition)
         return info
+
+    def when_replicated(self, name: TopicPartition, offset: int, timeout_ms: float) -> Promise[None]:
+        """Settles when every in-sync replica has the record at `offset`.
+
+        Fails with KafkaError REQUEST_TIMED_OUT, and where this broker does not lead the partition any longer.
+        """
+        result: Promise[None] = Promise()
+
+        def is_ready() -> bool:
+            try:
+                if self.partition(name).leader_log().high_watermark > offset:
+                    result.resolve(None)
+            except KafkaError as error:
+                result.reject(error)
+            return result.done
+
+        if not is_ready():
+            self.waiting.park(
+                [name],
+                is_ready=is_ready,
+                finish=lambda: result.reject(KafkaError(ErrorCode.REQUEST_TIMED_OUT)),
+                timeout_ms=timeout_ms,
+            )
+        return result
 
     def load(self, image: MetadataImage) -> None:
         """Take over the partitions of the image that the broker starts with, whose logs are there already.

@@ -97,10 +97,11 @@ class Partition:
         all_replicas: bool,
         now_ms: int,
         origin: AppendOrigin = AppendOrigin.CLIENT,
+        transaction_version: int = 0,
     ) -> AppendInfo:
         """Append checked batches as the leader; `batches` is rewritten in place with offsets and leader epoch.
 
-        `headers` are those of the batches, if the caller has parsed them.
+        `headers` are those of the batches, if the caller has parsed them; `transaction_version` is that of a marker.
 
         Raises KafkaError: those of `leader_log`, NOT_ENOUGH_REPLICAS, and those of `Log.append_as_leader`.
         """
@@ -108,7 +109,12 @@ class Partition:
         if all_replicas and len(self.isr) < min(log.config.min_insync_replicas, len(self.replicas)):
             raise KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS)
         info = log.append_as_leader(
-            batches, leader_epoch=self.leader_epoch, now_ms=now_ms, origin=origin, headers=headers
+            batches,
+            leader_epoch=self.leader_epoch,
+            now_ms=now_ms,
+            origin=origin,
+            headers=headers,
+            transaction_version=transaction_version,
         )
         self.advance_high_watermark()
         return info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from odradek.broker.coordinator.result import Producer
 from odradek.broker.coordinator.writer import CommitListener, LogOffsets
 from odradek.ports import Promise
 from odradek.storage.topic_partition import TopicPartition
@@ -24,7 +25,15 @@ class FakeLog:
         self.reads = 0
         self._listeners: dict[TopicPartition, list[CommitListener]] = {}
 
-    def append(self, partition: TopicPartition, batch: bytearray, leader_epoch: int) -> int:
+    def append(
+        self,
+        partition: TopicPartition,
+        batch: bytearray,
+        leader_epoch: int,
+        *,
+        producer: Producer | None = None,
+        transaction_version: int = 0,
+    ) -> int:
         if self.append_error is not None:
             raise self.append_error
         base = self.end(partition)

@@ -422,7 +422,7 @@ def test_a_write_that_fails_behind_its_first_batch_is_read_from_the_log_again() 
     batches_before = len(toy.log.batches[PARTITION])
     accept = toy.log.append
 
-    def append(partition: TopicPartition, batch: bytearray, leader_epoch: int) -> int:
+    def append(partition: TopicPartition, batch: bytearray, leader_epoch: int, **_options: object) -> int:
         if len(toy.log.batches[PARTITION]) > batches_before:
             raise KafkaError(ErrorCode.RECORD_LIST_TOO_LARGE)
         return accept(partition, batch, leader_epoch)
