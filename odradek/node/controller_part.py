@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from odradek.config import BrokerConfig
 from odradek.controller.api import controller_handlers
@@ -13,22 +13,19 @@ from odradek.controller.state import ControllerIdentity
 from odradek.metadata.features import SUPPORTED
 from odradek.metadata.loader import MetadataLoader
 from odradek.node.data_dirs import DataDirs, voter_endpoints
+from odradek.node.in_process import InProcess
 from odradek.node.metadata_log import MetadataLog
 from odradek.node.ports import Ports
 from odradek.node.start_error import StartError
-from odradek.ports import Promise, Turns
-from odradek.ports.network import ConnectionInfo
+from odradek.ports import Promise
 from odradek.quorum.files import ElectionStateFile, SnapshotFiles
 from odradek.quorum.formatting import META_PROPERTIES_FILE
 from odradek.quorum.raft import NodeIdentity, RaftNode, RaftStores
-from odradek.security.acl import AllowAll
-from odradek.security.principal import ANONYMOUS
 from odradek.server.context import RequestContext
-from odradek.server.dispatcher import error_response
-from odradek.server.handlers import AnyHandler, call
+from odradek.server.handlers import AnyHandler
 from odradek.storage.environment import LogEnvironment
 from odradek.storage.log_config import LogConfig
-from odradek.wire.apis import ApiKey, stable_versions
+from odradek.wire.apis import ApiKey
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.controller_registration import (
     ControllerRegistrationRequest,
@@ -80,12 +77,11 @@ class ControllerPart:
         self.loader.add_publisher(
             SnapshotGenerator(self.raft, self.loader, limits, ports.clock, ports.executor).publish
         )
-        self._turns = Turns(ports.clock, ports.scheduler)
         self._registration = _registration(config, ports, listener_ports)
         self.raft.add_listener(self.loader)
         self.raft.add_listener(self.controller)
         self.handlers: list[AnyHandler] = controller_handlers(self.controller)
-        self._by_key = {handler.api_key: handler for handler in self.handlers}
+        self._in_process = InProcess("controller", ports, self.handlers)
 
     async def start(self) -> None:
         """Lead the quorum; returns once this controller is active and registered. Driven by `ports.spawn`.
@@ -111,34 +107,11 @@ class ControllerPart:
 
     def handler(self, key: ApiKey) -> AnyHandler | None:
         """The controller's handler of an API; None if it has none."""
-        return self._by_key.get(key)
+        return self._in_process.handler(key)
 
     def send(self, request: Message, response: type[Resp], context: RequestContext | None = None) -> Promise[Resp]:
         """Be the `ControllerClient` of the broker in the same process."""
-        key = ApiKey(cast("int", request.API_KEY))
-        handler = self._by_key[key]
-        if context is None:
-            context = RequestContext(
-                key, stable_versions(key)[-1], 0, None, _IN_PROCESS, ANONYMOUS, AllowAll(), self._turns
-            )
-        version = context.api_version
-        result: Promise[Resp] = Promise()
-
-        def settle(answer: Promise[Message | None]) -> None:
-            try:
-                settled = answer.result()
-            except KafkaError as error:
-                settled = error_response(handler, version, request, error)
-            except Exception as error:  # noqa: BLE001 - handed to whoever waits, who logs it
-                result.reject(error)
-                return
-            if isinstance(settled, response):
-                result.resolve(settled)
-            else:
-                result.reject(KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR))
-
-        _call(handler, context, request).on_done(settle)
-        return result
+        return self._in_process.send(request, response, context)
 
 
 def _registration(
@@ -161,19 +134,6 @@ def _registration(
             for name, (lowest, highest) in SUPPORTED.items()
         ],
     )
-
-
-def _call(handler: AnyHandler, context: RequestContext, request: Message) -> Promise[Message | None]:
-    try:
-        answer = call(handler, context, request)
-    except Exception as error:  # noqa: BLE001 - handed to whoever waits, who logs it
-        return Promise.failed(error)
-    if isinstance(answer, Promise):
-        return cast("Promise[Message | None]", answer)
-    return Promise.of(answer)
-
-
-_IN_PROCESS = ConnectionInfo("controller", "", "PLAINTEXT", "127.0.0.1", 0, "127.0.0.1", 0)
 
 
 def _metadata_log_config(config: BrokerConfig) -> LogConfig:

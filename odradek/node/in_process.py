@@ -1,0 +1,90 @@
+"""Requests to a part of this same process, answered by its handlers as if they had come over a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar, cast
+
+from odradek.node.ports import Ports
+from odradek.ports import Promise, Turns
+from odradek.ports.network import ConnectionInfo
+from odradek.security.acl import AllowAll
+from odradek.security.principal import ANONYMOUS
+from odradek.server.context import RequestContext
+from odradek.server.dispatcher import error_response
+from odradek.server.handlers import AnyHandler, call
+from odradek.wire.apis import ApiKey, stable_versions
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.schema import Message
+
+Resp = TypeVar("Resp", bound=Message)
+
+
+class InProcess:
+    """Calls handlers; what they raise comes back as the error response of their API."""
+
+    def __init__(self, name: str, ports: Ports, handlers: Iterable[AnyHandler] = ()) -> None:
+        """`name` is the connection's in logs."""
+        self._connection = ConnectionInfo(name, "", "PLAINTEXT", "127.0.0.1", 0, "127.0.0.1", 0)
+        self._turns = Turns(ports.clock, ports.scheduler)
+        self._handlers: dict[ApiKey, AnyHandler] = {}
+        self.serve(handlers)
+
+    def serve(self, handlers: Iterable[AnyHandler]) -> None:
+        """Answer with these handlers, too."""
+        self._handlers.update((handler.api_key, handler) for handler in handlers)
+
+    def handler(self, key: ApiKey) -> AnyHandler | None:
+        """The handler of an API; None if there is none."""
+        return self._handlers.get(key)
+
+    def send(self, request: Message, response: type[Resp], context: RequestContext | None = None) -> Promise[Resp]:
+        """The answer to a request in the latest version, or to that of a client with its `context`."""
+        key = ApiKey(cast("int", request.API_KEY))
+        handler = self._handlers[key]
+        if context is None:
+            context = RequestContext(
+                key, stable_versions(key)[-1], 0, None, self._connection, ANONYMOUS, AllowAll(), self._turns
+            )
+        version = context.api_version
+        result: Promise[Resp] = Promise()
+
+        def settle(answer: Promise[Message | None]) -> None:
+            try:
+                settled = answer.result()
+            except KafkaError as error:
+                settled = error_response(handler, version, request, error)
+            except Exception as error:  # noqa: BLE001 - handed to whoever waits, who logs it
+                result.reject(error)
+                return
+            if isinstance(settled, response):
+                result.resolve(settled)
+            else:
+                result.reject(KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR))
+
+        _call(handler, context, request).on_done(settle)
+        return result
+
+
+class OnlyBroker:
+    """The `BrokerClient` of a cluster of one node, whose only broker is in this process."""
+
+    def __init__(self, broker_id: int, broker: InProcess) -> None:
+        self._broker_id = broker_id
+        self._broker = broker
+
+    def send(self, broker_id: int, request: Message, response: type[Resp]) -> Promise[Resp]:
+        """The answer of the handlers in this process."""
+        if broker_id != self._broker_id:
+            return Promise.failed(KafkaError(ErrorCode.NETWORK_EXCEPTION))
+        return self._broker.send(request, response)
+
+
+def _call(handler: AnyHandler, context: RequestContext, request: Message) -> Promise[Message | None]:
+    try:
+        answer = call(handler, context, request)
+    except Exception as error:  # noqa: BLE001 - handed to whoever waits, who logs it
+        return Promise.failed(error)
+    if isinstance(answer, Promise):
+        return cast("Promise[Message | None]", answer)
+    return Promise.of(answer)
