@@ -15,7 +15,6 @@ another API or version costs its connection, as in Kafka; ApiVersions answers an
 means all of these versions, on one node.
 """
 
-_TRANSACTIONS = "transactions"
 _CONSUMER_GROUPS = "the consumer groups of KIP-848"
 _SHARE_GROUPS = "share groups"
 _STREAMS_GROUPS = "streams groups"
@@ -24,13 +23,6 @@ _TELEMETRY = "client telemetry"
 _UNANSWERED = "Kafka lists it here, too, and answers with a failure or not at all"
 
 WHY_MISSING: dict[ApiKey, str] = {
-    ApiKey.ADD_PARTITIONS_TO_TXN: _TRANSACTIONS,
-    ApiKey.ADD_OFFSETS_TO_TXN: _TRANSACTIONS,
-    ApiKey.END_TXN: _TRANSACTIONS,
-    ApiKey.WRITE_TXN_MARKERS: _TRANSACTIONS,
-    ApiKey.TXN_OFFSET_COMMIT: _TRANSACTIONS,
-    ApiKey.DESCRIBE_TRANSACTIONS: _TRANSACTIONS,
-    ApiKey.LIST_TRANSACTIONS: _TRANSACTIONS,
     ApiKey.CONSUMER_GROUP_HEARTBEAT: _CONSUMER_GROUPS,
     ApiKey.CONSUMER_GROUP_DESCRIBE: _CONSUMER_GROUPS,
     ApiKey.SHARE_GROUP_HEARTBEAT: _SHARE_GROUPS,
@@ -96,9 +88,9 @@ DIFFERENCES = (
     "A client that has sent its last byte has 5 seconds to take the replies that it is owed; then the "
     "connection is closed.",
     "A request whose decoding would create more than 65,536 array elements and tagged fields costs its connection; "
-    "16,384 are the limit of Produce, OffsetCommit, LeaveGroup, DescribeGroups, DeleteGroups, DeleteTopics, "
-    "CreatePartitions, ElectLeaders, AlterConfigs, IncrementalAlterConfigs and AlterUserScramCredentials. Kafka has "
-    "no such limit.",
+    "16,384 are the limit of Produce, OffsetCommit, TxnOffsetCommit, AddPartitionsToTxn, WriteTxnMarkers, "
+    "DescribeTransactions, LeaveGroup, DescribeGroups, DeleteGroups, DeleteTopics, CreatePartitions, ElectLeaders, "
+    "AlterConfigs, IncrementalAlterConfigs and AlterUserScramCredentials. Kafka has no such limit.",
     "A tagged field that is longer or shorter than what it holds costs its connection; Kafka takes it.",
     "What is no record batch at all is answered with CORRUPT_MESSAGE and an unknown codec with "
     "UNSUPPORTED_COMPRESSION_TYPE, where Kafka answers UNKNOWN_SERVER_ERROR.",
@@ -112,8 +104,6 @@ DIFFERENCES = (
 )
 
 MISSING: dict[str, str] = {
-    "Transactions": "the APIs of the transaction coordinator, transactional produce and transactional offset commits. "
-    "A consumer with `read_committed` works; there is nothing aborted to skip.",
     "Consumer groups of KIP-848": "`group.protocol=consumer`; clients with the classic protocol, the default, "
     "are served.",
     "Share groups and streams groups": "all of their APIs.",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from odradek.broker.api.alter_configs import AlterConfigsApi
 from odradek.broker.api.fetch import FetchApi, FetchLimits
-from odradek.broker.api.find_coordinator import GROUP, CoordinatorTopic, FindCoordinatorApi
+from odradek.broker.api.find_coordinator import GROUP, TRANSACTION, CoordinatorTopic, FindCoordinatorApi
 from odradek.broker.api.forwarding import forwarding_handlers
 from odradek.broker.api.group_admin import GroupAdminApi
 from odradek.broker.api.group_membership import GroupMembershipApi
@@ -20,6 +20,10 @@ from odradek.broker.api.produce import ProduceApi
 from odradek.broker.api.producers import ProducersApi
 from odradek.broker.api.quotas import QuotasApi
 from odradek.broker.api.security import SecurityApi
+from odradek.broker.api.transactions import TransactionsApi
+from odradek.broker.api.txn_admin import TxnAdminApi
+from odradek.broker.api.txn_markers import TxnMarkersApi
+from odradek.broker.api.txn_offsets import TxnOffsetsApi
 from odradek.broker.controller_client import ControllerClient
 from odradek.broker.coordinator.replicated_log import ReplicatedLogs
 from odradek.broker.directory_assignments import DirectoryAssignments
@@ -32,6 +36,9 @@ from odradek.broker.replication.admission import Admission
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Partition
 from odradek.broker.topic_creation import TopicCreation, internal_topic
+from odradek.broker.transactions.options import TransactionOptions, transaction_state_topic
+from odradek.broker.transactions.service import TransactionCoordinator
+from odradek.broker.transactions.verification import TransactionVerifier
 from odradek.config import BrokerConfig, Listener
 from odradek.config.own import RECORD_VALIDATION, VALIDATE_RECORDS
 from odradek.config.resources import TopicConfig
@@ -43,6 +50,7 @@ from odradek.metadata.image import MetadataImage, PartitionImage
 from odradek.metadata.topic_names import GROUP_METADATA_TOPIC, SHARE_GROUP_STATE_TOPIC, TRANSACTION_STATE_TOPIC
 from odradek.node.data_dirs import DataDirs
 from odradek.node.dynamic_config import usable_config
+from odradek.node.in_process import InProcess, OnlyBroker
 from odradek.node.ports import Ports
 from odradek.node.start_error import StartError
 from odradek.server.configs import ConfigsApi
@@ -120,13 +128,35 @@ class BrokerPart:
             LifecycleOptions(config.int_("broker.heartbeat.interval.ms"), self._offline_dir_ids),
             lambda: self.replicas.image.offset,
         )
+        replicated_logs = ReplicatedLogs(self.replicas, ports.executor, self._verifies_transactions)
         self.groups = GroupCoordinator(
-            writer=ReplicatedLogs(self.replicas, ports.executor),
+            writer=replicated_logs,
             options=GroupOptions.from_config(config),
             clock=ports.clock,
             scheduler=ports.scheduler,
             random=ports.random,
             partition_count=self._group_partitions,
+        )
+        self._handlers = InProcess("broker", ports)
+        brokers = OnlyBroker(config.node_id, self._handlers)
+        self.producer_ids = ProducerIds(controller, config.node_id, lambda: self.lifecycle.epoch)
+        transaction_options = TransactionOptions.from_config(config)
+        self.transactions = TransactionCoordinator(
+            writer=replicated_logs,
+            brokers=brokers,
+            new_producer_id=self.producer_ids.allocate,
+            image=lambda: self.replicas.image,
+            options=transaction_options,
+            clock=ports.clock,
+            scheduler=ports.scheduler,
+        )
+        self.verifier = TransactionVerifier(
+            self.replicas,
+            brokers,
+            self.transactions.partition_for,
+            self._verifies_transactions,
+            ports.scheduler,
+            transaction_options,
         )
         self.assignments = DirectoryAssignments(
             controller, ports.scheduler, config.node_id, self.lifecycle.registered, lambda: self.lifecycle.epoch
@@ -175,6 +205,7 @@ class BrokerPart:
         """Stop, writing everything out."""
         self.lifecycle.close()
         self.groups.close()
+        self.transactions.close()
         self.logs.shutdown(self.lifecycle.epoch)
 
     def handlers(self) -> list[AnyHandler]:
@@ -190,7 +221,6 @@ class BrokerPart:
         admission = Admission(
             self._ports.clock, check_every_record=config.string(RECORD_VALIDATION) == VALIDATE_RECORDS
         )
-        producer_ids = ProducerIds(self._controller, config.node_id, lambda: self.lifecycle.epoch)
         metadata = MetadataApi(
             replicas,
             self.topics,
@@ -203,28 +233,43 @@ class BrokerPart:
         configs = ConfigsApi(lambda: replicas.image, lambda: self._config)
         readahead = self._ports.executor if self._ports.files.knows_page_cache else None
         fetch_limits = FetchLimits(config.int_("fetch.max.bytes"))
-        return [
-            erase(ProduceApi(replicas, admission).handler()),
+        coordinators = FindCoordinatorApi(
+            lambda: replicas.image,
+            self.topics,
+            {
+                GROUP: CoordinatorTopic(GROUP_METADATA_TOPIC, self.groups.partition_for),
+                TRANSACTION: CoordinatorTopic(TRANSACTION_STATE_TOPIC, self.transactions.partition_for),
+            },
+        )
+        handlers = [
+            erase(ProduceApi(replicas, admission, self.verifier).handler()),
             erase(FetchApi(replicas, sessions, fetch_limits, readahead).handler()),
             *OffsetsApi(replicas, readahead).handlers(),
             *metadata.handlers(),
-            *ProducersApi(replicas, producer_ids).handlers(),
+            *ProducersApi(replicas).handlers(),
             configs.describe_handler(),
             configs.list_handler(),
             *AlterConfigsApi(replicas, self._controller, lambda: self._config).handlers(),
             *SecurityApi(replicas).handlers(),
             erase(QuotasApi(replicas).handler()),
             *LogDirsApi(replicas).handlers(),
-            *FindCoordinatorApi(
-                lambda: replicas.image,
-                self.topics,
-                {GROUP: CoordinatorTopic(GROUP_METADATA_TOPIC, self.groups.partition_for)},
-            ).handlers(),
+            *coordinators.handlers(),
             *GroupMembershipApi(self.groups).handlers(),
             *GroupOffsetsApi(self.groups, lambda: replicas.image.topics).handlers(),
             *GroupAdminApi(self.groups).handlers(),
+            *TransactionsApi(
+                self.transactions, self.producer_ids, lambda: replicas.image.topics, self.groups.partition_for
+            ).handlers(),
+            *TxnOffsetsApi(self.groups, self.verifier, lambda: replicas.image.topics).handlers(),
+            *TxnAdminApi(self.transactions, self._ports.clock.now_ms).handlers(),
+            *TxnMarkersApi(replicas, self.groups, config.int_("request.timeout.ms")).handlers(),
             *forwarding_handlers(self._controller, self._served_by_controller),
         ]
+        self._handlers.serve(handlers)
+        return handlers
+
+    def _verifies_transactions(self) -> bool:
+        return self._config.bool_("transaction.partition.verification.enable")
 
     def _group_partitions(self) -> int | None:
         topic = self.replicas.image.topics.by_name.get(GROUP_METADATA_TOPIC)
@@ -234,11 +279,15 @@ class BrokerPart:
         name = partition.topic_partition
         if name.topic == GROUP_METADATA_TOPIC:
             self.groups.elected(name.partition, partition.leader_epoch)
+        elif name.topic == TRANSACTION_STATE_TOPIC:
+            self.transactions.elected(name.partition, partition.leader_epoch)
 
     def _lost(self, partition: Partition) -> None:
         name = partition.topic_partition
         if name.topic == GROUP_METADATA_TOPIC:
             self.groups.resigned(name.partition, partition.leader_epoch)
+        elif name.topic == TRANSACTION_STATE_TOPIC:
+            self.transactions.resigned(name.partition, partition.leader_epoch)
 
     def _followed(self, partition: Partition, image: PartitionImage) -> None:
         """The controller has to know in which directory a replica is, for when that fails."""
@@ -307,30 +356,24 @@ class BrokerPart:
         config = self._static_config
         if name == GROUP_METADATA_TOPIC:
             return offsets_topic(config)
-        prefix = _INTERNAL_PREFIXES[name]
-        configs = {"segment.bytes": str(config.int_(f"{prefix}.segment.bytes"))}
         if name == TRANSACTION_STATE_TOPIC:
-            configs["cleanup.policy"] = "compact"
-            configs["compression.type"] = "uncompressed"
-            configs["min.insync.replicas"] = str(config.int_("transaction.state.log.min.isr"))
-            configs["unclean.leader.election.enable"] = "false"
-        else:
-            configs["cleanup.policy"] = "delete"
-            configs["compression.type"] = "producer"
-            configs["retention.ms"] = "-1"
+            return transaction_state_topic(config)
+        prefix = "share.coordinator.state.topic"
         return internal_topic(
-            name, config.int_(f"{prefix}.num.partitions"), config.int_(f"{prefix}.replication.factor"), configs
+            SHARE_GROUP_STATE_TOPIC,
+            config.int_(f"{prefix}.num.partitions"),
+            config.int_(f"{prefix}.replication.factor"),
+            {
+                "cleanup.policy": "delete",
+                "compression.type": "producer",
+                "retention.ms": "-1",
+                "segment.bytes": str(config.int_(f"{prefix}.segment.bytes")),
+            },
         )
 
 
 _SESSION_EVICTION_MS = 120_000
 """How long a fetch session is safe from being replaced, as in Kafka."""
-
-
-_INTERNAL_PREFIXES = {
-    TRANSACTION_STATE_TOPIC: "transaction.state.log",
-    SHARE_GROUP_STATE_TOPIC: "share.coordinator.state.topic",
-}
 
 
 def _is_held(image: MetadataImage, node_id: int, partition: TopicPartition, topic_id: Uuid | None) -> bool:

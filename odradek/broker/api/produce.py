@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import logging
+import struct
 from dataclasses import dataclass, field
 from typing import cast
 
 from odradek.broker.api.leaders import leader_endpoints
 from odradek.broker.api.plain_produce import PlainProduceApi
+from odradek.broker.coordinator.result import Producer
 from odradek.broker.replication.admission import Admission
 from odradek.broker.replication.manager import ReplicaManager
+from odradek.broker.transactions.verification import (
+    NOTHING_TO_VERIFY,
+    Support,
+    TransactionVerifier,
+    Verified,
+    support_of_produce,
+)
 from odradek.metadata.topic_names import is_internal
-from odradek.ports import Promise
+from odradek.ports import Promise, flatten, spawn
 from odradek.ports.files import Buffer
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
@@ -26,10 +35,18 @@ from odradek.wire.messages.produce import (
     PartitionProduceResponse,
     ProduceRequest,
     ProduceResponse,
+    TopicProduceData,
     TopicProduceResponse,
 )
 from odradek.wire.plain_produce import FIRST_PLAIN, FIRST_WITH_TOPIC_IDS
-from odradek.wire.records.header import TRANSACTIONAL_BIT
+from odradek.wire.records.header import (
+    ATTRIBUTES_AT,
+    HEADER_BYTES,
+    MAGIC_AT,
+    MAGIC_V2,
+    PRODUCER_ID_AT,
+    TRANSACTIONAL_BIT,
+)
 from odradek.wire.records.validation import RecordValidationError
 
 _log = logging.getLogger(__name__)
@@ -41,6 +58,15 @@ FIRST_WITH_LEADERS = 10
 ADMIN_CLIENT_ID = "__admin_client"
 """Kafka's own tools write to internal topics under this client id."""
 UNKNOWN_OFFSET = -1
+_PRODUCER = struct.Struct(">qhi")
+_NO_ANSWER = frozenset(
+    {
+        ErrorCode.NETWORK_EXCEPTION,
+        ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+        ErrorCode.COORDINATOR_NOT_AVAILABLE,
+        ErrorCode.NOT_COORDINATOR,
+    }
+)
 
 
 @dataclass(slots=True)
@@ -56,9 +82,12 @@ class _Uncommitted:
 class ProduceApi:
     """Answers Produce."""
 
-    def __init__(self, replicas: ReplicaManager, admission: Admission) -> None:
+    def __init__(self, replicas: ReplicaManager, admission: Admission, verifier: TransactionVerifier) -> None:
         self._replicas = replicas
         self._admission = admission
+        self._verifier = verifier
+        self._verifying: dict[int, Promise[None]] = {}
+        """By producer id: the end of the last request that waits for the transaction coordinator."""
 
     def handler(self) -> Handler[ProduceRequest, ProduceResponse]:
         """The declaration of this API."""
@@ -74,7 +103,6 @@ class ProduceApi:
             differences=(
                 "Garbage instead of a batch is CORRUPT_MESSAGE and an unknown codec UNSUPPORTED_COMPRESSION_TYPE, "
                 "where Kafka answers UNKNOWN_SERVER_ERROR, on which the Java client gives up its producer id.",
-                "No transactional id has a producer: a transactional batch is INVALID_PRODUCER_ID_MAPPING.",
                 "By default records inside a batch are not looked at, only its header and checksum, unless the topic "
                 "needs it; `odradek.record.validation=full` checks every record, as Kafka does.",
             ),
@@ -83,13 +111,81 @@ class ProduceApi:
     def _handle(
         self, context: RequestContext, request: ProduceRequest
     ) -> ProduceResponse | Promise[ProduceResponse | None] | None:
+        transaction = self._transaction(context, request)
+        if transaction is None:
+            return self._append_all(context, request, NOTHING_TO_VERIFY)
+        producer, sequences = transaction
+
+        def verify() -> Promise[Verified]:
+            support = support_of_produce(context.api_version)
+            return self._verifier.verify_patiently(request.transactional_id, producer, sequences, support)
+
+        ahead = self._verifying.get(producer.producer_id)
+        verified = verify() if ahead is None else None
+        if verified is not None and verified.done:
+            return self._append_all(context, request, verified.result())
+
+        async def wait() -> ProduceResponse | Promise[ProduceResponse | None] | None:
+            # What one producer sends stays in its order, also while the coordinator lets it wait.
+            end: Promise[None] = Promise()
+            self._verifying[producer.producer_id] = end
+            try:
+                if ahead is not None:
+                    await ahead
+                return self._append_all(context, request, await (verified or verify()))
+            finally:
+                if self._verifying[producer.producer_id] is end:
+                    del self._verifying[producer.producer_id]
+                end.resolve(None)
+
+        return flatten(spawn(wait()))
+
+    def _transaction(
+        self, context: RequestContext, request: ProduceRequest
+    ) -> tuple[Producer, dict[TopicPartition, int]] | None:
+        """Who writes in a transaction, and where, with the first sequence of each partition; None if nobody does.
+
+        Raises TRANSACTIONAL_ID_AUTHORIZATION_FAILED without a transactional id or the right to use it, and
+        INVALID_PRODUCER_ID_MAPPING for several producers in one request.
+        """
+        producers: dict[Producer, None] = {}
+        sequences: dict[TopicPartition, int] = {}
+        is_allowed = False
+        for topic in request.topic_data:
+            for data in topic.partition_data:
+                found = _transactional_batch(cast("Buffer | None", data.records))
+                if found is None:
+                    continue
+                transactional_id = request.transactional_id
+                is_allowed = is_allowed or (
+                    transactional_id is not None
+                    and context.allows(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, transactional_id)
+                )
+                if not is_allowed:
+                    raise KafkaError(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+                producer, sequence = found
+                name = self._topic_name(context, topic)
+                if producer.producer_id >= 0 and name is not None:
+                    producers[producer] = None
+                    sequences[TopicPartition(name, data.index)] = sequence
+        if len(producers) > 1:
+            raise KafkaError(ErrorCode.INVALID_PRODUCER_ID_MAPPING)
+        return (next(iter(producers)), sequences) if producers else None
+
+    def _topic_name(self, context: RequestContext, topic: TopicProduceData) -> str | None:
+        by_id = context.api_version >= FIRST_WITH_TOPIC_IDS
+        return self._replicas.topic_name(topic.topic_id) if by_id else topic.name
+
+    def _append_all(
+        self, context: RequestContext, request: ProduceRequest, verified: Verified
+    ) -> ProduceResponse | Promise[ProduceResponse | None] | None:
         responses: list[TopicProduceResponse] = []
         uncommitted = _Uncommitted()
-        by_id = context.api_version >= FIRST_WITH_TOPIC_IDS
         for topic in request.topic_data:
-            name = self._replicas.topic_name(topic.topic_id) if by_id else topic.name
+            name = self._topic_name(context, topic)
             answers = [
-                self._append(context, request, name, partition, uncommitted) for partition in topic.partition_data
+                self._append(context, request, name, partition, verified, uncommitted)
+                for partition in topic.partition_data
             ]
             responses.append(
                 TopicProduceResponse(name=topic.name, topic_id=topic.topic_id, partition_responses=answers)
@@ -111,6 +207,7 @@ class ProduceApi:
         request: ProduceRequest,
         topic: str | None,
         data: PartitionProduceData,
+        verified: Verified,
         uncommitted: _Uncommitted,
     ) -> PartitionProduceResponse:
         answer = PartitionProduceResponse(index=data.index, base_offset=UNKNOWN_OFFSET)
@@ -125,13 +222,13 @@ class ProduceApi:
             partition = self._replicas.partition(name)
             if is_internal(topic) and context.client_id != ADMIN_CLIENT_ID:
                 raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"Cannot append to internal topic {topic}")
-            batch, header = self._admission.admit(records, partition.leader_log().config, context.api_version)
-            if header.attributes & TRANSACTIONAL_BIT:
-                is_named = request.transactional_id is not None
-                raise KafkaError(
-                    ErrorCode.INVALID_PRODUCER_ID_MAPPING
-                    if is_named
-                    else ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+            log = partition.leader_log()
+            if name in verified.errors:
+                raise _unverified(verified.errors[name], context.api_version)
+            batch, header = self._admission.admit(records, log.config, context.api_version)
+            if header.is_transactional and header.producer_id >= 0 and self._verifier.is_enabled():
+                log.producers.check_verified(
+                    header.producer_id, header.producer_epoch, verified.verifications.get(name)
                 )
             info = self._replicas.append(partition, batch, (header,), all_replicas=request.acks == ACKS_ALL)
         except RecordValidationError as error:
@@ -140,6 +237,8 @@ class ProduceApi:
                 BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=text)
                 for index, text in error.errors
             ]
+        except _UnverifiedError as error:
+            answer.error_code, answer.error_message = error.code, error.message
         except KafkaError as error:
             answer.error_code = error.code
             if error.code is ErrorCode.NOT_LEADER_OR_FOLLOWER:
@@ -203,6 +302,37 @@ class ProduceApi:
             NodeEndpoint(node_id=node_id, host=host, port=port, rack=rack)
             for node_id, host, port, rack in leader_endpoints(image, context.listener, leaders)
         ]
+
+
+class _UnverifiedError(KafkaError):
+    """The transaction coordinator refused a partition, or did not answer; its message is for the client."""
+
+
+def _unverified(code: ErrorCode, version: int) -> KafkaError:
+    """What a producer is told when its transaction could not be verified: it tries again where that may help."""
+    if code is ErrorCode.INVALID_TXN_STATE:
+        return _UnverifiedError(code, "Partition was not added to the transaction")
+    if code in _NO_ANSWER or (
+        code is ErrorCode.CONCURRENT_TRANSACTIONS and support_of_produce(version) is not Support.ADDS_PARTITIONS
+    ):
+        return _UnverifiedError(
+            ErrorCode.NOT_ENOUGH_REPLICAS,
+            f"Unable to verify the partition has been added to the transaction. Underlying error: {code.name}",
+        )
+    return KafkaError(code)
+
+
+def _transactional_batch(records: Buffer | None) -> tuple[Producer, int] | None:
+    """Producer and first sequence of a transactional batch; None for another, or what is no batch."""
+    if (
+        not records
+        or len(records) < HEADER_BYTES
+        or records[MAGIC_AT] != MAGIC_V2
+        or not records[ATTRIBUTES_AT + 1] & TRANSACTIONAL_BIT
+    ):
+        return None
+    producer_id, producer_epoch, sequence = _PRODUCER.unpack_from(records, PRODUCER_ID_AT)
+    return Producer(producer_id, producer_epoch), sequence
 
 
 def _fail(answer: PartitionProduceResponse, code: ErrorCode) -> None:

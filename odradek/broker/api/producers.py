@@ -1,10 +1,8 @@
-"""InitProducerId (22) and DescribeProducers (61): idempotent producers (KIP-98, KIP-360, KIP-664)."""
+"""DescribeProducers (61): what partitions know of their producers (KIP-664)."""
 
 from __future__ import annotations
 
-from odradek.broker.producer_ids import ProducerIds
 from odradek.broker.replication.manager import ReplicaManager
-from odradek.ports import Promise
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
 from odradek.server.handlers import AnyHandler, Handler, erase
@@ -17,32 +15,17 @@ from odradek.wire.messages.describe_producers import (
     ProducerState,
     TopicResponse,
 )
-from odradek.wire.messages.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
-
-NO_PRODUCER_ID = -1
-NO_PRODUCER_EPOCH = -1
 
 
 class ProducersApi:
-    """Answers what concerns producers' identities."""
+    """Answers from the producer state of the logs."""
 
-    def __init__(self, replicas: ReplicaManager, producer_ids: ProducerIds) -> None:
+    def __init__(self, replicas: ReplicaManager) -> None:
         self._replicas = replicas
-        self._producer_ids = producer_ids
 
     def handlers(self) -> list[AnyHandler]:
         """The declarations of these APIs."""
         return [
-            erase(
-                Handler(
-                    InitProducerIdRequest,
-                    self._init_producer_id,
-                    Operation.IDEMPOTENT_WRITE,
-                    ResourceType.CLUSTER,
-                    on_error=_init_failed,
-                    differences=("A transactional id is answered with UNSUPPORTED_VERSION: no transactions yet.",),
-                )
-            ),
             erase(
                 Handler(
                     DescribeProducersRequest,
@@ -54,19 +37,6 @@ class ProducersApi:
                 )
             ),
         ]
-
-    def _init_producer_id(
-        self, _context: RequestContext, request: InitProducerIdRequest
-    ) -> Promise[InitProducerIdResponse]:
-        if (request.producer_id == NO_PRODUCER_ID) != (request.producer_epoch == NO_PRODUCER_EPOCH):
-            raise KafkaError(ErrorCode.INVALID_REQUEST)
-        if request.transactional_id == "":
-            raise KafkaError(ErrorCode.INVALID_REQUEST)
-        if request.transactional_id is not None:
-            raise KafkaError(ErrorCode.UNSUPPORTED_VERSION)
-        return self._producer_ids.allocate().then(
-            lambda producer_id: InitProducerIdResponse(producer_id=producer_id, producer_epoch=0)
-        )
 
     async def _describe_producers(
         self, context: RequestContext, request: DescribeProducersRequest
@@ -109,10 +79,6 @@ class ProducersApi:
                 for producer in log.producers.active_producers()
             ],
         )
-
-
-def _init_failed(_request: InitProducerIdRequest, _version: int, error: KafkaError) -> InitProducerIdResponse:
-    return InitProducerIdResponse(error_code=error.code, producer_id=NO_PRODUCER_ID, producer_epoch=NO_PRODUCER_EPOCH)
 
 
 def _describe_failed(request: DescribeProducersRequest, _version: int, error: KafkaError) -> DescribeProducersResponse:

@@ -27,9 +27,17 @@ from odradek.wire.messages.offset_delete import (
     OffsetDeleteResponsePartition,
     OffsetDeleteResponseTopic,
 )
+from odradek.wire.messages.txn_offset_commit import (
+    TxnOffsetCommitRequest,
+    TxnOffsetCommitRequestPartition,
+    TxnOffsetCommitResponse,
+    TxnOffsetCommitResponsePartition,
+    TxnOffsetCommitResponseTopic,
+)
 from odradek.wire.uuids import ZERO_UUID, Uuid
 
 FIRST_WITH_GROUP_ID_NOT_FOUND = 9
+FIRST_IN_TRANSACTION_WITH_GROUP_ID_NOT_FOUND = 6
 _LIVE = (GroupState.STABLE, GroupState.PREPARING_REBALANCE, GroupState.COMPLETING_REBALANCE)
 
 
@@ -71,6 +79,35 @@ class OffsetCommits:
                 )
                 if code is ErrorCode.NONE:
                     committed = _committed(partition, topic.topic_id, now_ms, expire_ms)
+                    records.append(offset_record(request.group_id, topic.name, partition.partition_index, committed))
+        return CoordinatorResult(records, response)
+
+    def commit_in_transaction(
+        self, request: TxnOffsetCommitRequest, version: int
+    ) -> CoordinatorResult[TxnOffsetCommitResponse]:
+        """Handle one TxnOffsetCommit, like an OffsetCommit; its offsets count once the transaction is committed."""
+        group = self._table.groups.get(request.group_id)
+        if group is not None:
+            self._check(group, request)
+        elif request.generation_id_or_member_epoch >= 0:
+            raise KafkaError(
+                ErrorCode.GROUP_ID_NOT_FOUND
+                if version >= FIRST_IN_TRANSACTION_WITH_GROUP_ID_NOT_FOUND
+                else ErrorCode.ILLEGAL_GENERATION
+            )
+        now_ms = self._table.now_ms()
+        records: list[CoordinatorRecord] = []
+        response = TxnOffsetCommitResponse()
+        for topic in request.topics:
+            answer = TxnOffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id)
+            response.topics.append(answer)
+            for partition in topic.partitions:
+                code = self._metadata_fault(partition)
+                answer.partitions.append(
+                    TxnOffsetCommitResponsePartition(partition_index=partition.partition_index, error_code=code)
+                )
+                if code is ErrorCode.NONE:
+                    committed = _committed(partition, topic.topic_id, now_ms, None)
                     records.append(offset_record(request.group_id, topic.name, partition.partition_index, committed))
         return CoordinatorResult(records, response)
 
@@ -121,20 +158,26 @@ class OffsetCommits:
                 tombstones.append(offset_tombstone(group_id, topic, partition))
         return tombstones, len(tombstones) == len(items) and not self._store.has_pending(group_id)
 
-    def _check(self, group: ClassicGroup, request: OffsetCommitRequest) -> None:
+    def _check(self, group: ClassicGroup, request: OffsetCommitRequest | TxnOffsetCommitRequest) -> None:
+        """A transaction may also come from a producer that knows nothing of members, and while the group rebalances."""
         generation = request.generation_id_or_member_epoch
+        is_in_transaction = isinstance(request, TxnOffsetCommitRequest)
         if generation < 0 and group.is_empty:
             return
         if generation < 0 and not request.member_id and request.group_instance_id is None:
+            if is_in_transaction:
+                return
             raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID)
         member = group.check_member(request.member_id, request.group_instance_id)
         if generation != group.generation:
             raise KafkaError(ErrorCode.ILLEGAL_GENERATION)
+        if is_in_transaction:
+            return
         if group.state is GroupState.COMPLETING_REBALANCE:
             raise KafkaError(ErrorCode.REBALANCE_IN_PROGRESS)
         self._rebalances.schedule_session(group, member)
 
-    def _metadata_fault(self, partition: OffsetCommitRequestPartition) -> ErrorCode:
+    def _metadata_fault(self, partition: OffsetCommitRequestPartition | TxnOffsetCommitRequestPartition) -> ErrorCode:
         """Java counts UTF-16 units, and so does the limit."""
         metadata = partition.committed_metadata
         if metadata is None or utf16_length(metadata) <= self._table.options.offset_metadata_max_bytes:
@@ -174,7 +217,10 @@ def _may_expire(group: ClassicGroup) -> bool:
 
 
 def _committed(
-    partition: OffsetCommitRequestPartition, topic_id: Uuid, now_ms: int, expire_ms: int | None
+    partition: OffsetCommitRequestPartition | TxnOffsetCommitRequestPartition,
+    topic_id: Uuid,
+    now_ms: int,
+    expire_ms: int | None,
 ) -> CommittedOffset:
     return CommittedOffset(
         offset=partition.committed_offset,

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from odradek.broker.coordinator.result import Producer
 from odradek.broker.coordinator.runtime import CoordinatorRuntime
 from odradek.broker.coordinator.shard import ShardContext
 from odradek.broker.coordinator.writer import PartitionWriter
@@ -33,6 +34,12 @@ from odradek.wire.messages.offset_commit import (
 from odradek.wire.messages.offset_delete import OffsetDeleteRequest, OffsetDeleteResponse
 from odradek.wire.messages.offset_fetch import OffsetFetchRequestGroup, OffsetFetchResponseGroup
 from odradek.wire.messages.sync_group import SyncGroupRequest, SyncGroupResponse
+from odradek.wire.messages.txn_offset_commit import (
+    TxnOffsetCommitRequest,
+    TxnOffsetCommitResponse,
+    TxnOffsetCommitResponsePartition,
+    TxnOffsetCommitResponseTopic,
+)
 from odradek.wire.uuids import Uuid
 
 _log = logging.getLogger(__name__)
@@ -170,6 +177,26 @@ class GroupCoordinator:
         shard = self._shard_of(request.group_id)
         return _recover(self.runtime.write(shard, lambda shard: shard.commits.commit(request, version)), failed)
 
+    def commit_offsets_in_transaction(
+        self, request: TxnOffsetCommitRequest, version: int, producer: Producer
+    ) -> Promise[TxnOffsetCommitResponse]:
+        """Handle TxnOffsetCommit of partitions that exist, whose topics carry names and ids."""
+        shard = self._shard_of(request.group_id)
+        write = self.runtime.write(shard, lambda shard: shard.commits.commit_in_transaction(request, version), producer)
+        return _recover(write, lambda error: refused_commit_in_transaction(request, error.code))
+
+    def complete_transaction(
+        self, partition: int, producer: Producer, coordinator_epoch: int, *, committed: bool, transaction_version: int
+    ) -> Promise[None]:
+        """Write the marker that ends a producer's transaction: its offsets count from here on, or are forgotten."""
+        return self.runtime.complete_transaction(
+            TopicPartition(GROUP_METADATA_TOPIC, partition),
+            producer,
+            coordinator_epoch,
+            committed=committed,
+            transaction_version=transaction_version,
+        )
+
     def fetch_offsets(
         self, request: OffsetFetchRequestGroup, *, require_stable: bool
     ) -> Promise[OffsetFetchResponseGroup]:
@@ -250,6 +277,23 @@ def refused_commit(request: OffsetCommitRequest, code: ErrorCode) -> OffsetCommi
                 topic_id=topic.topic_id,
                 partitions=[
                     OffsetCommitResponsePartition(partition_index=partition.partition_index, error_code=code)
+                    for partition in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ]
+    )
+
+
+def refused_commit_in_transaction(request: TxnOffsetCommitRequest, code: ErrorCode) -> TxnOffsetCommitResponse:
+    """A TxnOffsetCommit that failed as a whole: every partition says so."""
+    return TxnOffsetCommitResponse(
+        topics=[
+            TxnOffsetCommitResponseTopic(
+                name=topic.name,
+                topic_id=topic.topic_id,
+                partitions=[
+                    TxnOffsetCommitResponsePartition(partition_index=partition.partition_index, error_code=code)
                     for partition in topic.partitions
                 ],
             )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from odradek.broker.replication.admission import Admission
 from odradek.broker.replication.manager import ReplicaManager
+from odradek.broker.transactions.options import TransactionOptions
+from odradek.broker.transactions.verification import TransactionVerifier
 from odradek.config import BrokerConfig, single_node_defaults
 from odradek.config.resources import TopicConfig
 from odradek.config.table import TOPIC
@@ -21,6 +24,7 @@ from odradek.storage.log_config import LogConfig
 from odradek.storage.manager import LogManager
 from odradek.storage.memory_files import MemoryFileSystem
 from odradek.storage.topic_partition import TopicPartition
+from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.persistent.metadata.partition_record import PartitionRecord
 from odradek.wire.persistent.metadata.remove_topic_record import RemoveTopicRecord
 from odradek.wire.persistent.metadata.topic_record import TopicRecord
@@ -30,8 +34,16 @@ from odradek.wire.records.record import Record
 from odradek.wire.schema import Message
 from tests.unit.fakes import FakeWorld
 
+Resp = TypeVar("Resp", bound=Message)
 NODE_ID = 1
 CONNECTION = ConnectionInfo("1", "PLAINTEXT", "PLAINTEXT", "127.0.0.1", 5000, "127.0.0.1", 9092)
+
+
+class NoBrokers:
+    """A network in which nobody answers."""
+
+    def send(self, broker_id: int, request: Message, response: type[Resp]) -> Promise[Resp]:
+        return Promise.failed(KafkaError(ErrorCode.NETWORK_EXCEPTION))
 
 
 class Scene:
@@ -54,6 +66,9 @@ class Scene:
             log_config_of=lambda _image, name: self._log_config(name),
         )
         self.admission = Admission(self.world, check_every_record=check_every_record)
+        self.verifier = TransactionVerifier(
+            self.replicas, NoBrokers(), lambda _id: 0, lambda: True, self.world, TransactionOptions()
+        )
         self._image = MetadataImage.empty()
 
     def _log_config(self, name: str) -> LogConfig:

@@ -47,7 +47,7 @@ class Broker:
             "__consumer_offsets": scene.create_topic("__consumer_offsets"),
             "unknown": bytes(15) + b"?",
         }
-        handler = ProduceApi(scene.replicas, scene.admission).handler()
+        handler = ProduceApi(scene.replicas, scene.admission, scene.verifier).handler()
         assert handler.plain is not None
         self.plain_answers: list[Reply | None] = []
         plain = PlainProduceApi(scene.replicas, scene.admission)

@@ -7,7 +7,7 @@ import pytest
 from odradek.broker.api.produce import ProduceApi
 from odradek.server.handlers import CloseConnection, erase
 from odradek.wire.apis import ApiKey, stable_versions
-from odradek.wire.errors import ErrorCode
+from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.produce import (
     PartitionProduceData,
     PartitionProduceResponse,
@@ -37,7 +37,7 @@ def request(records: bytes | None, *, topic: str = "t", index: int = 0, acks: in
 def send(
     scene: Scene, asked: ProduceRequest, *, version: int = VERSION, client_id: str = "test"
 ) -> ProduceResponse | None:
-    handler = erase(ProduceApi(scene.replicas, scene.admission).handler())
+    handler = erase(ProduceApi(scene.replicas, scene.admission, scene.verifier).handler())
     response = settled(handler.handle(scene.context(handler, version, client_id), asked))
     assert response is None or isinstance(response, ProduceResponse)
     return response
@@ -86,8 +86,6 @@ def test_a_topic_may_be_named_by_its_id() -> None:
         (request(batch_of(b"a") * 2), ErrorCode.INVALID_RECORD),
         (request(batch_of(b"a")[:-1] + b"\xff"), ErrorCode.CORRUPT_MESSAGE),
         (request(batch_of(b"x" * 1_100_000)), ErrorCode.MESSAGE_TOO_LARGE),
-        (request(batch_of(b"a", producer_id=5, producer_epoch=0, base_sequence=0, is_transactional=True)),
-         ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
         (request(batch_of(b"a"), topic="__consumer_offsets"), ErrorCode.INVALID_TOPIC_EXCEPTION),
     ],
 )  # fmt: skip
@@ -97,6 +95,17 @@ def test_what_is_refused_is_refused_for_its_partition(asked: ProduceRequest, cod
     scene.create_topic("__consumer_offsets")
     answer = produced(scene, asked)
     assert (answer.error_code, answer.base_offset) == (code, -1)
+    assert stored(scene) == []
+
+
+def test_transactional_records_need_a_transactional_id() -> None:
+    """Without one the whole request is refused, before anything of it is written."""
+    scene = Scene()
+    scene.create_topic("t")
+    records = batch_of(b"a", producer_id=5, producer_epoch=0, base_sequence=0, is_transactional=True)
+    with pytest.raises(KafkaError) as refused:
+        send(scene, request(records))
+    assert refused.value.code is ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
     assert stored(scene) == []
 
 
@@ -214,7 +223,7 @@ def test_acks_all_waits_for_the_in_sync_replicas_and_times_out() -> None:
     scene = Scene()
     topic_id = scene.create_topic("t")
     scene.apply(PartitionChangeRecord(partition_id=0, topic_id=topic_id, replicas=[1, 2], isr=[1, 2]))
-    handler = erase(ProduceApi(scene.replicas, scene.admission).handler())
+    handler = erase(ProduceApi(scene.replicas, scene.admission, scene.verifier).handler())
     pending = handler.handle(scene.context(handler, VERSION), request(batch_of(b"a")))
     scene.world.advance(999)
     assert not getattr(pending, "done", True)

@@ -37,9 +37,11 @@ public final class Driver {
 
     private final String bootstrap;
     private final Map<Integer, KafkaConsumer<byte[], byte[]>> consumers = new HashMap<>();
+    private final Transactions transactions;
 
     private Driver(String bootstrap) {
         this.bootstrap = bootstrap;
+        this.transactions = new Transactions(bootstrap);
     }
 
     public static void main(String[] arguments) throws Exception {
@@ -59,6 +61,10 @@ public final class Driver {
 
     private ObjectNode execute(JsonNode command) throws Exception {
         ObjectNode answer = JSON.createObjectNode();
+        if (command.get("op").asText().startsWith("txn.")) {
+            transactions.execute(command, answer);
+            return answer;
+        }
         KafkaConsumer<byte[], byte[]> consumer = consumers.get(command.path("id").asInt(-1));
         switch (command.get("op").asText()) {
             case "produce" -> answer.set("acks", produce(command));
