@@ -49,22 +49,24 @@ class _Index:
             other._data = bytearray(self._data)
             other._count = self._count
 
-    def write_out(self) -> None:
-        """Bring the entries that are in memory only to the file; raises OSError."""
+    def write_out(self) -> bool:
+        """Bring the entries that are in memory only to the file; whether there were any. Raises OSError."""
         data = self._data
         if data is None or self._synced_bytes == len(data):
-            return
+            return False
         file = self._pool.fs.open(self.path, create=True)
         try:
             file.pwrite(memoryview(data)[self._synced_bytes :], self._synced_bytes)
         finally:
             file.close()
         self._synced_bytes = len(data)
+        return True
 
-    def seal(self) -> None:
-        """The segment is closed: write the entries and let go of the memory."""
-        self.write_out()
+    def seal(self) -> bool:
+        """The segment is closed: `write_out`, and let go of the memory."""
+        has_written = self.write_out()
         self._data = None
+        return has_written
 
     def reset(self) -> None:
         """Begin again without entries."""

@@ -63,6 +63,8 @@ class Log:
         self.recovery_point = recovery_point
         """All before it has been synced."""
         self.high_watermark = 0
+        self.has_unsynced_index = False
+        """An index was written, or made anew, since the last sync, though no records may have come since."""
         self.is_offline = False
         """The disk failed: appends and reads are refused."""
         self._snapshots = snapshots
@@ -98,6 +100,11 @@ class Log:
         if unstable is None or unstable >= self.high_watermark:
             return self.high_watermark
         return max(unstable, self.log_start_offset)
+
+    @property
+    def needs_flush(self) -> bool:
+        """Whether something has been written since it was last synced."""
+        return self.recovery_point < self.log_end_offset or self.has_unsynced_index
 
     @property
     def last_flush_ms(self) -> int:
@@ -250,7 +257,12 @@ class Log:
             return log_lookup.aborted_transactions(self.segments, from_offset, upto_offset)
 
     def truncate_to(self, offset: int) -> bool:
-        """Cut off `offset` and all behind it; False if the log ends before it anyway. Raises KafkaError."""
+        """Cut off `offset` and all behind it; False if the log ends before it anyway. Raises KafkaError.
+
+        Whoever keeps the recovery point on the disk lowers it there first: a power cut may leave half of the work.
+        """
+        if self.is_offline:
+            raise self._offline()
         with self._disk():
             if offset >= self.log_end_offset:
                 self.leader_epochs.truncate_from_end(offset)
@@ -259,14 +271,22 @@ class Log:
                 self.truncate_fully_and_start_at(offset)
                 return True
             self._truncations += 1
-            removed = self.segments.remove_from(offset + 1)
+            # The last first, so that a crash leaves no hole.
+            removed = self.segments.remove_from(offset + 1)[::-1]
             delete_segments(self._env, removed, (), self.config.file_delete_delay_ms)
             end_offset = self.segments.active.truncate_to(offset, self._env.clock.now_ms())
-            self._cut_to(max(end_offset, min(offset, self.log_start_offset)))
+            if end_offset < min(offset, self.log_start_offset):
+                # Only what is before the log's start is left. With a gap behind it, it would look damaged.
+                self.truncate_fully_and_start_at(min(offset, self.log_start_offset))
+                return True
+            self._cut_to(end_offset)
+            sync_files(self._env.fs, self.segments.active.paths, [self.directory])
             return True
 
     def truncate_fully_and_start_at(self, offset: int, log_start_offset: int | None = None) -> None:
         """Drop everything; the log is empty and begins at `offset`. Raises KafkaError."""
+        if self.is_offline:
+            raise self._offline()
         with self._disk():
             self._truncations += 1
             delete_segments(
@@ -281,6 +301,7 @@ class Log:
             self.log_start_offset = offset if log_start_offset is None else log_start_offset
             self.recovery_point = min(self.recovery_point, offset)
             self.update_high_watermark(self.high_watermark)
+            self._env.fs.sync_dir(self.directory)
 
     def delete_records_before(self, offset: int) -> int:
         """Move the log start offset up to `offset`, at most to the high watermark (-1: there); returns it.
@@ -327,7 +348,7 @@ class Log:
             begin = max(self.log_end_offset, base_offset or 0)
             if active.base_offset == begin and active.size == 0:
                 return
-            active.seal()
+            self.has_unsynced_index |= active.seal()
             self._take_snapshot()
             self.segments.add(self._new_segment(begin))
             self.producers.end_offset = begin
@@ -336,7 +357,7 @@ class Log:
     def flush(self) -> None:
         """Return once all that was appended is on the disk. Raises KafkaError KAFKA_STORAGE_ERROR."""
         end = self.log_end_offset
-        if self.recovery_point < end:
+        if self.needs_flush:
             with self._disk():
                 paths, directories, flushed = self._unsynced()
                 sync_files(self._env.fs, paths, directories)
@@ -406,7 +427,11 @@ class Log:
         """Write to the active segment, which may be a new one, and bring indexes and producer state up to date."""
         config = self.config
         segment = self.segments.active
-        if segment.should_roll(config, len(batches), last_offset, max_timestamp_ms, now_ms):
+        try:
+            is_full = segment.should_roll(config, len(batches), last_offset, max_timestamp_ms, now_ms)
+        except OSError as error:
+            raise self._failed(error) from error
+        if is_full:
             self.roll(base_offsets[0])
             segment = self.segments.active
         position = segment.log.size
@@ -451,7 +476,7 @@ class Log:
         self.update_high_watermark(self.high_watermark)
 
     def _seal(self) -> None:
-        self.segments.active.seal()
+        self.has_unsynced_index |= self.segments.active.seal()
         self._take_snapshot()
         self._sealed_at = (self._truncations, self.log_end_offset)
 
@@ -473,7 +498,8 @@ class Log:
     def _unsynced(self) -> tuple[list[str], list[str], list[Segment]]:
         """The files that the recovery point does not cover, and the directories that have new names."""
         self.leader_epochs.save(self.log_end_offset)
-        segments = self.segments.from_offset(self.recovery_point)
+        # With the one that the recovery point ends, whose index may have got its last entry since.
+        segments = self.segments.from_offset(max(self.recovery_point - 1, 0))
         directories = []
         paths: list[str] = []
         if not self._is_settled:
@@ -493,6 +519,7 @@ class Log:
         self.recovery_point = max(self.recovery_point, end_offset)
         self._last_flush_ms = self._env.clock.now_ms()
         self._is_settled = True
+        self.has_unsynced_index = False
         for segment in segments:
             segment.is_new = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from odradek.ports import FileSystem
+from odradek.storage.batches import CorruptBatchError
 from odradek.storage.checkpoints import CorruptFileError, read_topic_id
 from odradek.storage.environment import LogEnvironment
 from odradek.storage.file_names import (
@@ -59,6 +60,8 @@ class _Loader:
         self._config = config
         self._recovery_point = recovery_point
         self._log_start_offset = log_start_offset
+        self._recovered: list[int] = []
+        """The base offsets of segments that were read again: nothing of them is known to be synced."""
         self._now_ms = env.clock.now_ms()
         remove_leftovers(env.fs, directory)
         names = env.fs.list(directory)
@@ -86,12 +89,18 @@ class _Loader:
             producers, self._snapshots, segments, log_start_offset, end_offset, self._now_ms,
             self._env.producer_expiration_ms,
         )  # fmt: skip
-        return Log(
+        if not is_clean:
+            # What was killed may not have come to it. A power cut must not take a segment's name from under what is
+            # written there next, nor bring back what belongs to records that are gone.
+            self._env.fs.sync_dir(self._directory)
+        recovery_point = min(end_offset if is_clean else self._recovery_point, end_offset, *self._recovered)
+        log = Log(
             self._env, self._directory, self._topic_partition, self._read_topic_id(), self._config, segments,
             self._epochs, self._snapshots, producers, log_start_offset=log_start_offset, log_end_offset=end_offset,
-            recovery_point=end_offset if is_clean else min(self._recovery_point, end_offset),
-            high_watermark=high_watermark,
+            recovery_point=recovery_point, high_watermark=high_watermark,
         )  # fmt: skip
+        log.has_unsynced_index = bool(self._recovered)
+        return log
 
     def _load_epochs(self) -> LeaderEpochCache:
         path = f"{self._directory}/{LEADER_EPOCH_CHECKPOINT}"
@@ -151,11 +160,7 @@ class _Loader:
         for number, segment in enumerate(self._segments):
             if number < first_unsynced and segment.base_offset not in unindexed:
                 continue
-            producers = self._producers_before(number)
-            recovered = recover_segment(segment, producers, self._epochs, self._config.index_interval_bytes)
-            self._snapshots.remove(recovered.next_offset)
-            if recovered.next_offset > segment.base_offset:
-                self._snapshots.write(recovered.next_offset, producers.active_producers())
+            recovered = self._recover(number)
             end_offset = recovered.next_offset
             is_known = number + 1 == len(self._segments)
             if not is_known and self._ends_before_next(number, recovered):
@@ -163,7 +168,26 @@ class _Loader:
                 self._drop(self._segments[number + 1 :])
                 del self._segments[number + 1 :]
                 return end_offset
-        return end_offset if is_known or not self._segments else self._segments[-1].next_offset()
+        return end_offset if is_known or not self._segments else self._found_end()
+
+    def _recover(self, number: int) -> Recovered:
+        """Read a segment again, and leave a producer snapshot behind it."""
+        segment = self._segments[number]
+        self._recovered.append(segment.base_offset)
+        producers = self._producers_before(number)
+        recovered = recover_segment(segment, producers, self._epochs, self._config.index_interval_bytes)
+        self._snapshots.remove(recovered.next_offset)
+        if recovered.next_offset > segment.base_offset:
+            self._snapshots.write(recovered.next_offset, producers.active_producers())
+        return recovered
+
+    def _found_end(self) -> int:
+        """Where the last segment ends, from its last index entry on; all of it is read where that leads nowhere."""
+        try:
+            return self._segments[-1].next_offset()
+        except CorruptBatchError as error:
+            _log.warning("%s is read again: %s", self._segments[-1].log.path, error)
+            return self._recover(len(self._segments) - 1).next_offset
 
     def _ends_before_next(self, number: int, recovered: Recovered) -> bool:
         """Whether batches are missing between a segment that was checked and the next one.
@@ -200,7 +224,8 @@ class _Loader:
         stale = [offset for offset in self._snapshots.offsets() if offsets and offset >= offsets[0]]
         paths = [self._snapshots.path(offset) for offset in stale]
         self._snapshots.forget(stale)
-        delete_segments(self._env, segments, paths, self._config.file_delete_delay_ms)
+        # The last first, so that a crash leaves no hole.
+        delete_segments(self._env, segments[::-1], paths, self._config.file_delete_delay_ms)
 
 
 def remove_leftovers(fs: FileSystem, directory: str) -> None:

@@ -185,23 +185,22 @@ class LogManager:
         self.delete_logs([topic_partition])
 
     def truncate_to(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Truncate these logs, and lower their recovery points on disk before anything is written behind.
+        """Truncate these logs, after lowering their recovery points on the disk.
 
-        Without that, a crash later might trust what was written since. Raises KafkaError KAFKA_STORAGE_ERROR.
+        Without that, a start after a crash might trust what was left half done, or was written since. Raises KafkaError
+        KAFKA_STORAGE_ERROR.
         """
-        touched: dict[str, None] = {}
-        for topic_partition, offset in offsets.items():
-            log = self._logs.get(topic_partition)
-            if log is not None and log.truncate_to(offset):
-                touched[log.log_dir] = None
-        self._lower_recovery_points(touched)
+        logs = [(log, offset) for name, offset in offsets.items() if (log := self._logs.get(name)) is not None]
+        self._lower_recovery_points(logs)
+        for log, offset in logs:
+            log.truncate_to(offset)
 
     def truncate_fully_and_start_at(self, topic_partition: TopicPartition, offset: int) -> None:
         """Empty a log, which goes on at `offset`. Raises KafkaError KAFKA_STORAGE_ERROR."""
         log = self._logs.get(topic_partition)
         if log is not None:
+            self._lower_recovery_points([(log, log.log_start_offset)])
             log.truncate_fully_and_start_at(offset)
-            self._lower_recovery_points([log.log_dir])
 
     def log_dirs(self) -> list[LogDirInfo]:
         """All of `log.dirs`, in their order."""
@@ -263,7 +262,7 @@ class LogManager:
         def proceed() -> None:
             nonlocal running
             for log in waiting:
-                if log.is_offline or log.recovery_point >= log.log_end_offset:
+                if log.is_offline or not log.needs_flush:
                     continue
                 running += 1
                 log.close_later().on_done(ended)
@@ -321,7 +320,9 @@ class LogManager:
             return delete_old_segments(log, now_ms)
         except KafkaError as error:
             _log.warning("%s: %s", log.topic_partition, error)
-            return 0
+        except OSError as error:
+            self._dir_failed(log.log_dir, error)
+        return 0
 
     def _load_dir(self, log_dir: str, config_of: Callable[[str], LogConfig], is_stray: StrayTest) -> int | None:
         """Open the logs of one directory; the broker epoch of the clean stop before, None after another."""
@@ -359,7 +360,20 @@ class LogManager:
                 self._set_aside(log)
             else:
                 self._take(log)
+        self._distrust(log_dir, recovery_points, *log_starts, *high_watermarks)
         return broker_epoch
+
+    def _distrust(
+        self, log_dir: str, recovery_points: Mapping[TopicPartition, int], *others: TopicPartition
+    ) -> None:  # fmt: skip
+        """Write checkpoints anew that have a log which is not there, or a recovery point behind a log's end.
+
+        They must say nothing about a log that is created by the name, nor about what is written there from now on.
+        """
+        points = {log.topic_partition: log.recovery_point for log in self._logs_in(log_dir)}
+        is_behind = any(offset > points.get(name, 0) for name, offset in recovery_points.items())
+        if is_behind or any(name not in points for name in (*recovery_points, *others)):
+            self._checkpoint(log_dir)
 
     def _take(self, log: Log) -> None:
         other = self._logs.get(log.topic_partition)
@@ -427,8 +441,14 @@ class LogManager:
         self._write_to(log_dir, checkpoints.write_log_starts)
         self._write_to(log_dir, checkpoints.write_high_watermarks)
 
-    def _lower_recovery_points(self, log_dirs: Iterable[str]) -> None:
-        for log_dir in log_dirs:
+    def _lower_recovery_points(self, offsets: Iterable[tuple[Log, int]]) -> None:
+        """Let a start after a crash check these logs from the segments on that hold these offsets."""
+        touched: dict[str, None] = {}
+        for log, offset in offsets:
+            if offset < log.recovery_point:
+                log.recovery_point = log.segments.from_offset(offset)[0].base_offset
+                touched[log.log_dir] = None
+        for log_dir in touched:
             self._write_to(log_dir, self._checkpoints.write_recovery_points)
 
     def _on_each_dir(self, write: CheckpointWriter) -> None:

@@ -74,7 +74,7 @@ def rebuild_producers(
         snapshots.forget([offset for offset in snapshots.offsets() if not log_start_offset < offset <= end_offset])
     else:
         snapshots.remove_outside(log_start_offset, end_offset)
-    begin = _load_snapshot(producers, snapshots, log_start_offset, now_ms, expiration_ms)
+    begin = _load_snapshot(producers, snapshots, log_start_offset, now_ms, expiration_ms, keep_snapshots=keep_snapshots)
     if begin < end_offset:
         for segment in segments.from_offset(begin):
             replay_producers(segment, producers, begin, end_offset)
@@ -99,14 +99,16 @@ def replay_producers(segment: Segment, producers: ProducerStateManager, begin: i
 
 
 def _load_snapshot(
-    producers: ProducerStateManager, snapshots: SnapshotFiles, log_start_offset: int, now_ms: int, expiration_ms: int
-) -> int:
+    producers: ProducerStateManager, snapshots: SnapshotFiles, log_start_offset: int, now_ms: int, expiration_ms: int,
+    *, keep_snapshots: bool,
+) -> int:  # fmt: skip
     for offset in reversed(snapshots.offsets()):
         try:
             entries = snapshots.read(offset)
         except CorruptFileError as error:
             _log.warning("a producer snapshot is not used: %s", error)
-            snapshots.remove(offset)
+            if not keep_snapshots:
+                snapshots.remove(offset)
             continue
         producers.load([entry for entry in entries if not is_expired(entry, now_ms, expiration_ms)], offset)
         return offset

@@ -190,22 +190,31 @@ class Segment:
             raise ColdLookupError(self._rehearsal(lambda copy: copy._locate_from(position, offset, True))) from None
 
     def next_offset(self) -> int:
-        """The offset behind its last batch, its base offset when empty. Reads from the last index entry on."""
+        """The offset behind its last batch, its base offset when empty. Reads from the last index entry on.
+
+        Raises CorruptBatchError if that entry does not lead to a batch, or one behind it is damaged.
+        """
         _, position = self.index.last()
+        if position and position >= self.log.size:
+            raise CorruptBatchError(f"the index has position {position}, and the file has {self.log.size} bytes")
         last = self.base_offset - 1
         for batch in scan(self.log, position, self.log.size, chunk_bytes=_LOOKUP_BYTES):
             last = batch.header.last_offset
         return last + 1
 
-    def seal(self) -> None:
-        """Another segment follows, or the log is closed: the last timestamp is indexed, and the indexes are written."""
+    def seal(self) -> bool:
+        """Another segment follows, or the log is closed: the last timestamp is indexed, and the indexes are written.
+
+        Whether that wrote anything. Raises OSError.
+        """
         if self.max_timestamp_ms >= 0:
             self.time_index.append_if_later(self.max_timestamp_ms, self._offset_of_max_timestamp)
-        self.index.seal()
-        self.time_index.seal()
+        has_written = self.index.seal()
+        has_written |= self.time_index.seal()
         self.txn_index.forget()
         self._forget_tail()
         self.log.cut_leftovers()
+        return has_written
 
     def truncate_to(self, offset: int, now_ms: int) -> int:
         """Cut off the batch that holds `offset` and all behind it; the offset that the segment ends at now.

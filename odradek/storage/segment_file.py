@@ -67,10 +67,15 @@ class SegmentFile:
         return bool(self._ranges) or self._pool.may_hold
 
     def truncate(self, size: int) -> None:
-        """Cut the file. Ranges that reach further take a copy of their bytes first."""
+        """Cut the file, for good: a power cut must not put what was cut off behind what is written next.
+
+        Ranges that reach further take a copy of their bytes first.
+        """
         for held in self._ranges:
             held.keep_beyond(size)
-        self.file().truncate(size)
+        file = self.file()
+        file.truncate(size)
+        file.sync()
         self.size = size
 
     def cut_leftovers(self) -> None:

@@ -111,7 +111,7 @@ class LogBesideList(RuleBasedStateMachine):
     def _synced_bytes(self) -> int:
         """Bytes of the active segment that a sync has covered."""
         active = self.disk.log.segments.active
-        located = active.locate(self.disk.log.recovery_point)
+        located = active.locate(max(self.synced, self.disk.log.recovery_point))
         return active.size if located is None else located.position
 
 
