@@ -33,16 +33,19 @@ class Odradek(BrokerProcess):
             argv += ["--set", f"{key}={value}"]
         begun = time.monotonic()
         self._spawn(argv, pipe_stdout=True, env={"PYTHONPATH": str(ROOT)})
-        assert self._process is not None
-        assert self._process.stdout is not None
-        line = _first_line(self._process.stdout, START_TIMEOUT_S)
-        match = READY.fullmatch(line)
-        if match is None:
-            if self.running:
-                self.kill()
-            raise BrokerFailed(f"odradek said {line!r} instead of being ready; its log ends:\n{self.log_tail()}")
+        self.port = await_ready(self)
         self.ready_after_s = time.monotonic() - begun
-        self.port = int(match[2])
+
+
+def await_ready(broker: BrokerProcess) -> int:
+    """Wait for the line of a process of ours that says it is ready; its port. Raises BrokerFailed."""
+    line = _first_line(broker.stdout, START_TIMEOUT_S)
+    match = READY.fullmatch(line)
+    if match is None:
+        if broker.running:
+            broker.kill()
+        raise BrokerFailed(f"odradek said {line!r} instead of being ready; its log ends:\n{broker.log_tail()}")
+    return int(match[2])
 
 
 def _first_line(stream: IO[bytes], timeout_s: float) -> bytes:

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
@@ -72,6 +73,13 @@ class BrokerProcess:
         if self._process is None:
             raise BrokerFailed("the broker is not running")
         return self._process.pid
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """What the process prints, if that is not in its log."""
+        if self._process is None or self._process.stdout is None:
+            raise BrokerFailed("the broker is not running, or prints to its log")
+        return self._process.stdout
 
     @property
     def running(self) -> bool:
