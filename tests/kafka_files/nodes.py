@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
+
+from confluent_kafka import Producer
 
 from odradek.wire.messages.delete_records import (
     DeleteRecordsPartition,
@@ -29,12 +30,22 @@ from odradek.wire.messages.incremental_alter_configs import (
 )
 from odradek.wire.messages.metadata import MetadataRequest, MetadataResponse
 from tests.support.apache import ApacheKafka
-from tests.support.batches import batches, raw
+from tests.support.batches import batch, batches, raw
 from tests.support.groups import commit, committed
 from tests.support.odradek import ROOT, await_ready
 from tests.support.process import BrokerProcess, wait_for
-from tests.support.requests import await_coordinator, code, connect, fetch, fetch_request, list_offset, serves
-from tests.support.wire import Closed, Connection
+from tests.support.requests import (
+    await_coordinator,
+    code,
+    connect,
+    create_topic,
+    fetch,
+    fetch_request,
+    list_offset,
+    produce,
+    serves,
+)
+from tests.support.wire import Connection
 
 TOPIC, BROKER = 2, 4
 SET = 0
@@ -76,6 +87,38 @@ class Found(NamedTuple):
     batches: Mapping[tuple[str, int], bytes]
     committed: Mapping[Group, tuple[int, str | None]]
     configs: Mapping[tuple[int, str], Mapping[str, str | None]]
+
+
+def fill(broker: BrokerProcess, era: str) -> list[Group]:
+    """Topics, records, offsets and configurations, and some that are gone again; the groups."""
+    now_ms = int(time.time() * 1000)
+    groups = [Group(f"{era}-group-{number}", f"{era}-plain", number % 3) for number in range(5)]
+    with connect(broker) as connection:
+        create_topic(connection, f"{era}-plain", 3, {"segment.bytes": str(1 << 20), "retention.ms": "-1"})
+        create_topic(connection, f"{era}-deleted", 2)
+        create_topic(connection, f"{era}-compacted", 1, {"cleanup.policy": "compact", "min.compaction.lag.ms": "99"})
+        create_topic(connection, f"{era}-cut", 1, {"retention.ms": "-1"})
+        producer = Producer(
+            {"bootstrap.servers": broker.bootstrap, "enable.idempotence": True, "compression.type": "zstd"}
+        )
+        for number in range(3000):
+            producer.produce(
+                f"{era}-plain", b"%d" % number * 100, partition=number % 3, headers={"number": b"%d" % number}
+            )
+        producer.flush()
+        for number in range(20):
+            records = batch([b"%d" % number], keys=[b"key-%d" % (number % 4)], timestamp_ms=now_ms + number)
+            assert code(produce(connection, f"{era}-compacted", records).error_code) == "NONE"
+            assert code(produce(connection, f"{era}-cut", records).error_code) == "NONE"
+        delete_before(connection, f"{era}-cut", 0, 7)
+        for number, group in enumerate(groups):
+            commit_until_done(connection, group, number, "first")
+            commit_until_done(connection, group, 100 + number, f"of the era of {era}")
+        delete_topic(connection, f"{era}-deleted")
+        alter(connection, TOPIC, f"{era}-cut", {"max.message.bytes": "12345"})
+        alter(connection, BROKER, "", {"log.retention.ms": "987654321"})
+        alter(connection, BROKER, "1", {"log.cleaner.threads": "2"})
+    return groups
 
 
 def look(broker: BrokerProcess, groups: list[Group]) -> Found:
@@ -162,19 +205,3 @@ def delete_topic(connection: Connection, topic: str) -> None:
 def commit_until_done(connection: Connection, group: Group, offset: int, metadata: str) -> None:
     await_coordinator(connection, group.name)
     assert commit(connection, group.name, group.topic, offset, partition=group.partition, metadata=metadata) == "NONE"
-
-
-def is_up(broker: BrokerProcess) -> bool:
-    """Whether it answers, and with itself as a broker that is not fenced."""
-    try:
-        with connect(broker) as connection:
-            return bool(connection.call(MetadataRequest(topics=[]), MetadataResponse).brokers)
-    except (Closed, OSError):
-        return False
-
-
-def wait_for_checkpoint(directory: Path, name: str, timeout_s: float = 20.0) -> None:
-    """Wait until a checkpoint of a log directory has been written since now."""
-    begun = time.time()
-    path = directory / name
-    wait_for(lambda: path.exists() and path.stat().st_mtime > begun, f"{name} is written", timeout_s, 0.1)

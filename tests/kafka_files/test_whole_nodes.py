@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 
 from tests.kafka_files.nodes import (
-    BROKER,
     QUICK_RETURN,
-    TOPIC,
     Found,
-    Group,
     OdradekOver,
-    alter,
-    commit_until_done,
-    delete_before,
-    delete_topic,
+    fill,
     look,
 )
 from tests.support.apache import ApacheKafka, Unavailable
-from tests.support.batches import batch
 from tests.support.process import BrokerProcess
-from tests.support.requests import code, connect, create_topic, produce
 
 SETTINGS = {
     **QUICK_RETURN,
@@ -63,38 +53,6 @@ def end(broker: BrokerProcess, how: str) -> None:
         assert broker.stop() in (0, 143)
     else:
         broker.kill()
-
-
-def fill(broker: BrokerProcess, era: str) -> list[Group]:
-    """Topics, records, offsets and configurations, and some that are gone again; the groups."""
-    now_ms = int(time.time() * 1000)
-    groups = [Group(f"{era}-group-{number}", f"{era}-plain", number % 3) for number in range(5)]
-    with connect(broker) as connection:
-        create_topic(connection, f"{era}-plain", 3, {"segment.bytes": str(1 << 20), "retention.ms": "-1"})
-        create_topic(connection, f"{era}-deleted", 2)
-        create_topic(connection, f"{era}-compacted", 1, {"cleanup.policy": "compact", "min.compaction.lag.ms": "99"})
-        create_topic(connection, f"{era}-cut", 1, {"retention.ms": "-1"})
-        producer = Producer(
-            {"bootstrap.servers": broker.bootstrap, "enable.idempotence": True, "compression.type": "zstd"}
-        )
-        for number in range(3000):
-            producer.produce(
-                f"{era}-plain", b"%d" % number * 100, partition=number % 3, headers={"number": b"%d" % number}
-            )
-        producer.flush()
-        for number in range(20):
-            records = batch([b"%d" % number], keys=[b"key-%d" % (number % 4)], timestamp_ms=now_ms + number)
-            assert code(produce(connection, f"{era}-compacted", records).error_code) == "NONE"
-            assert code(produce(connection, f"{era}-cut", records).error_code) == "NONE"
-        delete_before(connection, f"{era}-cut", 0, 7)
-        for number, group in enumerate(groups):
-            commit_until_done(connection, group, number, "first")
-            commit_until_done(connection, group, 100 + number, f"of the era of {era}")
-        delete_topic(connection, f"{era}-deleted")
-        alter(connection, TOPIC, f"{era}-cut", {"max.message.bytes": "12345"})
-        alter(connection, BROKER, "", {"log.retention.ms": "987654321"})
-        alter(connection, BROKER, "1", {"log.cleaner.threads": "2"})
-    return groups
 
 
 def same(before: Found, after: Found) -> None:

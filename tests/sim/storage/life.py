@@ -376,7 +376,8 @@ class Life:
         model.may_be_empty_at = None
         assert start <= max(model.latest_start, model.start), "records are gone that nothing has deleted"
         kept = model.acknowledged if self.was_killed else model.synced
-        lost = [each for each in model.batches if max(start, end) < each.next_offset <= kept]
+        gone = max(start, end, model.forgotten)
+        lost = [each for each in model.batches if gone < each.next_offset <= kept]
         assert lost == [], f"what is before {kept} had to be kept, and {end} is the end"
         if start == end and not any(each.next_offset == end for each in model.batches):
             model.begin_at(end)
