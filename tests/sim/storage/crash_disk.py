@@ -131,6 +131,9 @@ class CrashFile:
         self._disk.meet(self._path)
         return bytes(self._content.data[offset : offset + size])
 
+    def pread_warm(self, size: int, offset: int) -> bytes | None:
+        return self.pread(size, offset)
+
     def pwrite(self, data: Buffer, offset: int) -> int:
         if self._read_only:
             raise OSError(errno.EBADF, "the file is open for reading only", self._path)
@@ -210,6 +213,10 @@ class CrashDisk:
     @property
     def max_open_files(self) -> int:
         return 1 << 20
+
+    @property
+    def knows_page_cache(self) -> bool:
+        return False
 
     def cut_power_after(self, steps: int) -> None:
         """Raise PowerCut at that step from now, and at all that come behind it."""
