@@ -259,11 +259,26 @@ def _check_connections(config: BrokerConfig) -> None:
 _HOST_CHARACTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-%._:")
 
 
+CONSUMER_ASSIGNORS = (
+    "uniform",
+    "range",
+    "org.apache.kafka.coordinator.group.assignor.UniformAssignor",
+    "org.apache.kafka.coordinator.group.assignor.RangeAssignor",
+)
+"""Kafka also loads assignors that are given as Java classes."""
+
+
 def _check_groups(config: BrokerConfig) -> None:
     _refuse(
         "classic" not in config.list_("group.coordinator.rebalance.protocols"),
         "group.coordinator.rebalance.protocols",
         "Disabling the 'classic' protocol is not supported.",
+    )
+    unknown = [name for name in config.list_("group.consumer.assignors") if name not in CONSUMER_ASSIGNORS]
+    _refuse(
+        bool(unknown),
+        "group.consumer.assignors",
+        f"group.consumer.assignors can hold {', '.join(CONSUMER_ASSIGNORS)} only, not {', '.join(unknown)}",
     )
     for kind in ("consumer", "share", "streams"):
         for name in ("heartbeat.interval.ms", "session.timeout.ms", "assignment.interval.ms"):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from odradek.broker.api.alter_configs import AlterConfigsApi
+from odradek.broker.api.consumer_groups import ConsumerGroupsApi
 from odradek.broker.api.fetch import FetchApi, FetchLimits
 from odradek.broker.api.find_coordinator import GROUP, TRANSACTION, CoordinatorTopic, FindCoordinatorApi
 from odradek.broker.api.forwarding import forwarding_handlers
@@ -28,6 +29,7 @@ from odradek.broker.controller_client import ControllerClient
 from odradek.broker.coordinator.replicated_log import ReplicatedLogs
 from odradek.broker.directory_assignments import DirectoryAssignments
 from odradek.broker.fetch.session import SessionCache
+from odradek.broker.groups.consumer.environment import Environment, GroupConfigs, topics_change
 from odradek.broker.groups.options import GroupOptions, offsets_topic
 from odradek.broker.groups.service import GroupCoordinator
 from odradek.broker.lifecycle import BrokerLifecycle, LifecycleOptions
@@ -136,6 +138,9 @@ class BrokerPart:
             scheduler=ports.scheduler,
             random=ports.random,
             partition_count=self._group_partitions,
+            environment=Environment(
+                lambda: self.replicas.image, GroupConfigs(lambda: self.replicas.image, lambda: self._config).of
+            ),
         )
         self._handlers = InProcess("broker", ports)
         brokers = OnlyBroker(config.node_id, self._handlers)
@@ -197,6 +202,9 @@ class BrokerPart:
         else:
             self.replicas.apply_topic_configs(name for kind, name in changed if kind == ResourceType.TOPIC)
         deleted = dict(delta.deleted_topics)
+        topics = topics_change(delta)
+        if topics.changed:
+            self.groups.topics_changed(topics)
         if deleted:
             self.groups.topics_deleted(deleted)
         self.lifecycle.metadata_moved()
@@ -257,6 +265,9 @@ class BrokerPart:
             *GroupMembershipApi(self.groups).handlers(),
             *GroupOffsetsApi(self.groups, lambda: replicas.image.topics).handlers(),
             *GroupAdminApi(self.groups).handlers(),
+            *ConsumerGroupsApi(
+                self.groups, is_enabled="consumer" in config.list_("group.coordinator.rebalance.protocols")
+            ).handlers(),
             *TransactionsApi(
                 self.transactions, self.producer_ids, lambda: replicas.image.topics, self.groups.partition_for
             ).handlers(),

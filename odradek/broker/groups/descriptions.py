@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from odradek.broker.groups.classic.group import ClassicGroup
 from odradek.broker.groups.classic.state import GroupState
-from odradek.broker.groups.table import GroupTable
+from odradek.broker.groups.table import Group, GroupTable
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.describe_groups import DescribedGroup, DescribedGroupMember
 from odradek.wire.messages.list_groups import ListedGroup
 
 CLASSIC_TYPE = "classic"
+CONSUMER_TYPE = "consumer"
 FIRST_WITH_GROUP_ID_NOT_FOUND = 6
 
 
@@ -28,22 +29,17 @@ class Descriptions:
     def list_groups(self, states: Sequence[str], types: Sequence[str]) -> list[ListedGroup]:
         """The groups in one of `states` and of one of `types`, both in any case; an empty filter lets all pass."""
         wanted = {state.lower().strip() for state in states}
-        if types and CLASSIC_TYPE not in {name.lower().strip() for name in types}:
-            return []
+        kinds = {name.lower().strip() for name in types}
+        listed = [_listed(group_id, group) for group_id, group in self._table.groups.committed_items()]
         return [
-            ListedGroup(
-                group_id=group_id,
-                protocol_type=group.protocol_type or "",
-                group_state=group.state.value,
-                group_type=CLASSIC_TYPE,
-            )
-            for group_id, group in self._table.groups.committed_items()
-            if not wanted or group.state.value.lower() in wanted
+            group
+            for group in listed
+            if (not wanted or group.group_state.lower() in wanted) and (not kinds or group.group_type in kinds)
         ]
 
     def _describe(self, group_id: str, version: int) -> DescribedGroup:
         group = self._table.groups.committed(group_id)
-        if group is not None:
+        if isinstance(group, ClassicGroup):
             is_stable = group.state is GroupState.STABLE
             return DescribedGroup(
                 group_id=group_id,
@@ -58,8 +54,21 @@ class Descriptions:
             group_id=group_id,
             group_state=GroupState.DEAD.value,
             error_code=ErrorCode.GROUP_ID_NOT_FOUND,
-            error_message=f"Group {group_id} not found.",
+            error_message=f"Group {group_id} not found."
+            if group is None
+            else f"Group {group_id} is not a classic group.",
         )
+
+
+def _listed(group_id: str, group: Group) -> ListedGroup:
+    is_classic = isinstance(group, ClassicGroup)
+    state = group.state if isinstance(group, ClassicGroup) else group.committed_state()
+    return ListedGroup(
+        group_id=group_id,
+        protocol_type=group.protocol_type or "",
+        group_state=state.value,
+        group_type=CLASSIC_TYPE if is_classic else CONSUMER_TYPE,
+    )
 
 
 def _members(group: ClassicGroup, *, with_metadata: bool) -> list[DescribedGroupMember]:

@@ -9,9 +9,10 @@ from odradek.broker.groups.classic.group import ClassicGroup
 from odradek.broker.groups.classic.rebalance import Rebalances
 from odradek.broker.groups.classic.state import GroupState
 from odradek.broker.groups.committed_offset import NO_TIMESTAMP, CommittedOffset
+from odradek.broker.groups.member_check import Claim, PartitionCheck, check_commit
 from odradek.broker.groups.offset_store import OffsetStore
 from odradek.broker.groups.records import offset_record, offset_tombstone
-from odradek.broker.groups.table import GroupTable
+from odradek.broker.groups.table import Group, GroupTable
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.offset_commit import (
     OffsetCommitRequest,
@@ -53,18 +54,9 @@ class OffsetCommits:
         """Handle one OffsetCommit of existing partitions; every topic has its name, and its id where there is one.
 
         A commit without generation creates the group if there is none: a consumer that assigns its own partitions.
-        Raises UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, ILLEGAL_GENERATION, REBALANCE_IN_PROGRESS or
-        GROUP_ID_NOT_FOUND.
+        Raises what `_check` raises, and what that returns.
         """
-        group = self._table.groups.get(request.group_id)
-        if group is not None:
-            self._check(group, request)
-        elif request.generation_id_or_member_epoch >= 0:
-            raise KafkaError(
-                ErrorCode.GROUP_ID_NOT_FOUND
-                if version >= FIRST_WITH_GROUP_ID_NOT_FOUND
-                else ErrorCode.ILLEGAL_GENERATION
-            )
+        check_partition = self._check(request, version)
         now_ms = self._table.now_ms()
         expire_ms = None if request.retention_time_ms == NO_TIMESTAMP else now_ms + request.retention_time_ms
         records: list[CoordinatorRecord] = []
@@ -78,6 +70,8 @@ class OffsetCommits:
                     OffsetCommitResponsePartition(partition_index=partition.partition_index, error_code=code)
                 )
                 if code is ErrorCode.NONE:
+                    if check_partition is not None:
+                        check_partition(topic.name, topic.topic_id, partition.partition_index)
                     committed = _committed(partition, topic.topic_id, now_ms, expire_ms)
                     records.append(offset_record(request.group_id, topic.name, partition.partition_index, committed))
         return CoordinatorResult(records, response)
@@ -86,15 +80,7 @@ class OffsetCommits:
         self, request: TxnOffsetCommitRequest, version: int
     ) -> CoordinatorResult[TxnOffsetCommitResponse]:
         """Handle one TxnOffsetCommit, like an OffsetCommit; its offsets count once the transaction is committed."""
-        group = self._table.groups.get(request.group_id)
-        if group is not None:
-            self._check(group, request)
-        elif request.generation_id_or_member_epoch >= 0:
-            raise KafkaError(
-                ErrorCode.GROUP_ID_NOT_FOUND
-                if version >= FIRST_IN_TRANSACTION_WITH_GROUP_ID_NOT_FOUND
-                else ErrorCode.ILLEGAL_GENERATION
-            )
+        check_partition = self._check(request, version)
         now_ms = self._table.now_ms()
         records: list[CoordinatorRecord] = []
         response = TxnOffsetCommitResponse()
@@ -107,6 +93,8 @@ class OffsetCommits:
                     TxnOffsetCommitResponsePartition(partition_index=partition.partition_index, error_code=code)
                 )
                 if code is ErrorCode.NONE:
+                    if check_partition is not None:
+                        check_partition(topic.name, topic.topic_id, partition.partition_index)
                     committed = _committed(partition, topic.topic_id, now_ms, None)
                     records.append(offset_record(request.group_id, topic.name, partition.partition_index, committed))
         return CoordinatorResult(records, response)
@@ -114,7 +102,7 @@ class OffsetCommits:
     def delete(self, request: OffsetDeleteRequest) -> CoordinatorResult[OffsetDeleteResponse]:
         """Handle one OffsetDelete; raises GROUP_ID_NOT_FOUND, or NON_EMPTY_GROUP for members of another kind."""
         group = self._table.existing(request.group_id)
-        if group.state in _LIVE and not group.is_consumer_group:
+        if isinstance(group, ClassicGroup) and group.state in _LIVE and not group.is_consumer_group:
             raise KafkaError(ErrorCode.NON_EMPTY_GROUP)
         records: list[CoordinatorRecord] = []
         topics = [self._delete_topic(group, topic, records) for topic in request.topics]
@@ -147,7 +135,7 @@ class OffsetCommits:
         if not _may_expire(group):
             return [], False
         now_ms = self._table.now_ms()
-        empty_since_ms = group.state_timestamp_ms if group.protocol_type is not None and group.is_empty else None
+        empty_since_ms = _empty_since_ms(group)
         tombstones = []
         for (topic, partition), committed in items:
             if (
@@ -158,24 +146,23 @@ class OffsetCommits:
                 tombstones.append(offset_tombstone(group_id, topic, partition))
         return tombstones, len(tombstones) == len(items) and not self._store.has_pending(group_id)
 
-    def _check(self, group: ClassicGroup, request: OffsetCommitRequest | TxnOffsetCommitRequest) -> None:
-        """A transaction may also come from a producer that knows nothing of members, and while the group rebalances."""
-        generation = request.generation_id_or_member_epoch
+    def _check(self, request: OffsetCommitRequest | TxnOffsetCommitRequest, version: int) -> PartitionCheck | None:
+        """What has to be asked of each partition that is committed; None for a group that is not there.
+
+        Raises GROUP_ID_NOT_FOUND (ILLEGAL_GENERATION in versions that do not know it), and what `check_commit` raises.
+        """
+        group = self._table.groups.get(request.group_id)
+        claim = Claim(request.member_id, request.group_instance_id, request.generation_id_or_member_epoch)
         is_in_transaction = isinstance(request, TxnOffsetCommitRequest)
-        if generation < 0 and group.is_empty:
-            return
-        if generation < 0 and not request.member_id and request.group_instance_id is None:
-            if is_in_transaction:
-                return
-            raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID)
-        member = group.check_member(request.member_id, request.group_instance_id)
-        if generation != group.generation:
-            raise KafkaError(ErrorCode.ILLEGAL_GENERATION)
-        if is_in_transaction:
-            return
-        if group.state is GroupState.COMPLETING_REBALANCE:
-            raise KafkaError(ErrorCode.REBALANCE_IN_PROGRESS)
-        self._rebalances.schedule_session(group, member)
+        if group is not None:
+            check_partition = check_commit(group, claim, version=version, is_transactional=is_in_transaction)
+            if isinstance(group, ClassicGroup) and not is_in_transaction and claim.member_id in group.members:
+                self._rebalances.schedule_session(group, group.members[claim.member_id])
+            return check_partition
+        if claim.epoch >= 0:
+            first = FIRST_IN_TRANSACTION_WITH_GROUP_ID_NOT_FOUND if is_in_transaction else FIRST_WITH_GROUP_ID_NOT_FOUND
+            raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND if version >= first else ErrorCode.ILLEGAL_GENERATION)
+        return None
 
     def _metadata_fault(self, partition: OffsetCommitRequestPartition | TxnOffsetCommitRequestPartition) -> ErrorCode:
         """Java counts UTF-16 units, and so does the limit."""
@@ -185,7 +172,7 @@ class OffsetCommits:
         return ErrorCode.OFFSET_METADATA_TOO_LARGE
 
     def _delete_topic(
-        self, group: ClassicGroup, topic: OffsetDeleteRequestTopic, records: list[CoordinatorRecord]
+        self, group: Group, topic: OffsetDeleteRequestTopic, records: list[CoordinatorRecord]
     ) -> OffsetDeleteResponseTopic:
         answer = OffsetDeleteResponseTopic(name=topic.name)
         code = ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC if group.is_subscribed_to(topic.name) else ErrorCode.NONE
@@ -209,8 +196,17 @@ def utf16_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-16-be", "surrogatepass")) // 2
 
 
-def _may_expire(group: ClassicGroup) -> bool:
+def _empty_since_ms(group: Group) -> int | None:
+    """Since when a classic group that had members has none; None for any other."""
+    if isinstance(group, ClassicGroup) and group.protocol_type is not None and group.is_empty:
+        return group.state_timestamp_ms
+    return None
+
+
+def _may_expire(group: Group) -> bool:
     """Whether any offset of the group may expire: never those of members whose topics are not known."""
+    if not isinstance(group, ClassicGroup):
+        return True
     if group.protocol_type is None or group.is_empty:
         return True
     return group.is_consumer_group and group.subscribed_topics is not None and group.state is GroupState.STABLE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from odradek.broker.groups.committed_offset import NO_LEADER_EPOCH, NO_OFFSET, CommittedOffset
+from odradek.broker.groups.member_check import check_fetch
 from odradek.broker.groups.offset_store import OffsetStore
 from odradek.broker.groups.table import GroupTable
 from odradek.wire.errors import ErrorCode
@@ -24,9 +25,14 @@ class OffsetFetches:
         self._store = store
 
     def fetch(self, request: OffsetFetchRequestGroup, *, stable: bool) -> OffsetFetchResponseGroup:
-        """The offsets of the topics asked for, or of all (None); unknown groups and partitions have offset -1."""
+        """The offsets of the topics asked for, or of all (None); unknown groups and partitions have offset -1.
+
+        Raises what `check_fetch` raises.
+        """
         group_id = request.group_id
         known = self._table.groups.get(group_id) if stable else self._table.groups.committed(group_id)
+        if known is not None:
+            check_fetch(known, request.member_id, request.member_epoch, latest=stable)
         if request.topics is not None:
             topics = [self._topic(group_id, topic, known is not None, stable) for topic in request.topics]
         else:

@@ -1,4 +1,7 @@
-"""The records of `__consumer_offsets` for classic groups and offsets, in the versions that 4.4.0 writes."""
+"""The records of `__consumer_offsets` for classic groups and offsets, in the versions that 4.4.0 writes.
+
+Those of consumer groups are in `consumer.records`.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,12 @@ OFFSET_WITH_TOPIC_ID_VERSION = 4
 LEGACY_OFFSET_KEY = 0
 OFFSET_KEY = 1
 GROUP_KEY = 2
+CONSUMER_GROUP_KEYS = (3, 4, 5, 6, 7, 8, 16)
 
 
 def group_record_codec() -> RecordCodec:
     """Reads and writes the records that the group coordinator knows."""
-    return RecordCodec(KEYS, VALUES, (LEGACY_OFFSET_KEY, OFFSET_KEY, GROUP_KEY))
+    return RecordCodec(KEYS, VALUES, (LEGACY_OFFSET_KEY, OFFSET_KEY, GROUP_KEY, *CONSUMER_GROUP_KEYS))
 
 
 def group_record(group: ClassicGroup, assignments: Mapping[str, bytes]) -> CoordinatorRecord:

@@ -11,6 +11,8 @@ from odradek.broker.coordinator.runtime import CoordinatorRuntime
 from odradek.broker.coordinator.shard import ShardContext
 from odradek.broker.coordinator.writer import PartitionWriter
 from odradek.broker.groups.classic.join import Join
+from odradek.broker.groups.consumer.environment import Environment, TopicsChange, fixed_environment
+from odradek.broker.groups.consumer.heartbeat import Beat, check_heartbeat
 from odradek.broker.groups.descriptions import FIRST_WITH_GROUP_ID_NOT_FOUND
 from odradek.broker.groups.options import GROUP_METADATA_TOPIC, GroupOptions
 from odradek.broker.groups.partitions import partition_for
@@ -19,6 +21,8 @@ from odradek.broker.groups.shard import GroupShard
 from odradek.ports import Clock, Promise, Random, Scheduler, gather
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.messages.consumer_group_describe import DescribedGroup as DescribedConsumerGroup
+from odradek.wire.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatResponse
 from odradek.wire.messages.delete_groups import DeletableGroupResult
 from odradek.wire.messages.describe_groups import DescribedGroup
 from odradek.wire.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
@@ -59,13 +63,14 @@ class GroupCoordinator:
         scheduler: Scheduler,
         random: Random,
         partition_count: Callable[[], int | None] = lambda: None,
+        environment: Environment | None = None,
     ) -> None:
         """`partition_count` tells how many partitions `__consumer_offsets` has, None while it does not exist."""
         self._options = options
         self._partition_count = partition_count
 
         def new_shard(context: ShardContext[GroupShard]) -> GroupShard:
-            return GroupShard(context, options, random)
+            return GroupShard(context, options, random, environment or fixed_environment())
 
         self.runtime: CoordinatorRuntime[GroupShard] = CoordinatorRuntime(
             writer=writer,
@@ -89,6 +94,11 @@ class GroupCoordinator:
     def resigned(self, partition: int, leader_epoch: int | None) -> None:
         """This broker leads the partition no longer; None where the partition is gone."""
         self.runtime.unload(TopicPartition(GROUP_METADATA_TOPIC, partition), leader_epoch)
+
+    def topics_changed(self, change: TopicsChange) -> None:
+        """Topics changed, came or went: groups that read them look at them with their next heartbeat."""
+        for outcome in self.runtime.write_all(lambda shard: shard.consumers.topics_changed(change)):
+            outcome.on_done(_ignore_outcome)
 
     def topics_deleted(self, topics: Mapping[str, Uuid]) -> None:
         """Topics (ids by name) are gone: so are the offsets committed for them."""
@@ -117,7 +127,7 @@ class GroupCoordinator:
             if outcome.error is not None:
                 reply.resolve(JoinGroupResponse(error_code=_code(outcome.error)))
 
-        self.runtime.write(self._shard_of(request.group_id), lambda shard: shard.joining.join(join)).on_done(failed)
+        self.runtime.write(self._shard_of(request.group_id), lambda shard: shard.join(join)).on_done(failed)
         return reply
 
     def sync(self, request: SyncGroupRequest) -> Promise[SyncGroupResponse]:
@@ -130,7 +140,7 @@ class GroupCoordinator:
             if outcome.error is not None:
                 reply.resolve(SyncGroupResponse(error_code=_code(outcome.error)))
 
-        write = self.runtime.write(self._shard_of(request.group_id), lambda shard: shard.syncing.sync(request, reply))
+        write = self.runtime.write(self._shard_of(request.group_id), lambda shard: shard.sync(request, reply))
         write.on_done(failed)
         return reply
 
@@ -144,7 +154,37 @@ class GroupCoordinator:
             return HeartbeatResponse(error_code=ErrorCode.NONE if loading else error.code)
 
         shard = self._shard_of(request.group_id)
-        return _recover(self.runtime.write(shard, lambda shard: shard.membership.heartbeat(request)), failed)
+        return _recover(self.runtime.write(shard, lambda shard: shard.heartbeat(request)), failed)
+
+    def consumer_heartbeat(self, beat: Beat, version: int) -> Promise[ConsumerGroupHeartbeatResponse]:
+        """Handle ConsumerGroupHeartbeat."""
+
+        def failed(error: KafkaError) -> ConsumerGroupHeartbeatResponse:
+            return ConsumerGroupHeartbeatResponse(error_code=error.code, error_message=error_text(error))
+
+        try:
+            check_heartbeat(beat.request, version, self._options.consumer_assignors)
+        except KafkaError as error:
+            return Promise.of(failed(error))
+        shard = self._shard_of(beat.request.group_id)
+        return _recover(self.runtime.write(shard, lambda shard: shard.consumers.heartbeats.heartbeat(beat)), failed)
+
+    def describe_consumers(self, group_ids: Sequence[str]) -> Promise[list[DescribedConsumerGroup]]:
+        """Handle ConsumerGroupDescribe."""
+
+        def describe(shard: TopicPartition, ids: list[str]) -> Promise[list[DescribedConsumerGroup]]:
+            return _recover(
+                self.runtime.read(shard, lambda shard: [shard.consumers.describe(group_id) for group_id in ids]),
+                lambda error: [DescribedConsumerGroup(group_id=group_id, error_code=error.code) for group_id in ids],
+            )
+
+        nameless = [
+            Promise.of([DescribedConsumerGroup(group_id="", error_code=ErrorCode.INVALID_GROUP_ID)])
+            for group_id in group_ids
+            if not group_id
+        ]
+        named = [group_id for group_id in group_ids if group_id]
+        return _concatenated([*nameless, *(describe(shard, ids) for shard, ids in self._by_shard(named))])
 
     def leave(self, request: LeaveGroupRequest) -> Promise[LeaveGroupResponse]:
         """Handle LeaveGroup in the form with a list of members."""
@@ -166,7 +206,7 @@ class GroupCoordinator:
             )
 
         shard = self._shard_of(request.group_id)
-        return _recover(self.runtime.write(shard, lambda shard: shard.membership.leave(request)), failed)
+        return _recover(self.runtime.write(shard, lambda shard: shard.leave(request)), failed)
 
     def commit_offsets(self, request: OffsetCommitRequest, version: int) -> Promise[OffsetCommitResponse]:
         """Handle OffsetCommit of partitions that exist, whose topics carry names and ids."""
@@ -336,6 +376,15 @@ def _concatenated(parts: Sequence[Promise[list[T]]]) -> Promise[list[T]]:
 
 def _code(error: BaseException) -> ErrorCode:
     return error.code if isinstance(error, KafkaError) else ErrorCode.UNKNOWN_SERVER_ERROR
+
+
+def error_text(error: KafkaError) -> str:
+    """What a client is told in words."""
+    return error.message or error.code.message
+
+
+def _ignore_outcome(_outcome: Promise[None]) -> None:
+    """A shard that is being loaded looks at all topics anyway."""
 
 
 def _log_cleanup(outcome: Promise[None]) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from odradek.broker.coordinator.result import CoordinatorResult
 from odradek.broker.coordinator.timeline import TimelineMap
 from odradek.broker.groups.classic.group import ClassicGroup
+from odradek.broker.groups.consumer.environment import Environment
+from odradek.broker.groups.consumer.group import ConsumerGroup
 from odradek.broker.groups.options import GroupOptions
 from odradek.ports import Random
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -18,21 +20,36 @@ if TYPE_CHECKING:
 NOTHING: CoordinatorResult[None] = CoordinatorResult((), None)
 """No records."""
 
+Group = ClassicGroup | ConsumerGroup
+
 
 class GroupTable:
     """Groups by id. The committed view says which groups there are; a group object is always the live one."""
 
-    def __init__(self, context: ShardContext[GroupShard], options: GroupOptions, random: Random) -> None:
+    def __init__(
+        self, context: ShardContext[GroupShard], options: GroupOptions, random: Random, environment: Environment
+    ) -> None:
         self.context = context
         self.options = options
         self.random = random
-        self.groups: TimelineMap[str, ClassicGroup] = TimelineMap(context.timeline)
+        self.environment = environment
+        self.groups: TimelineMap[str, Group] = TimelineMap(context.timeline)
 
     def now_ms(self) -> int:
         """The wall clock, as records carry it."""
         return self.context.clock.now_ms()
 
-    def existing(self, group_id: str) -> ClassicGroup:
+    def classic(self, group_id: str) -> ClassicGroup | None:
+        """The group, if there is one and it is a classic one."""
+        group = self.groups.get(group_id)
+        return group if isinstance(group, ClassicGroup) else None
+
+    def consumer(self, group_id: str) -> ConsumerGroup | None:
+        """The group, if there is one and it is a consumer group."""
+        group = self.groups.get(group_id)
+        return group if isinstance(group, ConsumerGroup) else None
+
+    def existing(self, group_id: str) -> Group:
         """The group; raises GROUP_ID_NOT_FOUND."""
         group = self.groups.get(group_id)
         if group is None:

@@ -53,6 +53,11 @@ class ClassicGroup:
         return self.state is GroupState.EMPTY
 
     @property
+    def is_simple(self) -> bool:
+        """Whether nobody ever joined: it is there for offsets that were committed without a group."""
+        return self.is_empty and self.protocol_type is None and not self.pending_join
+
+    @property
     def is_consumer_group(self) -> bool:
         """Whether its members speak the consumer protocol."""
         return self.protocol_type == CONSUMER_PROTOCOL_TYPE

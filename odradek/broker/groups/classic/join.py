@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from odradek.broker.coordinator.errors import client_error
-from odradek.broker.coordinator.result import CoordinatorResult
+from odradek.broker.coordinator.result import CoordinatorRecord, CoordinatorResult
 from odradek.broker.groups.classic.group import ClassicGroup
 from odradek.broker.groups.classic.member import ClassicMember
 from odradek.broker.groups.classic.rebalance import Rebalances
@@ -40,17 +41,22 @@ class Joining:
         self._table = table
         self._rebalances = rebalances
 
-    def join(self, join: Join) -> CoordinatorResult[None]:
-        """Handle one JoinGroup; `join.reply` is settled now or when the generation is formed."""
+    def join(self, join: Join, in_place_of: Sequence[CoordinatorRecord] = ()) -> CoordinatorResult[None]:
+        """Handle one JoinGroup; `join.reply` is settled now or when the generation is formed.
+
+        `in_place_of` are records that remove an empty group of another kind, if there is one.
+        """
         request = join.request
-        group = self._table.groups.get(request.group_id)
+        group = self._table.classic(request.group_id)
         is_unknown = request.member_id == UNKNOWN_MEMBER
         if group is None:
             if not is_unknown:
                 return self._refuse(join, ErrorCode.UNKNOWN_MEMBER_ID, request.member_id)
             group = self._table.create(request.group_id)
             result = self._join_group(join, group)
-            return result if result.records else self._store_new_group(join, group)
+            if not result.records:
+                result = self._store_new_group(join, group)
+            return result._replace(records=(*in_place_of, *result.records))
         return self._join_group(join, group)
 
     def _join_group(self, join: Join, group: ClassicGroup) -> CoordinatorResult[None]:

@@ -73,7 +73,7 @@ class Membership:
         return answer
 
     def _group(self, group_id: str) -> ClassicGroup:
-        group = self._table.groups.get(group_id)
+        group = self._table.classic(group_id)
         if group is None:
             raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID)
         return group

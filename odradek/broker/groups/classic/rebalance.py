@@ -187,13 +187,13 @@ class Rebalances:
         )
 
     def _joining_expired(self, group_id: str) -> CoordinatorResult[None]:
-        group = self._table.groups.get(group_id)
+        group = self._table.classic(group_id)
         if group is None or group.state is not GroupState.PREPARING_REBALANCE:
             return NOTHING
         return self.complete_join(group)
 
     def _initial_delay_over(self, group_id: str, delay_ms: int, remaining_ms: int) -> CoordinatorResult[None]:
-        group = self._table.groups.get(group_id)
+        group = self._table.classic(group_id)
         if group is None or group.state is not GroupState.PREPARING_REBALANCE:
             return NOTHING
         if not group.new_member_added or remaining_ms == 0:
@@ -204,7 +204,7 @@ class Rebalances:
         return NOTHING
 
     def _syncing_expired(self, group_id: str, generation: int) -> CoordinatorResult[None]:
-        group = self._table.groups.get(group_id)
+        group = self._table.classic(group_id)
         if (
             group is None
             or generation != group.generation
@@ -218,7 +218,7 @@ class Rebalances:
         return self.prepare(group, f"members {missing} did not sync")
 
     def _session_expired(self, group_id: str, member_id: str) -> CoordinatorResult[None]:
-        group = self._table.groups.get(group_id)
+        group = self._table.classic(group_id)
         if group is None:
             return NOTHING
         if member_id in group.pending_join:

@@ -47,7 +47,7 @@ class Syncing:
         return self._store(group, request) if group.leader == member.member_id else NOTHING
 
     def _check(self, request: SyncGroupRequest) -> tuple[ClassicGroup, ClassicMember]:
-        group = self._table.groups.get(request.group_id)
+        group = self._table.classic(request.group_id)
         if group is None or group.is_empty:
             raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID)
         member = group.check_member(request.member_id, request.group_instance_id)

@@ -267,7 +267,7 @@ def test_records_of_groups_of_other_kinds_do_no_harm() -> None:
     groups = Groups()
     groups.commit(1)
     builder = BatchBuilder()
-    builder.append(1, b"\0\3\0\1g", b"\0\0\0\0\0\1")
+    builder.append(1, b"\0\x0b\0\1g", b"\0\0\0\0\0\1")
     builder.append(1, b"\0\x63whatever", b"?")
     groups.log.append(SHARD, bytearray(builder.build()), 0)
     groups.restart()
