@@ -59,6 +59,8 @@ class ConsumerSettings:
     session_timeout_ms: int = 10_000
     instance_id: str | None = None
     assignor: str = "range"
+    protocol: str = "classic"
+    """`consumer` for that of KIP-848, whose session time-out and assignor are the group's."""
     fetch_max_bytes: int = 50 * 1024 * 1024
     partition_max_bytes: int = 1024 * 1024
 
@@ -86,7 +88,7 @@ class Driver(Protocol):
         """Send the records in order with one producer and wait for all of them."""
 
     def subscribe(self, topics: Sequence[str], settings: ConsumerSettings) -> Consumer:
-        """A member of ``settings.group``."""
+        """A member of ``settings.group``; with the consumer protocol, a topic that begins with ^ is an expression."""
 
     def assign(self, partitions: Mapping[TopicPartition, int], settings: ConsumerSettings) -> Consumer:
         """A consumer of these partitions from these offsets (-1: latest, -2: earliest)."""

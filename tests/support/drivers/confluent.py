@@ -85,7 +85,13 @@ class Confluent:
         """Nothing is kept between calls."""
 
     def _consumer(self, settings: ConsumerSettings) -> Any:
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {
+            "session.timeout.ms": settings.session_timeout_ms,
+            "heartbeat.interval.ms": min(500, settings.session_timeout_ms // 3),
+            "partition.assignment.strategy": settings.assignor,
+        }
+        if settings.protocol == "consumer":
+            options = {"group.protocol": "consumer", "group.remote.assignor": settings.assignor}
         if settings.instance_id is not None:
             options["group.instance.id"] = settings.instance_id
         return ck.Consumer(
@@ -95,9 +101,6 @@ class Confluent:
                 "auto.offset.reset": settings.reset,
                 "isolation.level": settings.isolation,
                 "enable.auto.commit": False,
-                "session.timeout.ms": settings.session_timeout_ms,
-                "heartbeat.interval.ms": min(500, settings.session_timeout_ms // 3),
-                "partition.assignment.strategy": settings.assignor,
                 "fetch.max.bytes": settings.fetch_max_bytes,
                 "message.max.bytes": min(1_000_000, settings.fetch_max_bytes),
                 "max.partition.fetch.bytes": settings.partition_max_bytes,

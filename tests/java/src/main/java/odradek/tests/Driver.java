@@ -21,6 +21,7 @@ import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
+import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
@@ -71,7 +72,11 @@ public final class Driver {
             case "subscribe" -> {
                 List<String> topics = new ArrayList<>();
                 command.get("topics").forEach(topic -> topics.add(topic.asText()));
-                open(command).subscribe(topics);
+                if (topics.get(0).startsWith("^")) {
+                    open(command).subscribe(new SubscriptionPattern(topics.get(0)));
+                } else {
+                    open(command).subscribe(topics);
+                }
             }
             case "assign" -> assign(open(command), command.get("partitions"));
             case "poll" -> {
@@ -154,15 +159,20 @@ public final class Driver {
         config.put("enable.auto.commit", false);
         config.put("auto.offset.reset", settings.get("reset").asText());
         config.put("isolation.level", settings.get("isolation").asText());
-        config.put("session.timeout.ms", settings.get("session_timeout_ms").asInt());
-        config.put("heartbeat.interval.ms", Math.min(500, settings.get("session_timeout_ms").asInt() / 3));
         config.put("fetch.max.bytes", settings.get("fetch_max_bytes").asInt());
         config.put("max.partition.fetch.bytes", settings.get("partition_max_bytes").asInt());
-        config.put("partition.assignment.strategy", switch (settings.get("assignor").asText()) {
-            case "roundrobin" -> "org.apache.kafka.clients.consumer.RoundRobinAssignor";
-            case "sticky" -> "org.apache.kafka.clients.consumer.StickyAssignor";
-            default -> "org.apache.kafka.clients.consumer.RangeAssignor";
-        });
+        if (settings.get("protocol").asText().equals("consumer")) {
+            config.put("group.protocol", "consumer");
+            config.put("group.remote.assignor", settings.get("assignor").asText());
+        } else {
+            config.put("session.timeout.ms", settings.get("session_timeout_ms").asInt());
+            config.put("heartbeat.interval.ms", Math.min(500, settings.get("session_timeout_ms").asInt() / 3));
+            config.put("partition.assignment.strategy", switch (settings.get("assignor").asText()) {
+                case "roundrobin" -> "org.apache.kafka.clients.consumer.RoundRobinAssignor";
+                case "sticky" -> "org.apache.kafka.clients.consumer.StickyAssignor";
+                default -> "org.apache.kafka.clients.consumer.RangeAssignor";
+            });
+        }
         if (!settings.get("group").isNull()) {
             config.put("group.id", settings.get("group").asText());
         }
