@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from itertools import groupby
 
 import certifi
@@ -14,7 +12,6 @@ import pytest
 from tests.support.drivers.base import (
     CODECS,
     Ack,
-    Consumer,
     ConsumerSettings,
     Driver,
     ProducerSettings,
@@ -22,6 +19,7 @@ from tests.support.drivers.base import (
     TopicPartition,
     collect,
 )
+from tests.support.polling import group_of
 from tests.support.process import wait_for
 
 NewTopic = Callable[..., str]
@@ -35,40 +33,6 @@ def read_all(driver: Driver, topic: str, count: int, partitions: int = 1) -> lis
         return collect(consumer, count)
     finally:
         consumer.close()
-
-
-class Member:
-    """A consumer that is polled all the time, as an application would; only its own thread touches it."""
-
-    def __init__(self, consumer: Consumer) -> None:
-        self.assignment: set[TopicPartition] = set()
-        self._consumer = consumer
-        self._leaving = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def leave(self) -> None:
-        self._leaving.set()
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-
-    def _run(self) -> None:
-        while not self._leaving.is_set():
-            self._consumer.poll(0.1)
-            self.assignment = self._consumer.assignment()
-        self._consumer.close()
-
-
-@contextmanager
-def group_of(consumers: Iterable[Consumer]) -> Iterator[list[Member]]:
-    """Members, each polled before the next is opened: aiokafka opens once it is in the group, after a rebalance."""
-    members: list[Member] = []
-    try:
-        members.extend(map(Member, consumers))
-        yield members
-    finally:
-        for member in members:
-            member.leave()
 
 
 def contents(records: list[Record]) -> list[tuple[bytes | None, bytes | None, object]]:
