@@ -15,7 +15,6 @@ another API or version costs its connection, as in Kafka; ApiVersions answers an
 means all of these versions, on one node.
 """
 
-_CONSUMER_GROUPS = "the consumer groups of KIP-848"
 _SHARE_GROUPS = "share groups"
 _STREAMS_GROUPS = "streams groups"
 _SEVERAL_NODES = "clusters of several nodes"
@@ -23,8 +22,6 @@ _TELEMETRY = "client telemetry"
 _UNANSWERED = "Kafka lists it here, too, and answers with a failure or not at all"
 
 WHY_MISSING: dict[ApiKey, str] = {
-    ApiKey.CONSUMER_GROUP_HEARTBEAT: _CONSUMER_GROUPS,
-    ApiKey.CONSUMER_GROUP_DESCRIBE: _CONSUMER_GROUPS,
     ApiKey.SHARE_GROUP_HEARTBEAT: _SHARE_GROUPS,
     ApiKey.SHARE_GROUP_DESCRIBE: _SHARE_GROUPS,
     ApiKey.SHARE_FETCH: _SHARE_GROUPS,
@@ -89,8 +86,9 @@ DIFFERENCES = (
     "connection is closed.",
     "A request whose decoding would create more than 65,536 array elements and tagged fields costs its connection; "
     "16,384 are the limit of Produce, OffsetCommit, TxnOffsetCommit, AddPartitionsToTxn, WriteTxnMarkers, "
-    "DescribeTransactions, LeaveGroup, DescribeGroups, DeleteGroups, DeleteTopics, CreatePartitions, ElectLeaders, "
-    "AlterConfigs, IncrementalAlterConfigs and AlterUserScramCredentials. Kafka has no such limit.",
+    "DescribeTransactions, LeaveGroup, DescribeGroups, ConsumerGroupDescribe, DeleteGroups, DeleteTopics, "
+    "CreatePartitions, ElectLeaders, AlterConfigs, IncrementalAlterConfigs and AlterUserScramCredentials. Kafka has no "
+    "such limit.",
     "A tagged field that is longer or shorter than what it holds costs its connection; Kafka takes it.",
     "What is no record batch at all is answered with CORRUPT_MESSAGE and an unknown codec with "
     "UNSUPPORTED_COMPRESSION_TYPE, where Kafka answers UNKNOWN_SERVER_ERROR.",
@@ -104,8 +102,6 @@ DIFFERENCES = (
 )
 
 MISSING: dict[str, str] = {
-    "Consumer groups of KIP-848": "`group.protocol=consumer`; clients with the classic protocol, the default, "
-    "are served.",
     "Share groups and streams groups": "all of their APIs.",
     "Quotas": "are set, kept and described, but do not throttle.",
     "Moving replicas between log directories": "AlterReplicaLogDirs on a node with several of them.",

@@ -97,6 +97,17 @@ _BROKER_ACTED_UPON = frozenset(
         "producer.id.expiration.ms",
         "replica.high.watermark.checkpoint.interval.ms",
         # groups
+        "group.consumer.assignors",
+        "group.consumer.max.assignment.interval.ms",
+        "group.consumer.max.heartbeat.interval.ms",
+        "group.consumer.max.session.timeout.ms",
+        "group.consumer.max.size",
+        "group.consumer.migration.policy",
+        "group.consumer.min.assignment.interval.ms",
+        "group.consumer.min.heartbeat.interval.ms",
+        "group.consumer.min.session.timeout.ms",
+        "group.consumer.regex.refresh.interval.ms",
+        "group.coordinator.rebalance.protocols",
         "group.initial.rebalance.delay.ms",
         "group.max.session.timeout.ms",
         "group.max.size",
@@ -165,7 +176,9 @@ _NO_MEANING = frozenset(
     }
 )
 
-_GROUP_ACTED_UPON: frozenset[str] = frozenset()
+_GROUP_ACTED_UPON = frozenset(
+    {"consumer.assignment.interval.ms", "consumer.heartbeat.interval.ms", "consumer.session.timeout.ms"}
+)
 _GROUP_NO_MEANING = frozenset(
     {"consumer.assignor.offload.enable", "share.assignor.offload.enable", "streams.assignor.offload.enable"}
 )

@@ -46,7 +46,6 @@ class ConsumerGroupsApi:
                         "two parts of one may have the same name.",
                         "Of two assignors that as many members ask for, the first by name serves the group.",
                     ),
-                    max_objects=MAX_DECIDED_OBJECTS,
                 )
             ),
             erase(
