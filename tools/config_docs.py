@@ -14,8 +14,9 @@ from pathlib import Path
 from odradek.config.defaults import single_node_defaults
 from odradek.config.documentation import documentation_of
 from odradek.config.own import OWN, OWN_DOCUMENTATION
+from odradek.config.resources import GROUP_BOUNDS
 from odradek.config.support import Support, support_of
-from odradek.config.table import BROKER, BROKER_QUOTAS, TABLE, TOPIC_SYNONYMS
+from odradek.config.table import BROKER, BROKER_QUOTAS, GROUP, GROUP_SYNONYMS, TABLE, TOPIC_SYNONYMS
 from odradek.config.types import ConfigKey, ResourceType, Scope
 
 ROOT = Path(__file__).parent.parent
@@ -137,7 +138,10 @@ def claims_and_uses() -> tuple[list[str], list[str]]:
     mentioned.update(
         synonym for name, synonyms in TOPIC_SYNONYMS.items() if name in mentioned for synonym, _ in synonyms
     )
-    kinds = (ResourceType.BROKER, ResourceType.TOPIC)
+    for name in [name for name in GROUP if name in mentioned]:
+        mentioned.add(GROUP_SYNONYMS.get(name, name))
+        mentioned.update(bound for bound in GROUP_BOUNDS.get(name, ()) if bound is not None)
+    kinds = (ResourceType.BROKER, ResourceType.TOPIC, ResourceType.GROUP)
     claimed = {name for kind in kinds for name in TABLE[kind] if support_of(kind, name) is Support.ACTED_UPON}
     known = {name for kind in kinds for name in TABLE[kind]}
     topic_defaults = {synonyms[0][0]: name for name, synonyms in TOPIC_SYNONYMS.items()}
