@@ -321,7 +321,8 @@ def test_each_listener_is_told_of_the_node_as_that_listener_advertises_it() -> N
         connection = await Connection.open(*parse_address(address))
         metadata = await connection.send(MetadataRequest(topics=[]), MetadataResponse)
         cluster = await connection.send(DescribeClusterRequest(), DescribeClusterResponse)
-        found = {(node.host, node.port) for node in (*metadata.brokers, *cluster.brokers)}
+        found = {(node.host, node.port) for node in metadata.brokers}
+        found |= {(node.host, node.port) for node in cluster.brokers}
         for _ in range(100):
             request = FindCoordinatorRequest(coordinator_keys=["group"])
             (answer,) = (await connection.send(request, FindCoordinatorResponse)).coordinators
