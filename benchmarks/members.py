@@ -94,7 +94,10 @@ class Link(asyncio.Protocol):
 
 
 class Group:
-    """Knows when all its members have settled on one generation, or member epoch, with all partitions assigned."""
+    """Knows when all its members have settled on one generation, or member epoch, with their share of the partitions.
+
+    The share tells the last of several rebalances: a coordinator may assign less often than members come.
+    """
 
     def __init__(self, group_id: str, partitions: int) -> None:
         self.group_id = group_id
@@ -126,7 +129,8 @@ class Group:
             if last in self.members and not (last.settled and last.generation == self._latest):
                 return
             self._missing.pop()
-        if sum(len(member.assigned) for member in self.members) == self.partitions:
+        sizes = [len(member.assigned) for member in self.members]
+        if sum(sizes) == self.partitions and max(sizes) - min(sizes) <= 1:
             settled.set_result(None)
         else:
             self._missing = self.members[-1:]
