@@ -54,7 +54,7 @@ SCENARIOS = {
     scenario.name: scenario
     for scenario in (
         Scenario("many", "1,000 groups of 5", 1000, 5, 5, 3.0, 10.0, steps=300, replaced=1, pause_s=0.03),
-        Scenario("large", "1 group of 500, restarted", 1, 500, 1000, 1.0, 5.0, steps=10, replaced=50, pause_s=0.0),
+        Scenario("large", "1 group of 500, restarted", 1, 500, 1000, 1.0, 5.0, steps=12, replaced=10, pause_s=0.0),
     )
 }
 """`many` heartbeats as Java's classic consumer does by default, which is 1,667 times in a second."""

@@ -185,9 +185,11 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def logs_restored() -> object:
+def logs_restored(monkeypatch: pytest.MonkeyPatch) -> object:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    for name in ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing"):
+        monkeypatch.setattr(logging, name, getattr(logging, name))
     yield
     root.handlers[:] = handlers
     root.setLevel(level)

@@ -54,6 +54,7 @@ BOOT_MS = 60_000
 ANSWER_MS = 60_000
 START_MS = 60_000
 CORRELATION_ID = 7
+CLIENT_ID = "test"
 
 # The last versions that name topics instead of giving their ids.
 PRODUCE_VERSION = 12
@@ -96,10 +97,12 @@ class RunningNode:
         """Send a request's bytes to a listener, and read the answer's."""
         return self.answer(self.send(request, version, controller=controller), request, response, version)
 
-    def send(self, request: Message, version: int | None = None, *, controller: bool = False) -> Reply | Promise[Reply]:
+    def send(
+        self, request: Message, version: int | None = None, *, controller: bool = False, client_id: str = CLIENT_ID
+    ) -> Reply | Promise[Reply]:
         """What a listener makes of a request's bytes."""
         handler = self.node.controller_frames if controller else self.node.broker_frames
-        return send(handler, request, _version(request, version))
+        return send(handler, request, _version(request, version), client_id)
 
     def answer(
         self, reply: Reply | Promise[Reply], request: Message, response: type[Resp], version: int | None = None
@@ -210,12 +213,12 @@ def committed(node: RunningNode, group: str, topic: str) -> int:
     return response.groups[0].topics[0].partitions[0].committed_offset
 
 
-def send(handler: FrameHandler, request: Message, version: int) -> Reply | Promise[Reply]:
+def send(handler: FrameHandler, request: Message, version: int, client_id: str = CLIENT_ID) -> Reply | Promise[Reply]:
     """Hand a request's bytes to a listener's handler."""
     key = request.API_KEY
     assert key is not None
     header = RequestHeader(
-        request_api_key=key, request_api_version=version, correlation_id=CORRELATION_ID, client_id="test"
+        request_api_key=key, request_api_version=version, correlation_id=CORRELATION_ID, client_id=client_id
     )
     frame = header.encode(request_header_version(key, version)) + request.encode(version)
     return handler(CONNECTION, memoryview(bytearray(frame)))

@@ -71,7 +71,43 @@ class Heartbeats:
         """
         if beat.request.member_epoch in (LEAVING_EPOCH, STATIC_LEAVING_EPOCH):
             return self._leave(beat.request)
+        member = self._unchanged(beat)
+        if member is not None:
+            return CoordinatorResult((), self._alive(beat.request.group_id, member))
         return self._go_on(beat)
+
+    def _unchanged(self, beat: Beat) -> ConsumerMember | None:
+        """The sender of a heartbeat that nothing follows from, as from nearly all; None for any other.
+
+        It says nothing new, its sender has its target, and there is no later one to be computed.
+        """
+        request = beat.request
+        group = self._table.groups.get(request.group_id)
+        if not isinstance(group, ConsumerGroup) or _says_something(request):
+            return None
+        head = group.head
+        if group.is_stale or group.subscriptions.regexes or head.assignment_epoch < head.epoch:
+            return None
+        member = group.members.get(request.member_id)
+        if (
+            member is None
+            or member.epoch != request.member_epoch
+            or member.classic is not None
+            or member.client_id != beat.client_id
+            or member.client_host != beat.client_host
+            or not member.is_reconciled_to(head.assignment_epoch)
+        ):
+            return None
+        return member
+
+    def _alive(self, group_id: str, member: ConsumerMember) -> ConsumerGroupHeartbeatResponse:
+        """Note that the member has shown life, and answer it without an assignment."""
+        self._sessions.schedule(group_id, member)
+        return ConsumerGroupHeartbeatResponse(
+            member_id=member.member_id,
+            member_epoch=member.epoch,
+            heartbeat_interval_ms=self._table.environment.group_config(group_id).heartbeat_interval_ms,
+        )
 
     def _go_on(self, beat: Beat) -> CoordinatorResult[ConsumerGroupHeartbeatResponse]:
         request = beat.request
@@ -93,12 +129,7 @@ class Heartbeats:
         target = self._updates.compute_target(update, epoch)
         changed = names_changed or regex_change is not RegexChange.NONE
         member = self._updates.reconcile(update, target, subscription_changed=changed, owned=owned)
-        self._sessions.schedule(group.group_id, member)
-        response = ConsumerGroupHeartbeatResponse(
-            member_id=member_id,
-            member_epoch=member.epoch,
-            heartbeat_interval_ms=self._table.environment.group_config(group.group_id).heartbeat_interval_ms,
-        )
+        response = self._alive(group.group_id, member)
         if request.member_epoch == JOINING_EPOCH or _is_full(request) or member.assigned != old.assigned:
             response.assignment = _assignment(member.assigned)
         return CoordinatorResult(records, response)
@@ -279,6 +310,18 @@ def _updated(member: ConsumerMember, beat: Beat) -> ConsumerMember:
 
 def _or(said: str | None, known: str | None) -> str | None:
     return known if said is None else said
+
+
+def _says_something(request: ConsumerGroupHeartbeatRequest) -> bool:
+    """Whether it says more than that the member is alive, and what it has."""
+    return (
+        request.rebalance_timeout_ms != _NO_TIMEOUT
+        or request.subscribed_topic_names is not None
+        or request.subscribed_topic_regex is not None
+        or request.server_assignor is not None
+        or request.instance_id is not None
+        or request.rack_id is not None
+    )
 
 
 def _is_full(request: ConsumerGroupHeartbeatRequest) -> bool:
