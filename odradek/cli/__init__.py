@@ -14,6 +14,7 @@ _COMMANDS = {
     "group": ("odradek.cli.group:group", "List, describe and delete consumer groups."),
     "produce": ("odradek.cli.produce:produce", "Send lines as records."),
     "consume": ("odradek.cli.consume:consume", "Print records."),
+    "log": ("odradek.cli.log:log", "Look into log directories."),
     "check": ("odradek.cli.check:check", "Look for lost, doubled and aborted records in a recorded history."),
 }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import click
@@ -41,19 +42,27 @@ def run(bootstrap_server: str, work: Callable[[Client], Coroutine[object, object
         async with Client(bootstrap_server.split(","), ConnectionOptions(client_id=CLIENT_ID)) as client:
             return await work(client)
 
+    with quiet_end():
+        try:
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                return runner.run(whole())
+        except ValueError as error:
+            fail(str(error), EXIT_USAGE)
+        except ClientError as error:
+            fail(str(error))
+        except KafkaError as error:
+            fail(explain(error.code, error.message))
+
+
+@contextmanager
+def quiet_end() -> Iterator[None]:
+    """End the command without a traceback where it is interrupted, or nobody reads its output any more."""
     try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            return runner.run(whole())
-    except ValueError as error:
-        fail(str(error), EXIT_USAGE)
-    except ClientError as error:
-        fail(str(error))
-    except KafkaError as error:
-        fail(explain(error.code, error.message))
+        yield
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read the output has gone; Python's own flush at exit must not complain about it.
+        # Python's own flush at exit must not complain, either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_INTERRUPTED)
 

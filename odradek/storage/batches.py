@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from odradek.ports.files import Buffer
 from odradek.storage.segment_file import SegmentFile
@@ -20,6 +20,14 @@ class CorruptBatchError(Exception):
 
 class NotInMemoryError(Exception):
     """What was asked for would have to be waited for."""
+
+
+class BatchSource(Protocol):
+    """Where batches are read from."""
+
+    def read(self, size: int, position: int) -> bytes:
+        """At most `size` bytes from `position`; raises OSError."""
+        ...
 
 
 class StoredBatch(NamedTuple):
@@ -54,11 +62,18 @@ def scan(
         position += header.size_bytes
 
 
-def scan_valid(file: SegmentFile, position: int, end: int) -> Iterator[tuple[StoredBatch, memoryview]]:
+def scan_valid(file: BatchSource, position: int, end: int) -> Iterator[tuple[StoredBatch, memoryview]]:
     """The batches from `position` with their bytes, each checked against its CRC.
 
     Raises CorruptBatchError at the first that is not whole and valid; OSError.
     """
+    for stored, view in scan_whole(file, position, end):
+        check_crc(view, stored.header, stored.position)
+        yield stored, view
+
+
+def scan_whole(file: BatchSource, position: int, end: int) -> Iterator[tuple[StoredBatch, memoryview]]:
+    """As `scan_valid`, without looking at checksums."""
     chunk = memoryview(b"")
     start = position
     while position < end:
@@ -72,9 +87,7 @@ def scan_valid(file: SegmentFile, position: int, end: int) -> Iterator[tuple[Sto
             chunk = memoryview(file.read(max(size, min(_VALIDATE_BYTES, end - position)), position))
             start, at = position, 0
             header = whole_header(chunk, 0, position, position + len(chunk))
-        view = chunk[at : at + size]
-        check_crc(view, header, position)
-        yield StoredBatch(position, header), view
+        yield StoredBatch(position, header), chunk[at : at + size]
         position += size
 
 

@@ -137,13 +137,13 @@ class OffsetIndex(_Index):
     __slots__ = ()
 
     entry_bytes = 8
-    _ENTRY = struct.Struct(">ii")
+    ENTRY = struct.Struct(">ii")
     _OFFSET = struct.Struct(">i")
 
     def append(self, offset: int, position: int) -> None:
         """Add an entry behind all others."""
         data = self._data if self._data is not None else self._mutable()
-        data += self._ENTRY.pack(offset - self.base_offset, position)
+        data += self.ENTRY.pack(offset - self.base_offset, position)
         self._count += 1
 
     def lookup(self, offset: int) -> tuple[int, int]:
@@ -166,7 +166,7 @@ class OffsetIndex(_Index):
         return (count if count >= 0 else self._load_count()) >= max_bytes // 8
 
     def _entry(self, index: int) -> tuple[int, int]:
-        relative, position = self._ENTRY.unpack_from(self._entries(), index * self.entry_bytes)
+        relative, position = self.ENTRY.unpack_from(self._entries(), index * self.entry_bytes)
         return self.base_offset + relative, position
 
     def _floor(self, offset: int) -> int:
@@ -192,7 +192,7 @@ class TimeIndex(_Index):
     __slots__ = ()
 
     entry_bytes = 12
-    _ENTRY = struct.Struct(">qi")
+    ENTRY = struct.Struct(">qi")
     _TIMESTAMP = struct.Struct(">q")
 
     def append_if_later(self, timestamp_ms: int, offset: int) -> None:
@@ -200,7 +200,7 @@ class TimeIndex(_Index):
         data = self._data if self._data is not None else self._mutable()
         last_ms = self._TIMESTAMP.unpack_from(data, len(data) - 12)[0] if data else NO_TIMESTAMP
         if timestamp_ms > last_ms:
-            data += self._ENTRY.pack(timestamp_ms, offset - self.base_offset)
+            data += self.ENTRY.pack(timestamp_ms, offset - self.base_offset)
             self._count += 1
 
     def lookup(self, timestamp_ms: int) -> tuple[int, int]:
@@ -235,5 +235,5 @@ class TimeIndex(_Index):
         return (count if count >= 0 else self._load_count()) >= max_bytes // 12 - 1
 
     def _entry(self, index: int) -> tuple[int, int]:
-        timestamp_ms, relative = self._ENTRY.unpack_from(self._entries(), index * self.entry_bytes)
+        timestamp_ms, relative = self.ENTRY.unpack_from(self._entries(), index * self.entry_bytes)
         return timestamp_ms, self.base_offset + relative

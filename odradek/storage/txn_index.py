@@ -22,6 +22,18 @@ class AbortedTransaction(NamedTuple):
     last_stable_offset: int
 
 
+def decode_transactions(data: bytes, path: str) -> list[AbortedTransaction]:
+    """What the file at `path` says. Raises CorruptFileError."""
+    if len(data) % _ENTRY.size:
+        raise CorruptFileError(f"{path}: {len(data)} bytes are no whole number of entries")
+    entries = []
+    for version, producer_id, first_offset, last_offset, last_stable_offset in _ENTRY.iter_unpack(data):
+        if version != _VERSION:
+            raise CorruptFileError(f"{path}: an entry has the unknown version {version}")
+        entries.append(AbortedTransaction(producer_id, first_offset, last_offset, last_stable_offset))
+    return entries
+
+
 class TransactionIndex:
     """The `.txnindex` file, which exists only once a transaction was aborted in the segment."""
 
@@ -81,14 +93,7 @@ class TransactionIndex:
             data = self._pool.fs.read(self.path)
         except FileNotFoundError:
             return []
-        if len(data) % _ENTRY.size:
-            raise CorruptFileError(f"{self.path}: {len(data)} bytes are no whole number of entries")
-        entries = []
-        for version, producer_id, first_offset, last_offset, last_stable_offset in _ENTRY.iter_unpack(data):
-            if version != _VERSION:
-                raise CorruptFileError(f"{self.path}: an entry has the unknown version {version}")
-            entries.append(AbortedTransaction(producer_id, first_offset, last_offset, last_stable_offset))
-        return entries
+        return decode_transactions(data, self.path)
 
     def _cut(self, size: int) -> None:
         file = self._pool.fs.open(self.path)

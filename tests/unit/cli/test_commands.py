@@ -35,7 +35,7 @@ def test_the_version() -> None:
 
 def test_every_command_has_help_and_is_imported_only_when_it_is_used() -> None:
     assert isinstance(main, LazyGroup)
-    for name in ("serve", "topic", "group", "produce", "consume"):
+    for name in ("serve", "topic", "group", "produce", "consume", "log", "check"):
         assert name in CliRunner().invoke(main, ["--help"]).output
         result = CliRunner().invoke(main, [name, "--help"])
         assert result.exit_code == 0, result.output
