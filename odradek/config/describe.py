@@ -222,7 +222,7 @@ def describe_broker_logger(
         )
     source = ConfigSource.DYNAMIC_BROKER_LOGGER_CONFIG
     return [
-        ConfigEntry(name, levels[name], source, sensitive=False, read_only=False, type=UNKNOWN_TYPE)
+        ConfigEntry(name, levels[name], source, sensitive=False, read_only=False, type=UNKNOWN_TYPE, documentation="")
         for name in _selected(levels, names)
     ]
 

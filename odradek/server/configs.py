@@ -19,6 +19,7 @@ from odradek.metadata.topic_names import check_name
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
 from odradek.server.handlers import AnyHandler, Handler, erase
+from odradek.server.loggers import logger_levels
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.describe_configs import (
     DescribeConfigsRequest,
@@ -70,7 +71,7 @@ class ConfigsApi:
                 ResourceType.CLUSTER,
                 _describe_failed,
                 differences=(
-                    "A node has no loggers to describe; the documentation texts are our own.",
+                    "Loggers are Odradek's and have its names; the documentation texts are our own.",
                     f"Resources behind the first {MAX_CONFIG_ENTRIES} entries of a response are INVALID_REQUEST.",
                 ),
             )
@@ -133,7 +134,7 @@ class ConfigsApi:
         if kind == ConfigResourceType.BROKER:
             return describe_broker_resource(config, name, keys, documentation=documentation)
         if kind == ConfigResourceType.BROKER_LOGGER:
-            return describe_broker_logger(config, name, {}, keys)
+            return describe_broker_logger(config, name, logger_levels(), keys)
         overrides = self._image().configs.properties(kind, name)
         if kind == ConfigResourceType.TOPIC:
             return describe_topic(config, overrides, keys, documentation=documentation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from odradek.broker.controller_client import ControllerClient
 from odradek.broker.replication.manager import ReplicaManager
@@ -22,6 +22,7 @@ from odradek.ports import Promise
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
 from odradek.server.handlers import MAX_DECIDED_OBJECTS, AnyHandler, Handler, erase
+from odradek.server.loggers import alter_loggers
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.alter_configs import AlterConfigsRequest, AlterConfigsResponse
 from odradek.wire.messages.alter_configs import AlterConfigsResource as ReplaceResource
@@ -39,6 +40,12 @@ Outcome = TypeVar("Outcome", ReplaceOutcome, AlterOutcome)
 
 ResourceName = tuple[int, str]
 _FORWARDED = (ConfigResourceType.TOPIC, ConfigResourceType.CLIENT_METRICS, ConfigResourceType.GROUP)
+
+
+class _Decided(NamedTuple):
+    """What this broker has decided itself; `error` is None where it went well."""
+
+    error: KafkaError | None
 
 
 class AlterConfigsApi:
@@ -71,14 +78,13 @@ class AlterConfigsApi:
                     Operation.ALTER_CONFIGS,
                     ResourceType.CLUSTER,
                     _alter_failed,
-                    differences=("A broker has no loggers: changes of a BROKER_LOGGER are INVALID_REQUEST.",),
                     max_objects=MAX_DECIDED_OBJECTS,
                 )
             ),
         ]
 
     def _replace(self, context: RequestContext, request: AlterConfigsRequest) -> Promise[AlterConfigsResponse]:
-        refused = self._refused(
+        decided = self._decided(
             [
                 (
                     (each.resource_type, each.resource_name),
@@ -87,12 +93,13 @@ class AlterConfigsApi:
                 for each in request.resources
             ],
             is_incremental=False,
+            validate_only=request.validate_only,
         )
-        passed = [each for each, error in zip(request.resources, refused, strict=True) if error is None]
+        passed = [each for each, done in zip(request.resources, decided, strict=True) if done is None]
         forwarded = AlterConfigsRequest(resources=passed, validate_only=request.validate_only)
 
         def merge(answer: AlterConfigsResponse) -> AlterConfigsResponse:
-            return AlterConfigsResponse(responses=_merged(request.resources, refused, answer.responses, ReplaceOutcome))
+            return AlterConfigsResponse(responses=_merged(request.resources, decided, answer.responses, ReplaceOutcome))
 
         if not passed:
             return Promise.of(merge(AlterConfigsResponse()))
@@ -101,7 +108,7 @@ class AlterConfigsApi:
     def _alter(
         self, context: RequestContext, request: IncrementalAlterConfigsRequest
     ) -> Promise[IncrementalAlterConfigsResponse]:
-        refused = self._refused(
+        decided = self._decided(
             [
                 (
                     (each.resource_type, each.resource_name),
@@ -110,38 +117,43 @@ class AlterConfigsApi:
                 for each in request.resources
             ],
             is_incremental=True,
+            validate_only=request.validate_only,
         )
-        passed = [each for each, error in zip(request.resources, refused, strict=True) if error is None]
+        passed = [each for each, done in zip(request.resources, decided, strict=True) if done is None]
         forwarded = IncrementalAlterConfigsRequest(resources=passed, validate_only=request.validate_only)
 
         def merge(answer: IncrementalAlterConfigsResponse) -> IncrementalAlterConfigsResponse:
             return IncrementalAlterConfigsResponse(
-                responses=_merged(request.resources, refused, answer.responses, AlterOutcome)
+                responses=_merged(request.resources, decided, answer.responses, AlterOutcome)
             )
 
         if not passed:
             return Promise.of(merge(IncrementalAlterConfigsResponse()))
         return self._controller.send(forwarded, IncrementalAlterConfigsResponse, context).then(merge)
 
-    def _refused(
-        self, changes: Sequence[tuple[ResourceName, list[Alteration]]], *, is_incremental: bool
-    ) -> list[KafkaError | None]:
-        """For each resource, why this broker refuses it; None for those that the controller decides."""
+    def _decided(
+        self, changes: Sequence[tuple[ResourceName, list[Alteration]]], *, is_incremental: bool, validate_only: bool
+    ) -> list[_Decided | None]:
+        """For each resource, what became of it here: None for those that the controller decides."""
         mentions = Counter(name for name, _alterations in changes)
-        outcomes: list[KafkaError | None] = []
+        outcomes: list[_Decided | None] = []
         for name, alterations in changes:
             try:
                 if mentions[name] > 1:
                     raise KafkaError(ErrorCode.INVALID_REQUEST, "Each resource must appear at most once.")
-                self._check(name, alterations, is_incremental=is_incremental)
-                outcomes.append(None)
+                check_request(alterations)
+                if is_incremental and name[0] == ConfigResourceType.BROKER_LOGGER:
+                    alter_loggers(name[1], self._config().node_id, alterations, validate_only=validate_only)
+                    outcomes.append(_Decided(None))
+                else:
+                    self._check(name, alterations, is_incremental=is_incremental)
+                    outcomes.append(None)
             except KafkaError as error:
-                outcomes.append(error)
+                outcomes.append(_Decided(error))
         return outcomes
 
     def _check(self, resource: ResourceName, alterations: list[Alteration], *, is_incremental: bool) -> None:
         kind, name = resource
-        check_request(alterations)
         if kind in _FORWARDED:
             return
         if kind != ConfigResourceType.BROKER:
@@ -156,32 +168,32 @@ class AlterConfigsApi:
 
 def _merged(
     resources: Sequence[ReplaceResource | AlterResource],
-    refused: Sequence[KafkaError | None],
+    decided: Sequence[_Decided | None],
     answered: Iterable[Outcome],
     outcome: type[Outcome],
 ) -> list[Outcome]:
-    """An outcome for each resource, in the request's order: the controller's, or why this broker refused it."""
+    """An outcome for each resource, in the request's order: the controller's, or what this broker decided."""
     answers = iter(answered)
     return [
         next(answers)
-        if error is None
+        if done is None
         else outcome(
-            error_code=error.code,
-            error_message=error.message,
+            error_code=ErrorCode.NONE if done.error is None else done.error.code,
+            error_message=None if done.error is None else done.error.message,
             resource_type=each.resource_type,
             resource_name=each.resource_name,
         )
-        for each, error in zip(resources, refused, strict=True)
+        for each, done in zip(resources, decided, strict=True)
     ]
 
 
 def _replace_failed(request: AlterConfigsRequest, _version: int, error: KafkaError) -> AlterConfigsResponse:
-    refused = [error] * len(request.resources)
+    refused = [_Decided(error)] * len(request.resources)
     return AlterConfigsResponse(responses=_merged(request.resources, refused, (), ReplaceOutcome))
 
 
 def _alter_failed(
     request: IncrementalAlterConfigsRequest, _version: int, error: KafkaError
 ) -> IncrementalAlterConfigsResponse:
-    refused = [error] * len(request.resources)
+    refused = [_Decided(error)] * len(request.resources)
     return IncrementalAlterConfigsResponse(responses=_merged(request.resources, refused, (), AlterOutcome))

@@ -14,6 +14,7 @@ from odradek.security.acl import Operation, ResourceType
 from odradek.server.cluster import CLUSTER_NAME
 from odradek.server.context import RequestContext
 from odradek.server.handlers import MAX_DECIDED_OBJECTS, AnyHandler, Handler, erase
+from odradek.server.loggers import alter_loggers
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.alter_configs import (
     AlterConfigsRequest,
@@ -72,10 +73,33 @@ class AlterConfigsApi:
             )
             for resource in request.resources
         ]
-        outcomes = self._submit(context, changes, legacy=False, validate_only=request.validate_only)
+        kept = [change for change in changes if change.resource_type != ConfigResourceType.BROKER_LOGGER]
+        loggers = [
+            self._alter_loggers(context, change, validate_only=request.validate_only)
+            for change in changes
+            if change.resource_type == ConfigResourceType.BROKER_LOGGER
+        ]
+        outcomes = self._submit(context, kept, legacy=False, validate_only=request.validate_only)
         return outcomes.then(
-            lambda done: IncrementalAlterConfigsResponse(responses=_told(done, AlterConfigsResourceResponse))
+            lambda done: IncrementalAlterConfigsResponse(
+                responses=_told([*done, *loggers], AlterConfigsResourceResponse)
+            )
         )
+
+    def _alter_loggers(
+        self, context: RequestContext, change: ResourceChange, *, validate_only: bool
+    ) -> ResourceOutcome:
+        """Levels are this process's own: nothing of them is written down."""
+        error: KafkaError | None = None
+        if not context.allows(Operation.ALTER_CONFIGS, ResourceType.CLUSTER, CLUSTER_NAME):
+            error = KafkaError(ErrorCode.CLUSTER_AUTHORIZATION_FAILED)
+        else:
+            try:
+                node_id = self._controller.config.node_id
+                alter_loggers(change.name, node_id, change.alterations, validate_only=validate_only)
+            except KafkaError as refused:
+                error = refused
+        return ResourceOutcome(change.resource_type, change.name, error)
 
     def _submit(
         self, context: RequestContext, changes: list[ResourceChange], *, legacy: bool, validate_only: bool
