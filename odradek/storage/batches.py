@@ -8,10 +8,18 @@ from typing import NamedTuple, Protocol
 from odradek.ports.files import Buffer
 from odradek.storage.segment_file import SegmentFile
 from odradek.wire.records.crc import crc32c
-from odradek.wire.records.header import ATTRIBUTES_AT, HEADER_BYTES, MAGIC_V2, BatchHeader, parse_header
+from odradek.wire.records.header import (
+    ATTRIBUTES_AT,
+    HEADER_BYTES,
+    LOG_OVERHEAD_BYTES,
+    MAGIC_V2,
+    BatchHeader,
+    parse_header,
+)
 
 SCAN_BYTES = 64 * 1024
 _VALIDATE_BYTES = 1024 * 1024
+_MIN_LENGTH = HEADER_BYTES - LOG_OVERHEAD_BYTES
 
 
 class CorruptBatchError(Exception):
@@ -62,33 +70,32 @@ def scan(
         position += header.size_bytes
 
 
-def scan_valid(file: BatchSource, position: int, end: int) -> Iterator[tuple[StoredBatch, memoryview]]:
+def scan_valid(
+    file: BatchSource, position: int, end: int, *, checks_crc: bool = True
+) -> Iterator[tuple[StoredBatch, memoryview]]:
     """The batches from `position` with their bytes, each checked against its CRC.
 
     Raises CorruptBatchError at the first that is not whole and valid; OSError.
     """
-    for stored, view in scan_whole(file, position, end):
-        check_crc(view, stored.header, stored.position)
-        yield stored, view
-
-
-def scan_whole(file: BatchSource, position: int, end: int) -> Iterator[tuple[StoredBatch, memoryview]]:
-    """As `scan_valid`, without looking at checksums."""
     chunk = memoryview(b"")
-    start = position
+    at = there = 0
     while position < end:
-        at = position - start
-        if at + HEADER_BYTES > len(chunk):
+        if at + HEADER_BYTES > there:
             chunk = memoryview(file.read(min(_VALIDATE_BYTES, end - position), position))
-            start, at = position, 0
+            at, there = 0, len(chunk)
         header = whole_header(chunk, at, position, end)
-        size = header.size_bytes
-        if at + size > len(chunk):
+        behind = at + header.length + LOG_OVERHEAD_BYTES
+        if behind > there:
+            size = behind - at
             chunk = memoryview(file.read(max(size, min(_VALIDATE_BYTES, end - position)), position))
-            start, at = position, 0
-            header = whole_header(chunk, 0, position, position + len(chunk))
-        yield StoredBatch(position, header), chunk[at : at + size]
-        position += size
+            at, behind, there = 0, size, len(chunk)
+            header = whole_header(chunk, 0, position, position + there)
+        batch = chunk[at:behind]
+        if checks_crc and crc32c(batch[ATTRIBUTES_AT:], 0) != header.crc:
+            raise _wrong_crc(position)
+        yield StoredBatch(position, header), batch
+        position += behind - at
+        at = behind
 
 
 def walk(data: memoryview, position: int = 0) -> Iterator[tuple[StoredBatch, memoryview]]:
@@ -115,7 +122,7 @@ def sound_header(data: Buffer, at: int, position: int) -> BatchHeader:
     header = parse_header(data, at)
     if header.magic != MAGIC_V2:
         raise CorruptBatchError(f"a batch of magic {header.magic} at position {position}")
-    if header.size_bytes < HEADER_BYTES or header.last_offset_delta < 0 or header.base_offset < 0:
+    if header.length < _MIN_LENGTH or header.last_offset_delta < 0 or header.base_offset < 0:
         raise CorruptBatchError(f"no batch header at position {position}")
     return header
 
@@ -125,7 +132,7 @@ def whole_header(data: Buffer, at: int, position: int, end: int) -> BatchHeader:
     if len(data) - at < HEADER_BYTES:
         raise CorruptBatchError(f"half a batch header at position {position}")
     header = sound_header(data, at, position)
-    if position + header.size_bytes > end:
+    if position + header.length + LOG_OVERHEAD_BYTES > end:
         raise CorruptBatchError(f"half a batch at position {position}")
     return header
 
@@ -133,4 +140,8 @@ def whole_header(data: Buffer, at: int, position: int, end: int) -> BatchHeader:
 def check_crc(batch: memoryview, header: BatchHeader, position: int) -> None:
     """Raise CorruptBatchError unless the CRC in the header is that of the content."""
     if crc32c(batch[ATTRIBUTES_AT:], 0) != header.crc:
-        raise CorruptBatchError(f"the checksum of the batch at position {position} does not hold")
+        raise _wrong_crc(position)
+
+
+def _wrong_crc(position: int) -> CorruptBatchError:
+    return CorruptBatchError(f"the checksum of the batch at position {position} does not hold")

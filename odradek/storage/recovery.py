@@ -42,25 +42,35 @@ def recover_segment(
     end = 0
     next_offset = segment.base_offset
     indexed_at = 0
+    highest = segment.base_offset + MAX_RELATIVE_OFFSET
     maximum, offset_of_maximum = NO_TIMESTAMP, segment.base_offset
+    indexed_ms = NO_TIMESTAMP
+    latest_epoch = epochs.latest_epoch
+    index, time_index = segment.index, segment.time_index
     try:
         for stored, view in scan_valid(segment.log, 0, size):
             header = stored.header
-            last_offset = header.last_offset
-            _check_order(stored, segment.base_offset, next_offset)
+            last_offset = header.base_offset + header.last_offset_delta
+            if header.base_offset < next_offset or last_offset > highest:
+                raise CorruptBatchError(f"offset {header.base_offset} at position {stored.position} is out of order")
             if header.max_timestamp_ms > maximum:
                 maximum, offset_of_maximum = header.max_timestamp_ms, last_offset
             if end - indexed_at > index_interval:
-                segment.index.append(last_offset, end)
-                segment.time_index.append_if_later(maximum, offset_of_maximum)
+                index.append(last_offset, end)
+                if maximum > indexed_ms:
+                    time_index.append_if_later(maximum, offset_of_maximum)
+                    indexed_ms = maximum
                 indexed_at = end
-            if header.leader_epoch > epochs.latest_epoch:
-                epochs.assign(header.leader_epoch, header.base_offset)
-            _replay(segment, producers, stored, view)
-            end += header.size_bytes
+            if header.leader_epoch > latest_epoch:
+                latest_epoch = header.leader_epoch
+                epochs.assign(latest_epoch, header.base_offset)
+            if header.producer_id >= 0:
+                _replay(segment, producers, stored, view)
+            end += len(view)
             next_offset = last_offset + 1
     except (CorruptBatchError, KafkaError) as error:
         _log.warning("%s is cut at byte %d of %d: %s", segment.log.path, end, size, error)
+    producers.end_offset = next_offset
     segment.restart(maximum, offset_of_maximum, end)
     return Recovered(next_offset, size - end)
 
@@ -116,18 +126,9 @@ def _load_snapshot(
     return log_start_offset
 
 
-def _check_order(stored: StoredBatch, base_offset: int, next_offset: int) -> None:
-    header = stored.header
-    if header.base_offset < next_offset or header.last_offset - base_offset > MAX_RELATIVE_OFFSET:
-        raise CorruptBatchError(f"offset {header.base_offset} at position {stored.position} is out of order")
-
-
 def _replay(segment: Segment, producers: ProducerStateManager, stored: StoredBatch, view: memoryview) -> None:
-    header = stored.header
-    if header.producer_id >= 0:
-        completed = apply_batch(producers, header, header.base_offset, view)
-        if completed is not None:
-            if completed.is_aborted:
-                segment.txn_index.append(producers.aborted(completed))
-            producers.complete(completed)
-    producers.end_offset = header.last_offset + 1
+    completed = apply_batch(producers, stored.header, stored.header.base_offset, view)
+    if completed is not None:
+        if completed.is_aborted:
+            segment.txn_index.append(producers.aborted(completed))
+        producers.complete(completed)

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 from odradek.ports import File, FileSystem
-from odradek.storage.batches import CorruptBatchError, scan_whole
+from odradek.storage.batches import CorruptBatchError, scan_valid
 from odradek.wire.records.crc import crc32c
 from odradek.wire.records.header import ATTRIBUTES_AT, BatchHeader
 
@@ -43,7 +43,7 @@ def read_batches(fs: FileSystem, path: str) -> Iterator[FoundBatch]:
         position, end = 0, file.size()
         while True:
             try:
-                for stored, view in scan_whole(source, position, end):
+                for stored, view in scan_valid(source, position, end, checks_crc=False):
                     yield FoundBatch(stored.position, stored.header, view)
                     position = stored.position + stored.header.size_bytes
             except CorruptBatchError:

@@ -1,6 +1,6 @@
 """Does the storage engine's speed depend on how much is stored? One large partition, and a node of many partitions.
 
-`python -m benchmarks.storage_scale` prints two tables and removes what it wrote. The large partition is sparse: a hole
+`python -m benchmarks.storage.scale` prints two tables and removes what it wrote. The large partition is sparse: a hole
 of 1 MiB behind each header, since nothing that is measured looks at a payload, and a whole small batch behind each
 hole, which look-ups by timestamp open. 50 GiB take about 0.5 GB of disk.
 """

@@ -1,0 +1,1 @@
+"""The storage engine beside the limits of the same machine."""
