@@ -1,0 +1,365 @@
+"""Heartbeats: joining, sharing, going, and what time does."""
+
+from __future__ import annotations
+
+from odradek.broker.groups.consumer.environment import ConsumerGroupConfig
+from odradek.broker.groups.consumer.member import MemberState
+from odradek.broker.groups.options import GroupOptions
+from odradek.wire.errors import ErrorCode
+from tests.unit.broker.coordinator.fake_log import DISK_BROKEN
+from tests.unit.broker.groups.consumer.scene import (
+    HEARTBEAT_MS,
+    NO_INTERVAL,
+    REBALANCE_MS,
+    SESSION_MS,
+    Consumers,
+)
+from tests.unit.broker.groups.scene import GROUP, SHARD
+
+
+def test_a_group_begins_in_epoch_2_with_all_partitions_for_its_first_member() -> None:
+    scene = Consumers({"orders": 3})
+    member = scene.member("orders")
+    answer = member.join()
+    assert (answer.member_epoch, answer.heartbeat_interval_ms) == (2, HEARTBEAT_MS)
+    assert member.owned == {scene.id_of("orders"): [0, 1, 2]}
+
+
+def test_a_member_that_reads_nothing_is_in_epoch_1() -> None:
+    scene = Consumers()
+    member = scene.member()
+    assert (member.join().member_epoch, member.owned) == (1, {})
+    described = scene.describe_consumers()
+    assert (described.group_epoch, described.assignment_epoch, described.group_state) == (1, 1, "Stable")
+    other = scene.member()
+    assert other.join().member_epoch == 1
+
+
+def test_the_answer_waits_until_the_records_are_committed() -> None:
+    scene = Consumers({"orders": 1})
+    scene.log.commits_at_once = False
+    joining = scene.member("orders").send(
+        rebalance_timeout_ms=1, subscribed_topic_names=["orders"], topic_partitions=[]
+    )
+    scene.world.run_soon()
+    assert not joining.done
+    assert scene.describe_consumers().error_code == ErrorCode.GROUP_ID_NOT_FOUND
+    scene.log.commit(SHARD)
+    assert scene.answer(joining).member_epoch == 2
+    assert scene.describe_consumers().group_state == "Stable"
+
+
+def test_description_is_as_of_the_committed_log() -> None:
+    scene = Consumers({"orders": 2})
+    first = scene.member("orders")
+    first.join()
+    before = scene.describe_consumers()
+    scene.log.commits_at_once = False
+    joining = scene.member("orders", assignor="range").send(
+        rebalance_timeout_ms=1, subscribed_topic_names=["orders"], topic_partitions=[]
+    )
+    scene.world.run_soon()
+    after = scene.describe_consumers()
+    assert (after.group_epoch, after.group_state, after.members) == (
+        before.group_epoch,
+        before.group_state,
+        before.members,
+    )
+    assert scene.listed("Stable", types=("consumer",)) == [GROUP]
+    scene.log.commit(SHARD)
+    assert scene.answer(joining).error_code == ErrorCode.NONE
+    assert scene.describe_consumers().group_state == "Reconciling"
+
+
+def test_a_failed_append_leaves_no_trace() -> None:
+    scene = Consumers({"orders": 1})
+    scene.log.append_error = DISK_BROKEN
+    member = scene.member("orders")
+    assert member.join().error_code == ErrorCode.NOT_COORDINATOR
+    scene.log.append_error = None
+    scene.world.run_soon()
+    assert scene.describe_consumers().error_code == ErrorCode.GROUP_ID_NOT_FOUND
+    assert member.join().member_epoch == 2
+
+
+def test_partitions_go_over_one_step_at_a_time() -> None:
+    scene = Consumers({"orders": 4})
+    first, second = scene.member("orders"), scene.member("orders")
+    first.join()
+    second.join()
+    assert (second.epoch, second.count_owned) == (3, 0)
+    assert scene.group.members.get(second.member_id).state is MemberState.UNRELEASED_PARTITIONS  # type: ignore[union-attr]
+    had = dict(first.owned)
+    first.beat()
+    assert (first.epoch, first.count_owned) == (2, 2)
+    keeps = dict(first.owned)
+    first.owned = had
+    first.beat()
+    assert (first.epoch, first.owned) == (2, had)
+    assert scene.group.members.get(first.member_id).state is MemberState.UNREVOKED_PARTITIONS  # type: ignore[union-attr]
+    assert second.beat().assignment is None
+    first.owned = keeps
+    assert first.beat().member_epoch == 3
+    second.beat()
+    assert second.count_owned == 2
+    assert scene.describe_consumers().group_state == "Stable"
+
+
+def test_a_member_whose_answer_was_lost_says_it_again() -> None:
+    scene = Consumers({"orders": 4})
+    first, second = scene.member("orders"), scene.member("orders")
+    first.join()
+    second.join()
+    first.beat()
+    keeps = dict(first.owned)
+    assert first.beat().member_epoch == 3
+    first.epoch = 2
+    assert first.ask(topic_partitions=None) == ErrorCode.FENCED_MEMBER_EPOCH
+    assert first.beat(rebalance_timeout_ms=1, subscribed_topic_names=["orders"]).member_epoch == 3
+    assert first.owned == keeps
+    first.epoch = 2
+    first.owned = {scene.id_of("orders"): [0, 1, 2, 3]}
+    assert first.beat().error_code == ErrorCode.FENCED_MEMBER_EPOCH
+
+
+def test_silence_ends_a_session() -> None:
+    scene = Consumers({"orders": 2})
+    first, second = scene.member("orders"), scene.member("orders")
+    first.join()
+    second.join()
+    scene.settle(first, second)
+    scene.world.advance(SESSION_MS - 1)
+    assert first.beat().error_code == ErrorCode.NONE
+    scene.world.advance(1)
+    assert second.ask() == ErrorCode.UNKNOWN_MEMBER_ID
+    scene.settle(first)
+    assert first.count_owned == 2
+    scene.world.advance(SESSION_MS)
+    assert scene.describe_consumers().group_state == "Empty"
+
+
+def test_a_member_has_its_rebalance_timeout_to_give_up_partitions() -> None:
+    scene = Consumers({"orders": 2})
+    slow, other = scene.member("orders"), scene.member("orders")
+    slow.join()
+    other.join()
+    had = dict(slow.owned)
+    slow.beat()
+    for _ in range(REBALANCE_MS // HEARTBEAT_MS):
+        slow.owned = had
+        assert slow.beat().error_code == ErrorCode.NONE
+        other.beat()
+        scene.world.advance(HEARTBEAT_MS)
+    assert slow.beat().error_code == ErrorCode.UNKNOWN_MEMBER_ID
+    scene.settle(other)
+    assert other.count_owned == 2
+
+
+def test_who_gives_up_in_time_has_as_long_the_next_time() -> None:
+    scene = Consumers({"orders": 2})
+    first, second = scene.member("orders"), scene.member("orders")
+    first.join()
+    second.join()
+    scene.settle(first, second)
+    scene.world.advance(REBALANCE_MS)
+    assert first.beat().error_code == ErrorCode.NONE
+
+
+def test_timeouts_begin_anew_with_a_restart() -> None:
+    scene = Consumers({"orders": 2})
+    slow, other = scene.member("orders"), scene.member("orders")
+    slow.join()
+    other.join()
+    slow.send(topic_partitions=None)
+    scene.world.advance(REBALANCE_MS - 1)
+    scene.restart()
+    scene.world.advance(REBALANCE_MS - 1)
+    assert slow.ask() == ErrorCode.NONE
+    scene.world.advance(1)
+    assert slow.ask() == ErrorCode.UNKNOWN_MEMBER_ID
+    scene.world.advance(SESSION_MS)
+    assert other.ask() == ErrorCode.UNKNOWN_MEMBER_ID
+
+
+def test_targets_are_computed_once_in_the_assignment_interval() -> None:
+    scene = Consumers({"orders": 2})
+    scene.config = ConsumerGroupConfig(SESSION_MS, HEARTBEAT_MS, assignment_interval_ms=1000)
+    first, second = scene.member("orders"), scene.member("orders")
+    first.join()
+    second.join()
+    assert second.epoch == 2
+    assert scene.describe_consumers().group_state == "Assigning"
+    scene.world.advance(999)
+    first.beat()
+    assert first.count_owned == 2
+    scene.world.advance(1)
+    scene.settle(first, second)
+    assert (first.count_owned, second.count_owned) == (1, 1)
+
+
+def test_a_group_that_was_empty_does_not_wait_for_the_interval() -> None:
+    scene = Consumers({"orders": 2})
+    scene.config = NO_INTERVAL._replace(assignment_interval_ms=1000)
+    first = scene.member("orders")
+    first.join()
+    first.leave()
+    second = scene.member("orders")
+    second.join()
+    assert second.count_owned == 2
+
+
+def test_group_configs_count_from_the_next_heartbeat_on() -> None:
+    scene = Consumers({"orders": 1})
+    member = scene.member("orders")
+    member.join()
+    scene.config = ConsumerGroupConfig(2000, 500, 0)
+    assert member.beat().heartbeat_interval_ms == 500
+    scene.world.advance(2000)
+    assert member.ask() == ErrorCode.UNKNOWN_MEMBER_ID
+
+
+def test_members_follow_topics_that_grow_come_and_go() -> None:
+    scene = Consumers({"orders": 1})
+    member = scene.member("orders", "later")
+    member.join()
+    epoch = member.epoch
+    scene.put_topic("unrelated", 3)
+    assert member.beat().member_epoch == epoch
+    scene.put_topic("orders", 2)
+    assert (member.beat().member_epoch, member.count_owned) == (epoch + 1, 2)
+    scene.put_topic("later", 2)
+    scene.settle(member)
+    assert member.count_owned == 4
+    scene.remove_topic("orders")
+    scene.settle(member)
+    assert list(member.owned) == [scene.id_of("later")]
+    assert member.epoch == epoch + 3
+
+
+def test_a_restart_notices_what_happened_to_topics_meanwhile() -> None:
+    scene = Consumers({"orders": 1})
+    member = scene.member("orders")
+    member.join()
+    scene.restart()
+    assert member.beat().member_epoch == 2
+    scene.put_topic("orders", 2)
+    scene.restart()
+    assert (member.beat().member_epoch, member.count_owned) == (3, 2)
+
+
+def test_racks_of_replicas_are_part_of_what_is_noticed() -> None:
+    scene = Consumers({"orders": 3})
+    member = scene.member("orders")
+    member.join()
+    scene.set_racks("a", "b", "c")
+    scene.put_topic("orders", 3)
+    assert member.beat().member_epoch == 3
+
+
+def test_a_member_gives_up_topics_that_it_does_not_read_any_more() -> None:
+    scene = Consumers({"orders": 2, "bills": 2})
+    scene.config = ConsumerGroupConfig(SESSION_MS, HEARTBEAT_MS, assignment_interval_ms=60_000)
+    member = scene.member("orders", "bills")
+    member.join()
+    answer = member.beat(subscribed_topic_names=["bills"])
+    # There is no new target yet, but what is not read is not assigned.
+    assert list(member.owned) == [scene.id_of("bills")]
+    assert answer.member_epoch == 2
+    assert member.beat().member_epoch == 2
+
+
+def test_most_members_choose_the_assignor() -> None:
+    scene = Consumers({"orders": 4})
+    first = scene.member("orders", assignor="range")
+    others = [scene.member("orders", assignor="uniform") for _ in range(2)]
+    first.join()
+    assert scene.describe_consumers().assignor_name == "range"
+    for member in others:
+        member.join()
+    assert scene.describe_consumers().assignor_name == "uniform"
+    epoch = scene.group.head.epoch
+    others[0].beat(server_assignor="range")
+    assert scene.describe_consumers().assignor_name == "range"
+    assert scene.group.head.epoch == epoch + 1
+
+
+def test_a_static_member_keeps_its_place_until_its_session_ends() -> None:
+    scene = Consumers({"orders": 4})
+    first, other = scene.member("orders", instance="one"), scene.member("orders")
+    first.join()
+    other.join()
+    scene.settle(first, other)
+    had, epoch = dict(first.owned), scene.group.head.epoch
+    assert scene.member("orders", instance="one").join().error_code == ErrorCode.UNRELEASED_INSTANCE_ID
+    assert first.leave(-2) == ErrorCode.NONE
+    other.beat()
+    assert other.count_owned == 2
+    again = scene.member("orders", instance="one")
+    assert again.join().member_epoch == epoch
+    assert again.owned == had
+    assert first.ask() == ErrorCode.FENCED_INSTANCE_ID
+    assert first.leave() == ErrorCode.FENCED_INSTANCE_ID
+    assert again.leave(-2) == ErrorCode.NONE
+    for _ in range(SESSION_MS // HEARTBEAT_MS):
+        scene.world.advance(HEARTBEAT_MS)
+        other.beat()
+    scene.settle(other)
+    assert other.count_owned == 4
+
+
+def test_a_static_member_that_comes_back_is_not_too_many() -> None:
+    scene = Consumers({"orders": 2}, GroupOptions(consumer_max_size=1))
+    first = scene.member("orders", instance="one")
+    first.join()
+    assert scene.member("orders").join().error_code == ErrorCode.GROUP_MAX_SIZE_REACHED
+    first.leave(-2)
+    assert scene.member("orders", instance="one").join().error_code == ErrorCode.NONE
+
+
+def test_the_session_of_a_replaced_member_does_not_end_that_of_its_successor() -> None:
+    scene = Consumers({"orders": 2})
+    first = scene.member("orders", instance="one")
+    first.join()
+    first.leave(-2)
+    scene.world.advance(SESSION_MS - 1)
+    again = scene.member("orders", instance="one")
+    again.join()
+    scene.world.advance(SESSION_MS - 1)
+    assert again.ask() == ErrorCode.NONE
+
+
+def test_offsets_of_consumer_groups_expire_by_their_age_but_not_while_they_are_read() -> None:
+    scene = Consumers({"orders": 1, "bills": 1}, GroupOptions(offsets_retention_ms=1000))
+    member = scene.member("orders")
+    member.join()
+    scene.commit(5, topic="orders", topic_id=scene.id_of("orders"), member_id=member.member_id, generation=2)
+    scene.commit(7, topic="bills", topic_id=scene.id_of("bills"), member_id=member.member_id, generation=2)
+    for _ in range(61):
+        scene.world.advance(SESSION_MS - 1)
+        member.beat()
+    assert scene.offsets() == {("orders", 0): 5}
+    member.leave()
+    scene.world.advance(600_000)
+    assert scene.offsets() == {}
+    assert scene.describe_consumers().error_code == ErrorCode.GROUP_ID_NOT_FOUND
+
+
+def test_an_old_epoch_may_commit_what_the_member_has_had_since() -> None:
+    scene = Consumers({"orders": 4})
+    first, second = scene.member("orders"), scene.member("orders")
+    first.join()
+    second.join()
+    scene.settle(first, second)
+    kept, late = first.owned[scene.id_of("orders")][0], second.owned[scene.id_of("orders")][0]
+
+    def commit(member_id: str, epoch: int, partition: int) -> ErrorCode:
+        return scene.commit(
+            1, topic_id=scene.id_of("orders"), partition=partition, member_id=member_id, generation=epoch
+        )
+
+    assert commit(first.member_id, 2, kept) == ErrorCode.NONE
+    assert commit(first.member_id, 1, kept) == ErrorCode.STALE_MEMBER_EPOCH
+    assert commit(first.member_id, 2, late) == ErrorCode.STALE_MEMBER_EPOCH
+    assert commit(second.member_id, 2, late) == ErrorCode.STALE_MEMBER_EPOCH
+    assert commit(second.member_id, 3, late) == ErrorCode.NONE
+    assert commit(first.member_id, 4, kept) == ErrorCode.STALE_MEMBER_EPOCH
