@@ -10,7 +10,6 @@ from odradek.broker.groups.consumer.member import (
     NO_PARTITIONS,
     NO_TARGET,
     ConsumerMember,
-    MemberState,
     Partitions,
     Target,
 )
@@ -136,7 +135,7 @@ class ConsumerGroup:
 
     def is_waiting_for_others(self, member: ConsumerMember) -> bool:
         """Whether a partition of the member's target is still held by another one."""
-        return member.state is MemberState.UNRELEASED_PARTITIONS and any(
+        return any(
             partition not in member.assigned.get(topic_id, {}) and self.holding_epoch(topic_id, partition) is not None
             for topic_id, partitions in self.target(member.member_id).items()
             for partition in partitions

@@ -44,7 +44,8 @@ class Sessions:
             return
         if member.state is MemberState.UNREVOKED_PARTITIONS:
             why = f"it did not leave epoch {member.epoch} in time"
-            self._schedule(key, member.rebalance_timeout_ms, group_id, member.member_id, why, member.epoch)
+            only_in = (member.epoch, MemberState.UNREVOKED_PARTITIONS)
+            self._schedule(key, member.rebalance_timeout_ms, group_id, member.member_id, why, only_in)
         else:
             self._timers.cancel(key)
 
@@ -71,14 +72,23 @@ class Sessions:
             self._timers.cancel(_timer(kind, group_id, member_id))
 
     def _schedule(
-        self, key: str, timeout_ms: int, group_id: str, member_id: str, why: str, epoch: int | None = None
+        self,
+        key: str,
+        timeout_ms: int,
+        group_id: str,
+        member_id: str,
+        why: str,
+        only_in: tuple[int, MemberState] | None = None,
     ) -> None:
-        self._timers.schedule(key, timeout_ms, lambda: self._expired(group_id, member_id, why, epoch))
+        """Fence the member in `timeout_ms`, or only if it is in this epoch and state then."""
+        self._timers.schedule(key, timeout_ms, lambda: self._expired(group_id, member_id, why, only_in))
 
-    def _expired(self, group_id: str, member_id: str, why: str, epoch: int | None) -> CoordinatorResult[None]:
+    def _expired(
+        self, group_id: str, member_id: str, why: str, only_in: tuple[int, MemberState] | None
+    ) -> CoordinatorResult[None]:
         group = self._table.consumer(group_id)
         member = None if group is None else group.members.get(member_id)
-        if group is None or member is None or (epoch is not None and member.epoch != epoch):
+        if group is None or member is None or (only_in not in (None, (member.epoch, member.state))):
             return NOTHING
         _log.info("group %s: member %s is out, for %s", group_id, member_id, why)
         return self.fence(group, member)

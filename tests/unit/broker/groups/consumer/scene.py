@@ -53,6 +53,8 @@ class Consumers(Groups):
         self.config = NO_INTERVAL
         self.hidden: tuple[str, ...] = ()
         """Topics that members may not see."""
+        self.look_ms = 0.0
+        """How long it takes to find out whether a member may see a topic."""
         self._new_topics = 0
         for name, partitions in (topics or {}).items():
             self._put(name, partitions)
@@ -111,6 +113,11 @@ class Consumers(Groups):
     def member(self, *topics: str, **options: object) -> Member:
         """A member that has yet to join."""
         return Member(self, topics, **options)  # type: ignore[arg-type]  # passed on as they are
+
+    def may_describe(self, topic: str) -> bool:
+        """Whether members may see a topic."""
+        self.world.advance_clock(self.look_ms)
+        return topic not in self.hidden
 
     def describe_consumers(self, group: str = GROUP) -> DescribedGroup:
         return self.answer(self.coordinator.describe_consumers([group]))[0]
@@ -175,8 +182,7 @@ class Member:
             **changes,
         }
         request = ConsumerGroupHeartbeatRequest(**fields)  # type: ignore[arg-type]  # fields by name
-        hidden = self.scene.hidden
-        beat = Beat(request, "client", "/127.0.0.1", lambda topic: topic not in hidden)
+        beat = Beat(request, "client", "/127.0.0.1", self.scene.may_describe)
         return self.scene.coordinator.consumer_heartbeat(beat, 1)
 
     def ask(self, **changes: object) -> ErrorCode:

@@ -117,6 +117,13 @@ def test_uniform_leaves_nobody_behind_who_could_take_over(spec: AssignmentSpec) 
             assert counts[member_id] - least <= 1
 
 
+def test_uniform_keeps_what_it_can_among_members_with_different_topics() -> None:
+    held: Assignment = {"m000": {topic(0): (1, 3)}, "m001": {topic(0): (0, 2)}}
+    spec = spec_of([4, 2], [[0], [0, 1], [1]], held)
+    assignment = ASSIGNORS["uniform"](spec)
+    assert assignment == {**held, "m002": {topic(1): (0, 1)}}
+
+
 def test_range_goes_by_instance_id_and_then_by_member_id() -> None:
     spec = spec_of([5, 3], [[0, 1], [0, 1], [0]], static=0)
     members = {**spec.members, "zzz": MemberSpec("first", (topic(0), topic(1)), NOTHING)}

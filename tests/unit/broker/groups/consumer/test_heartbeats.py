@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from odradek.broker.groups.consumer.environment import ConsumerGroupConfig
-from odradek.broker.groups.consumer.member import MemberState
+from odradek.broker.groups.consumer.member import ConsumerMember, MemberState
+from odradek.broker.groups.consumer.records import assignment_of_record
 from odradek.broker.groups.options import GroupOptions
+from odradek.broker.groups.table import heartbeat_timer
 from odradek.wire.errors import ErrorCode
-from tests.unit.broker.coordinator.fake_log import DISK_BROKEN
+from odradek.wire.persistent.framing import encode_key
+from odradek.wire.persistent.group import KEYS
+from odradek.wire.persistent.group.consumer_group_current_member_assignment import (
+    ConsumerGroupCurrentMemberAssignmentValue,
+    TopicPartitions,
+)
+from odradek.wire.persistent.group.consumer_group_partition_metadata import ConsumerGroupPartitionMetadataKey
+from odradek.wire.persistent.group.consumer_group_target_assignment_member import (
+    ConsumerGroupTargetAssignmentMemberKey,
+)
+from odradek.wire.records.batch import BatchBuilder
+from odradek.wire.schema import Message
+from tests.unit.broker.coordinator.fake_log import DISK_BROKEN, NO_LEADER
 from tests.unit.broker.groups.consumer.scene import (
     HEARTBEAT_MS,
     NO_INTERVAL,
@@ -363,3 +377,180 @@ def test_an_old_epoch_may_commit_what_the_member_has_had_since() -> None:
     assert commit(second.member_id, 2, late) == ErrorCode.STALE_MEMBER_EPOCH
     assert commit(second.member_id, 3, late) == ErrorCode.NONE
     assert commit(first.member_id, 4, kept) == ErrorCode.STALE_MEMBER_EPOCH
+
+
+def test_a_heartbeat_that_says_nothing_of_partitions_can_go_on_where_nothing_is_lost() -> None:
+    scene = Consumers({"orders": 1})
+    member = scene.member("orders")
+    member.join()
+    scene.put_topic("orders", 2)
+    answer = scene.answer(member.send())
+    assert answer.member_epoch == 3
+    assert answer.assignment is not None
+
+
+def test_a_full_heartbeat_is_told_its_assignment_again() -> None:
+    scene = Consumers({"orders": 1})
+    member = scene.member("orders")
+    member.join()
+    assert member.beat().assignment is None
+    full = member.beat(rebalance_timeout_ms=REBALANCE_MS, subscribed_topic_names=["orders"])
+    assert full.assignment is not None
+
+
+def test_only_the_epoch_before_is_forgiven() -> None:
+    scene = Consumers({"orders": 1, "a": 1, "b": 1})
+    member = scene.member("orders")
+    member.join()
+    member.beat(subscribed_topic_names=["orders", "a"])
+    member.beat(subscribed_topic_names=["orders", "a", "b"])
+    member.epoch = 2
+    assert member.beat().error_code == ErrorCode.FENCED_MEMBER_EPOCH
+    member.epoch = 3
+    assert member.beat().member_epoch == 4
+
+
+def test_topics_are_compared_once_after_they_changed() -> None:
+    scene = Consumers({"orders": 1})
+    member = scene.member("orders")
+    member.join()
+    member.beat()
+    assert not scene.group.is_stale
+    scene.put_topic("orders", 1)
+    assert scene.group.is_stale
+    member.beat()
+    assert not scene.group.is_stale
+
+
+def test_topics_are_compared_again_where_the_outcome_could_not_be_written() -> None:
+    scene = Consumers({"orders": 1})
+    member = scene.member("orders")
+    member.join()
+    scene.put_topic("orders", 2)
+    scene.log.append_error = NO_LEADER
+    assert member.beat().error_code == ErrorCode.NOT_COORDINATOR
+    scene.log.append_error = None
+    assert member.beat().member_epoch == 3
+
+
+def test_a_step_that_could_not_be_written_has_no_time_limit() -> None:
+    scene = Consumers({"orders": 2})
+    slow, other = scene.member("orders"), scene.member("orders")
+    slow.join()
+    other.join()
+    scene.log.append_error = NO_LEADER
+    assert slow.beat().error_code == ErrorCode.NOT_COORDINATOR
+    scene.log.append_error = None
+    scene.world.advance(REBALANCE_MS)
+    assert slow.member_id in scene.group.members
+
+
+def test_timers_go_with_the_member() -> None:
+    scene = Consumers({"orders": 2})
+    static, slow, other = scene.member("orders", instance="one"), scene.member("orders"), scene.member("orders")
+    static.join()
+    slow.join()
+    other.join()
+    slow.beat()
+    static.leave(-2)
+    scene.member("orders", instance="one").join()
+    for member in (slow, other):
+        member.leave()
+    timers = scene.shard.table.context.timers
+    for member in (static, slow, other):
+        assert heartbeat_timer(GROUP, member.member_id) not in timers
+
+
+def test_the_timer_for_giving_up_ends_when_that_is_done() -> None:
+    scene = Consumers({"orders": 2})
+    first, second = scene.member("orders"), scene.member("orders")
+    first.join()
+    second.join()
+    key = f"consumer-rebalance-{len(GROUP)}-{GROUP}-{first.member_id}"
+    first.beat()
+    assert key in scene.shard.table.context.timers
+    first.beat()
+    assert key not in scene.shard.table.context.timers
+
+
+def test_description_shows_what_a_member_has_yet_to_give_up() -> None:
+    scene = Consumers({"orders": 2})
+    first, second = scene.member("orders"), scene.member("orders")
+    first.join()
+    second.join()
+    first.beat()
+    described = {member.member_id: member for member in scene.describe_consumers().members}
+    (assigned,) = described[first.member_id].assignment.topic_partitions
+    (target,) = described[first.member_id].target_assignment.topic_partitions
+    assert (assigned.partitions, len(target.partitions)) == ([0, 1], 1)
+
+
+def test_a_static_member_that_is_away_may_come_back_to_any_epoch() -> None:
+    scene = Consumers({"orders": 2})
+    first = scene.member("orders", instance="one")
+    first.join()
+    first.leave(-2)
+    (member,) = scene.group.members.values()
+    assert member.assigned == {scene.id_of("orders"): {0: 0, 1: 0}}
+    scene.restart()
+    assert scene.group.members.values() == [member]
+
+
+def test_the_first_form_of_metadata_is_removed_from_the_log() -> None:
+    scene = Consumers({"orders": 1})
+    member = scene.member("orders")
+    member.join()
+    builder = BatchBuilder()
+    key = ConsumerGroupPartitionMetadataKey(group_id=GROUP)
+    builder.append(1, encode_key(key), b"\0\0\1\0")
+    scene.log.append(SHARD, bytearray(builder.build()), 0)
+    scene.restart()
+    assert scene.group.has_partition_metadata
+    member.beat()
+    assert not scene.group.has_partition_metadata
+    assert scene.log.records(SHARD)[-1].value is None
+
+
+def test_records_from_before_4_4_have_the_epoch_of_the_member() -> None:
+    value = ConsumerGroupCurrentMemberAssignmentValue(
+        member_epoch=7,
+        previous_member_epoch=6,
+        state=0,
+        assigned_partitions=[TopicPartitions(topic_id=bytes(16), partitions=[1, 2], assignment_epochs=None)],
+    )
+    assert assignment_of_record(ConsumerMember("m"), value).assigned == {bytes(16): {1: 7, 2: 7}}
+    value.member_epoch = -2
+    assert assignment_of_record(ConsumerMember("m"), value).assigned == {bytes(16): {1: 0, 2: 0}}
+
+
+def test_a_static_member_that_comes_back_with_more_topics_keeps_what_it_had() -> None:
+    scene = Consumers({"orders": 4, "bills": 1})
+    first, other = scene.member("orders", instance="one"), scene.member("orders")
+    other.join()
+    first.join()
+    scene.settle(first, other)
+    had = first.owned[scene.id_of("orders")]
+    first.leave(-2)
+    again = scene.member("orders", "bills", instance="one")
+    again.join()
+    scene.settle(again, other)
+    assert again.owned == {scene.id_of("orders"): had, scene.id_of("bills"): [0]}
+    assert other.count_owned == 2
+
+
+def test_only_targets_that_differ_are_written() -> None:
+    scene = Consumers({"orders": 2, "bills": 1})
+    first, second = scene.member("orders"), scene.member("bills")
+    first.join()
+    second.join()
+    scene.settle(first, second)
+    begin = len(scene.log.records(SHARD))
+    scene.put_topic("bills", 2)
+    first.beat()
+    keys = [decode_key(record.key or b"") for record in scene.log.records(SHARD)[begin:]]
+    targets = [key.member_id for key in keys if isinstance(key, ConsumerGroupTargetAssignmentMemberKey)]
+    assert targets == [second.member_id]
+
+
+def decode_key(key: bytes) -> Message:
+    return KEYS.record_class(int.from_bytes(key[:2], "big")).decode(key[2:], 0)

@@ -7,6 +7,7 @@ import pytest
 from odradek.broker.groups.classic.group import ClassicGroup
 from odradek.broker.groups.consumer.group import ConsumerGroup
 from odradek.broker.groups.options import GroupOptions, MigrationPolicy
+from odradek.broker.groups.table import heartbeat_timer, join_timer
 from odradek.ports import Promise
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.consumer_protocol import (
@@ -15,6 +16,8 @@ from odradek.wire.messages.consumer_protocol import (
     ConsumerProtocolSubscriptionTopicPartition,
 )
 from odradek.wire.messages.join_group import JoinGroupRequestProtocol, JoinGroupResponse
+from odradek.wire.persistent.framing import encode_key
+from odradek.wire.persistent.group.consumer_group_metadata import ConsumerGroupMetadataKey
 from tests.unit.broker.coordinator.fake_log import DISK_BROKEN, NO_LEADER, FakeLog
 from tests.unit.broker.groups.consumer.scene import HEARTBEAT_MS, SESSION_MS, Consumers, state
 from tests.unit.broker.groups.scene import GROUP, SHARD
@@ -327,10 +330,141 @@ def test_offsets_outlive_the_change_of_an_empty_group() -> None:
     consumer.join()
     assert scene.offsets() == {(TOPIC, 0): 5}
     consumer.leave()
+    begin = len(scene.log.records(SHARD))
     scene.classic(0)
     assert scene.kind is ClassicGroup
+    removed = [record.key for record in scene.log.records(SHARD)[begin:] if record.value is None]
+    assert encode_key(ConsumerGroupMetadataKey(group_id=GROUP)) in removed
     assert scene.offsets() == {(TOPIC, 0): 5}
     scene.restart()
     assert scene.kind is ClassicGroup
     assert scene.offsets() == {(TOPIC, 0): 5}
     assert scene.describe().group_state == "Stable"
+
+
+def test_members_keep_what_they_have_through_an_upgrade() -> None:
+    scene = Mixed()
+    classic, generation = scene.classic(2, 3)
+    consumer = scene.member(TOPIC)
+    consumer.join()
+    assert consumer.owned == {scene.id_of(TOPIC): [0, 1]}
+    joined = scene.rejoin(classic, 2, 3)
+    assert joined.generation_id == generation + 1
+    assert scene.given(classic, joined.generation_id) == [2, 3]
+
+
+def test_a_static_member_may_change_its_protocol_without_leaving_first() -> None:
+    scene = Mixed()
+    classic, generation = scene.classic(0, 1, 2, 3, instance="one")
+    other = scene.member(TOPIC)
+    other.join()
+    consumer = scene.member(TOPIC, instance="one")
+    assert consumer.join().error_code == ErrorCode.NONE
+    assert scene.heartbeat(classic, generation, instance="one") == ErrorCode.FENCED_INSTANCE_ID
+
+
+def test_a_sync_for_an_old_target_is_told_to_join_again() -> None:
+    scene = Mixed()
+    consumer = scene.member(TOPIC)
+    consumer.join()
+    classic = scene.new_id()
+    generation = scene.rejoin(classic).generation_id
+    scene.put_topic(TOPIC, 5)
+    consumer.beat()
+    assert scene.answer(scene.sync(classic, generation)).error_code == ErrorCode.REBALANCE_IN_PROGRESS
+
+
+def test_a_classic_member_that_reads_less_is_told_once_it_has_given_up() -> None:
+    scene = Mixed()
+    scene.config = scene.config._replace(assignment_interval_ms=60_000)
+    scene.put_topic("bills", 1)
+    consumer = scene.member(TOPIC)
+    consumer.join()
+    classic = scene.new_id()
+    scene.world.advance(0)
+    scene.config = scene.config._replace(assignment_interval_ms=0)
+    generation = scene.rejoin(classic).generation_id
+    scene.given(classic, generation)
+    consumer.beat()
+    consumer.beat()
+    joined = scene.rejoin(classic)
+    kept = scene.given(classic, joined.generation_id)
+    assert len(kept) == 2
+    scene.config = scene.config._replace(assignment_interval_ms=60_000)
+    joined = scene.answer(scene.join(classic, offers=said("bills", owned=kept)))
+    assert scene.given(classic, joined.generation_id) == []
+    assert scene.heartbeat(classic, joined.generation_id) == ErrorCode.REBALANCE_IN_PROGRESS
+    joined = scene.answer(scene.join(classic, offers=said("bills")))
+    assert scene.heartbeat(classic, joined.generation_id) == ErrorCode.NONE
+
+
+def test_a_classic_member_waits_for_what_others_have_yet_to_give_up() -> None:
+    scene = Mixed()
+    scene.put_topic("bills", 1)
+    first, second = scene.member(TOPIC), scene.member(TOPIC)
+    first.join()
+    second.join()
+    scene.settle(first, second)
+    classic = scene.new_id()
+    joined = scene.rejoin(classic)
+    scene.given(classic, joined.generation_id)
+    for _ in range(4):
+        first.beat()
+        second.beat()
+    joined = scene.rejoin(classic)
+    had = scene.given(classic, joined.generation_id)
+    assert len(had) == 1
+    first.send(subscribed_topic_names=["bills"])
+    scene.world.run_soon()
+    joined = scene.rejoin(classic, *had)
+    assert scene.given(classic, joined.generation_id) == had
+    # Its next partition is the first one's until that says that it has given it up.
+    assert scene.heartbeat(classic, joined.generation_id) == ErrorCode.NONE
+    first.owned = {}
+    first.beat()
+    assert scene.heartbeat(classic, joined.generation_id) == ErrorCode.REBALANCE_IN_PROGRESS
+    assert len(scene.given(classic, scene.rejoin(classic, *had).generation_id)) == 2
+
+
+def test_a_member_with_other_protocols_does_not_fit() -> None:
+    scene = Mixed()
+    scene.classic(0)
+    scene.member(TOPIC).join()
+    offers = [JoinGroupRequestProtocol(name="roundrobin", metadata=said()[0].metadata)]
+    answer = scene.answer(scene.join("", instance="one", offers=offers))
+    assert answer.error_code == ErrorCode.INCONSISTENT_GROUP_PROTOCOL
+
+
+def test_sessions_begin_anew_with_a_downgrade() -> None:
+    scene = Mixed()
+    scene.member(TOPIC, instance="one").join()
+    answer = scene.rejoin("", instance="one")
+    scene.world.advance(CLASSIC_SESSION_MS - 1)
+    assert scene.heartbeat(answer.member_id, answer.generation_id, instance="one") == ErrorCode.NONE
+    scene.world.advance(CLASSIC_SESSION_MS)
+    assert scene.describe().group_state in ("PreparingRebalance", "Empty")
+
+
+def test_timers_of_the_other_protocol_end_with_the_change() -> None:
+    scene = Mixed()
+    classic, _ = scene.classic(0, 1, 2, 3)
+    waiting = scene.new_id()
+    scene.join(waiting, offers=said())
+    timers = scene.shard.table.context.timers
+    assert join_timer(GROUP) in timers
+    consumer = scene.member(TOPIC)
+    consumer.join()
+    assert join_timer(GROUP) not in timers
+    assert heartbeat_timer(GROUP, consumer.member_id) in timers
+    consumer.leave()
+    assert heartbeat_timer(GROUP, consumer.member_id) not in timers
+    assert heartbeat_timer(GROUP, classic) in timers
+
+
+def test_timers_of_an_empty_classic_group_end_when_a_consumer_takes_it() -> None:
+    scene = Mixed()
+    pending = scene.new_id()
+    timers = scene.shard.table.context.timers
+    assert heartbeat_timer(GROUP, pending) in timers
+    scene.member(TOPIC).join()
+    assert heartbeat_timer(GROUP, pending) not in timers

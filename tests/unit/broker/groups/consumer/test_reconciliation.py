@@ -6,6 +6,8 @@ import random
 
 import pytest
 
+from odradek.broker.coordinator.timeline import Timeline
+from odradek.broker.groups.consumer.group import ConsumerGroup
 from odradek.broker.groups.consumer.member import ConsumerMember, MemberState
 from odradek.broker.groups.consumer.reconciliation import Step, next_step
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -158,3 +160,57 @@ def test_a_member_that_owned_nothing_of_what_it_loses_goes_on_at_once() -> None:
     stepped = next_step(member, step)
     assert (stepped.epoch, stepped.state, stepped.assigned) == (4, MemberState.STABLE, {topic: {0: 3}})
     assert next_step(member, step._replace(owned=None)).state is MemberState.UNREVOKED_PARTITIONS
+
+
+def test_what_is_given_up_is_free_for_the_member_itself() -> None:
+    topic = bytes(16)
+    member = ConsumerMember(
+        "m",
+        epoch=3,
+        state=MemberState.UNREVOKED_PARTITIONS,
+        assigned={topic: {0: 3}},
+        pending_revocation={topic: {1: 3}},
+    )
+    step = Step(5, {topic: (0, 1)}, {topic: 2}, False, {topic: [0]}, lambda _topic, _index: 3)
+    stepped = next_step(member, step)
+    assert (stepped.state, stepped.assigned) == (MemberState.STABLE, {topic: {0: 3, 1: 5}})
+
+
+def test_topics_that_are_not_read_any_more_are_given_up_beside_what_was_to_be() -> None:
+    orders, bills = bytes(16), bytes(15) + b"\1"
+    member = ConsumerMember(
+        "m",
+        epoch=3,
+        state=MemberState.UNREVOKED_PARTITIONS,
+        assigned={orders: {0: 3}, bills: {0: 3}},
+        pending_revocation={orders: {1: 2}, bills: {1: 2}},
+    )
+    step = Step(3, {orders: (0,)}, {orders: 2}, True, {orders: [0, 1], bills: [0]}, lambda _topic, _index: 3)
+    stepped = next_step(member, step)
+    assert (stepped.epoch, stepped.state) == (3, MemberState.UNREVOKED_PARTITIONS)
+    assert stepped.assigned == {orders: {0: 3}}
+    assert stepped.pending_revocation == {orders: {1: 2}, bills: {0: 3, 1: 2}}
+
+
+@pytest.mark.parametrize("owned", [None, {b"\1" * 16: [0]}])
+def test_a_member_that_reads_less_gives_up_ahead_of_a_new_target(owned: dict[bytes, list[int]] | None) -> None:
+    topic = b"\1" * 16
+    member = ConsumerMember("m", epoch=3, assigned={topic: {0: 3}})
+    stepped = next_step(member, Step(3, {topic: (0,)}, {}, True, owned, lambda _topic, _index: 3))
+    assert (stepped.state, stepped.assigned) == (MemberState.UNREVOKED_PARTITIONS, {})
+    assert stepped.pending_revocation == {topic: {0: 3}}
+
+
+def test_a_log_whose_records_a_cleaner_has_thinned_out_shows_the_later_owner() -> None:
+    """Of each key the last record is left, so that an earlier owner's may come behind a later one's."""
+    topic = bytes(16)
+    group = ConsumerGroup("g", Timeline())
+    group.replay_member(ConsumerMember("early", epoch=5, assigned={topic: {0: 5}}))
+    group.replay_member(ConsumerMember("late", epoch=6, assigned={topic: {0: 6}}))
+    assert group.holding_epoch(topic, 0) == 6
+    group.replay_member(ConsumerMember("early", epoch=7))
+    assert group.holding_epoch(topic, 0) == 6
+    group.replay_member(ConsumerMember("other", epoch=4, assigned={topic: {0: 4}}))
+    assert group.holding_epoch(topic, 0) == 6
+    group.replay_member_gone("late")
+    assert group.holding_epoch(topic, 0) is None

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from odradek.broker.groups.consumer.metadata_hash import TopicHashes
 from odradek.broker.groups.consumer.regexes import REFRESH_PAUSE_MS, Resolution, compile_regex
 from odradek.broker.groups.options import GroupOptions
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -192,3 +193,67 @@ def test_without_the_library_the_client_is_told_so(monkeypatch: pytest.MonkeyPat
     assert answer.error_code == ErrorCode.INVALID_REGULAR_EXPRESSION
     assert "google-re2" in (answer.error_message or "")
     assert scene.member("a1").join().error_code == ErrorCode.NONE
+
+
+def test_requests_are_answered_while_many_topics_are_looked_at() -> None:
+    scene = Consumers({f"t{index}": 1 for index in range(1000)})
+    scene.look_ms = 0.1
+    member = scene.member(regex="t.*")
+    member.join()
+    turns = 0
+    while not len(scene.group.regexes):
+        scene.world.advance(10)
+        assert member.beat().error_code == ErrorCode.NONE
+        turns += 1
+    assert turns > 5
+    scene.settle(member)
+    assert member.count_owned == 1000
+
+
+def test_the_last_member_that_leaves_takes_its_expression_along() -> None:
+    scene = Consumers({"a1": 1})
+    first, second = scene.member(regex="a.*"), scene.member("a1")
+    first.join()
+    second.join()
+    scene.world.advance(0)
+    first.leave()
+    assert len(scene.group.regexes) == 0
+    assert scene.group.subscriptions.topics == {"a1": 1}
+
+
+def test_an_expression_stays_as_long_as_one_member_uses_it() -> None:
+    scene = Consumers({"a1": 1, "b1": 1})
+    first, second = scene.member(regex="a.*"), scene.member(regex="a.*")
+    first.join()
+    second.join()
+    scene.world.advance(0)
+    scene.settle(first, second)
+    first.beat(subscribed_topic_regex="", subscribed_topic_names=["b1"])
+    assert "a.*" in scene.group.regexes
+    scene.settle(first, second)
+    assert list(second.owned) == [scene.id_of("a1")]
+
+
+def test_the_hash_is_that_of_the_topics_which_are_left() -> None:
+    scene = Consumers({"a1": 1, "b1": 1})
+    first, second = scene.member("b1", regex="a.*"), scene.member("b1", regex="a.*")
+    first.join()
+    second.join()
+    scene.world.advance(0)
+    scene.settle(first, second)
+    hashes = TopicHashes(lambda: scene.image)
+    first.beat(subscribed_topic_regex="")
+    assert scene.group.head.metadata_hash == hashes.group_hash(["a1", "b1"])
+    second.beat(subscribed_topic_regex="")
+    assert scene.group.head.metadata_hash == hashes.group_hash(["b1"])
+
+
+def test_a_restart_looks_for_topics_that_came_meanwhile() -> None:
+    scene = Consumers({"a1": 1})
+    member = scene.member(regex="a.*")
+    member.join()
+    wait(scene, member, milliseconds=HEARTBEAT_MS)
+    scene.put_topic("a2", 1)
+    scene.restart()
+    wait(scene, member, milliseconds=REFRESH_PAUSE_MS + 3 * HEARTBEAT_MS)
+    assert member.count_owned == 2
