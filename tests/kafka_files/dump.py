@@ -42,4 +42,4 @@ def complaints(text: str) -> list[str]:
         r"isvalid: false|Mismatches|out of order|Found timestamp|fail(ed)? to|Could not|invalid bytes|[a-z]Exception",
         re.IGNORECASE,
     )
-    return [line for line in text.splitlines() if wrong.search(line)]
+    return [line for line in text.splitlines() if wrong.search(line) and not line.startswith("SLF4J: ")]
