@@ -104,7 +104,6 @@ DIFFERENCES = (
 MISSING: dict[str, str] = {
     "Share groups and streams groups": "all of their APIs.",
     "Quotas": "are set, kept and described, but do not throttle.",
-    "Moving replicas between log directories": "AlterReplicaLogDirs on a node with several of them.",
     "Log compaction": "a topic with `cleanup.policy=compact` refuses records without a key as in Kafka, but "
     "nothing removes its old values yet, and its log grows.",
     "Security": "TLS, SASL, delegation tokens and ACLs; the APIs that manage them answer as Kafka does where "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from odradek.broker.controller_client import ControllerClient
 from odradek.ports import Promise, Scheduler
@@ -46,13 +46,21 @@ class DirectoryAssignments:
         self._current_epoch = current_epoch
         self._ready: dict[Replica, Uuid] = {}
         self._sent: dict[Replica, Uuid] = {}
+        self._on_noted: dict[Replica, tuple[Uuid, Callable[[], None]]] = {}
+        """Whom to tell of each replica's latest assignment."""
         self._is_registered = False
         self._is_scheduled = False
         self._retry_ms = FIRST_RETRY_MS
         broker_epoch.on_done(self._registered)
 
-    def assign(self, replica: Replica, directory: Uuid) -> None:
-        """A replica of this broker is in this directory."""
+    def assign(self, replica: Replica, directory: Uuid, on_noted: Callable[[], None] | None = None) -> None:
+        """A replica of this broker is in this directory.
+
+        `on_noted` is called once the controller has noted that, unless another is assigned before.
+        """
+        self._on_noted.pop(replica, None)
+        if on_noted is not None:
+            self._on_noted[replica] = directory, on_noted
         if self._sent.get(replica) != directory or replica in self._ready:
             self._ready[replica] = directory
             self._schedule(0)
@@ -78,6 +86,7 @@ class DirectoryAssignments:
 
     def _answered(self, answer: Promise[AssignReplicasToDirsResponse]) -> None:
         sent, self._sent = self._sent, {}
+        noted: list[tuple[Replica, Uuid]] = []
         if answer.error is not None or answer.result().error_code:
             reason = answer.error or ErrorCode(answer.result().error_code).name
             _log.warning("the controller did not note the directories of %d replicas: %s", len(sent), reason)
@@ -85,15 +94,28 @@ class DirectoryAssignments:
             for directory in answer.result().directories:
                 for topic in directory.topics:
                     for partition in topic.partitions:
-                        if partition.error_code == ErrorCode.NONE or partition.error_code in _GONE:
-                            sent.pop((topic.topic_id, partition.partition_index), None)
+                        replica = topic.topic_id, partition.partition_index
+                        if partition.error_code == ErrorCode.NONE:
+                            noted.append((replica, directory.id))
+                            sent.pop(replica, None)
+                        elif partition.error_code in _GONE:
+                            self._on_noted.pop(replica, None)
+                            sent.pop(replica, None)
+        self._ready = {**sent, **self._ready}
         if not sent:
             self._retry_ms = FIRST_RETRY_MS
             self._schedule(0)
-            return
-        self._ready = {**sent, **self._ready}
-        self._schedule(self._retry_ms)
-        self._retry_ms = min(2 * self._retry_ms, LAST_RETRY_MS)
+        else:
+            self._schedule(self._retry_ms)
+            self._retry_ms = min(2 * self._retry_ms, LAST_RETRY_MS)
+        self._tell(noted)
+
+    def _tell(self, noted: Iterable[tuple[Replica, Uuid]]) -> None:
+        for replica, directory in noted:
+            waiting = self._on_noted.get(replica)
+            if waiting is not None and waiting[0] == directory and replica not in self._ready:
+                del self._on_noted[replica]
+                waiting[1]()
 
 
 def _by_directory(replicas: Mapping[Replica, Uuid]) -> list[AssignReplicasToDirsRequestDirectoryData]:

@@ -22,10 +22,11 @@ RETRY_MS = 100
 
 @dataclass(frozen=True, slots=True)
 class LifecycleOptions:
-    """`broker.heartbeat.interval.ms`; `offline_dirs` gives the ids of directories that failed."""
+    """`broker.heartbeat.interval.ms`; the ids of directories that failed, and of those that get no new partitions."""
 
     heartbeat_interval_ms: int
     offline_dirs: Callable[[], Sequence[Uuid]] = field(default=tuple)
+    cordoned_dirs: Callable[[], Sequence[Uuid]] = field(default=tuple)
 
 
 class BrokerLifecycle:
@@ -85,7 +86,7 @@ class BrokerLifecycle:
             self._heartbeat()
 
     def dirs_changed(self) -> None:
-        """A log directory failed: tell the controller at once."""
+        """A log directory failed, or is cordoned or not any more: tell the controller at once."""
         if self.epoch != UNKNOWN_EPOCH:
             self._heartbeat()
 
@@ -117,7 +118,7 @@ class BrokerLifecycle:
             want_fence=False,
             want_shut_down=self._stopping,
             offline_log_dirs=list(self._options.offline_dirs()),
-            cordoned_log_dirs=[],
+            cordoned_log_dirs=list(self._options.cordoned_dirs()),
         )
         self._controller.send(request, BrokerHeartbeatResponse).on_done(self._heartbeat_answered)
 

@@ -105,7 +105,8 @@ BROKER_TEXTS = {
     "num.recovery.threads.per.data.dir": "Threads per log folder that recover logs at start and flush them at the end.",
     # replication
     "num.replica.fetchers": "Threads per source broker that fetch for followers.",
-    "num.replica.alter.log.dirs.threads": "Threads that move replicas between log folders.",
+    "num.replica.alter.log.dirs.threads": "Replicas that are moved between log folders at a time; one per folder if "
+    "not set.",
     "replica.fetch.backoff.ms": "Pause of a follower after a failed fetch, in milliseconds.",
     "replica.fetch.max.bytes": "Bytes of one partition that a follower asks for at a time.",
     "replica.fetch.min.bytes": "Bytes that a leader gathers before it answers a follower.",

@@ -56,6 +56,7 @@ _BROKER_ACTED_UPON = frozenset(
         "broker.session.timeout.ms",
         "connections.max.idle.ms",
         "controller.listener.names",
+        "cordoned.log.dirs",
         "inter.broker.listener.name",
         "listener.security.protocol.map",
         "listeners",
@@ -93,8 +94,10 @@ _BROKER_ACTED_UPON = frozenset(
         "max.incremental.fetch.session.cache.slots",
         "max.request.partition.size.limit",
         "num.partitions",
+        "num.replica.alter.log.dirs.threads",
         "producer.id.expiration.check.interval.ms",
         "producer.id.expiration.ms",
+        "replica.alter.log.dirs.io.max.bytes.per.second",
         "replica.high.watermark.checkpoint.interval.ms",
         # groups
         "group.consumer.assignors",
@@ -140,6 +143,8 @@ _BROKER_ACTED_UPON = frozenset(
 # Things that this broker does not have: pools of threads and the queues between them, Java classes and their paths.
 _NO_MEANING = frozenset(
     {
+        "alter.log.dirs.replication.quota.window.num",
+        "alter.log.dirs.replication.quota.window.size.seconds",
         "background.threads",
         "controller.performance.always.log.threshold.ms",
         "controller.performance.sample.period.ms",
@@ -159,7 +164,6 @@ _NO_MEANING = frozenset(
         "num.io.threads",
         "num.network.threads",
         "num.recovery.threads.per.data.dir",
-        "num.replica.alter.log.dirs.threads",
         "producer.purgatory.purge.interval.requests",
         "queued.max.requests",
         "replica.selector.class",

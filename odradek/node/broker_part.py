@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from odradek.broker.api.alter_configs import AlterConfigsApi
 from odradek.broker.api.consumer_groups import ConsumerGroupsApi
+from odradek.broker.api.delete_records import DeleteRecordsApi
 from odradek.broker.api.fetch import FetchApi, FetchLimits
 from odradek.broker.api.find_coordinator import GROUP, TRANSACTION, CoordinatorTopic, FindCoordinatorApi
 from odradek.broker.api.forwarding import forwarding_handlers
@@ -35,6 +36,8 @@ from odradek.broker.groups.service import GroupCoordinator
 from odradek.broker.lifecycle import BrokerLifecycle, LifecycleOptions
 from odradek.broker.producer_ids import ProducerIds
 from odradek.broker.replication.admission import Admission
+from odradek.broker.replication.copying import CopyThrottle
+from odradek.broker.replication.log_dir_moves import LogDirMoves, MovePorts
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Partition
 from odradek.broker.topic_creation import TopicCreation, internal_topic
@@ -104,6 +107,7 @@ class BrokerPart:
         self._identity = identity
         self._callbacks = callbacks
         self._directory_ids = {path.rstrip("/") or "/": id_ for path, id_ in identity.dirs.directory_ids.items()}
+        self._dir_paths = {id_: path for path, id_ in self._directory_ids.items()}
         self._dynamic: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
         self.logs = LogManager(
             ports.files,
@@ -127,7 +131,9 @@ class BrokerPart:
             self.registration,
             controller,
             ports.scheduler,
-            LifecycleOptions(config.int_("broker.heartbeat.interval.ms"), self._offline_dir_ids),
+            LifecycleOptions(
+                config.int_("broker.heartbeat.interval.ms"), self._offline_dir_ids, self._cordoned_dir_ids
+            ),
             lambda: self.replicas.image.offset,
         )
         replicated_logs = ReplicatedLogs(self.replicas, ports.executor, self._verifies_transactions)
@@ -166,8 +172,16 @@ class BrokerPart:
         self.assignments = DirectoryAssignments(
             controller, ports.scheduler, config.node_id, self.lifecycle.registered, lambda: self.lifecycle.epoch
         )
+        self.moves = LogDirMoves(
+            self.replicas,
+            MovePorts(ports.clock, ports.scheduler, ports.executor),
+            self._assign,
+            CopyThrottle(ports.clock, lambda: self._config.int_(MOVES_BYTES_PER_SECOND)),
+            config.optional_int("num.replica.alter.log.dirs.threads") or len(config.log_dirs),
+        )
         self.replicas.on_leadership(self._gained, self._lost)
         self.replicas.on_followed = self._followed
+        self.replicas.dir_of = self._dir_paths.get
         self.topics = TopicCreation(controller, self._internal_topic, config.int_("request.timeout.ms"))
         self._controller = controller
         self._served_by_controller = served_by_controller
@@ -189,6 +203,7 @@ class BrokerPart:
         self.logs.load(
             lambda topic: self._log_config(image, topic),
             lambda partition, topic_id: not _is_held(image, self._static_config.node_id, partition, topic_id),
+            lambda partition: self._assigned_dir(image, partition),
         )
         self.replicas.load(image)
 
@@ -253,6 +268,7 @@ class BrokerPart:
             erase(ProduceApi(replicas, admission, self.verifier).handler()),
             erase(FetchApi(replicas, sessions, fetch_limits, readahead).handler()),
             *OffsetsApi(replicas, readahead).handlers(),
+            DeleteRecordsApi(replicas).handler(),
             *metadata.handlers(),
             *ProducersApi(replicas).handlers(),
             configs.describe_handler(),
@@ -260,7 +276,7 @@ class BrokerPart:
             *AlterConfigsApi(replicas, self._controller, lambda: self._config).handlers(),
             *SecurityApi(replicas).handlers(),
             erase(QuotasApi(replicas).handler()),
-            *LogDirsApi(replicas).handlers(),
+            *LogDirsApi(replicas, self.moves).handlers(),
             *coordinators.handlers(),
             *GroupMembershipApi(self.groups).handlers(),
             *GroupOffsetsApi(self.groups, lambda: replicas.image.topics).handlers(),
@@ -302,10 +318,24 @@ class BrokerPart:
 
     def _followed(self, partition: Partition, image: PartitionImage) -> None:
         """The controller has to know in which directory a replica is, for when that fails."""
-        log = partition.log
-        directory = None if log is None else self._directory_ids.get(log.log_dir)
-        if directory is not None and image.directory(self._static_config.node_id) != directory:
-            self.assignments.assign((partition.topic_id, partition.topic_partition.partition), directory)
+        name = partition.topic_partition
+        directory = None if partition.log is None else self._directory_ids.get(partition.log.log_dir)
+        is_known = image.directory(self._static_config.node_id) == directory or self.moves.is_assigned_ahead(name)
+        if directory is not None and not is_known:
+            self.assignments.assign((partition.topic_id, name.partition), directory)
+        self.moves.followed(partition)
+
+    def _assign(self, partition: Partition, log_dir: str, on_noted: Callable[[], None]) -> None:
+        replica = partition.topic_id, partition.topic_partition.partition
+        self.assignments.assign(replica, self._directory_ids[log_dir], on_noted)
+
+    def _assigned_dir(self, image: MetadataImage, name: TopicPartition) -> str | None:
+        topic = image.topics.by_name.get(name.topic)
+        replica = None if topic is None else topic.partitions.get(name.partition)
+        node_id = self._static_config.node_id
+        if replica is None or node_id not in replica.replicas:
+            return None
+        return self._dir_paths.get(replica.directory(node_id))
 
     def _dir_failed(self, log_dir: str) -> None:
         """Go on with the other directories, if there are any and the metadata log is in one of them (KIP-112)."""
@@ -323,6 +353,9 @@ class BrokerPart:
         ids = self._identity.dirs.directory_ids
         return [directory_id for path, directory_id in ids.items() if self.logs.is_offline(path)]
 
+    def _cordoned_dir_ids(self) -> list[Uuid]:
+        return [self._directory_ids[path] for path in self.logs.choice.cordoned if path in self._directory_ids]
+
     def _update_config(self, image: MetadataImage) -> None:
         cluster = image.configs.properties(ResourceType.BROKER, "")
         own = image.configs.properties(ResourceType.BROKER, str(self._static_config.node_id))
@@ -330,7 +363,10 @@ class BrokerPart:
             return
         self._dynamic = (cluster, own)
         self._config = usable_config(self._static_config, cluster, own)
+        cordoned = self.logs.choice.cordoned
         self.logs.update_settings(_log_settings(self._config))
+        if self.logs.choice.cordoned != cordoned:
+            self.lifecycle.dirs_changed()
         self._callbacks.on_config(self._config)
 
     def _log_config(self, image: MetadataImage, topic: str) -> LogConfig:
@@ -383,6 +419,7 @@ class BrokerPart:
         )
 
 
+MOVES_BYTES_PER_SECOND = "replica.alter.log.dirs.io.max.bytes.per.second"
 _SESSION_EVICTION_MS = 120_000
 """How long a fetch session is safe from being replaced, as in Kafka."""
 
@@ -408,4 +445,11 @@ def _log_settings(config: BrokerConfig) -> LogManagerSettings:
         producer_expiration_ms=config.int_("producer.id.expiration.ms"),
         producer_expiration_check_ms=config.int_("producer.id.expiration.check.interval.ms"),
         file_delete_delay_ms=config.int_("log.segment.delete.delay.ms"),
+        cordoned_log_dirs=_cordoned(config),
     )
+
+
+def _cordoned(config: BrokerConfig) -> tuple[str, ...]:
+    """The log directories that get no new partitions (KIP-1066)."""
+    named = config.list_("cordoned.log.dirs")
+    return tuple(path.rstrip("/") or "/" for path in config.log_dirs if path in named or "*" in named)

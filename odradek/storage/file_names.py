@@ -62,6 +62,14 @@ def stray_dir_name(partition: TopicPartition, unique_id: bytes) -> str:
     return _capped_name(partition, unique_id, STRAY_DIR_SUFFIX)
 
 
+def future_dir_name(partition: TopicPartition, unique_id: bytes) -> str:
+    """The name of the directory of a log that will replace the current one; `unique_id` is 16 random bytes.
+
+    Not cut, for the partition is read from it: see `MAX_DIR_NAME_CHARS`.
+    """
+    return f"{log_dir_name(partition)}.{unique_id.hex()}{FUTURE_DIR_SUFFIX}"
+
+
 def _capped_name(partition: TopicPartition, unique_id: bytes, mark: str) -> str:
     """A topic that makes it too long is cut."""
     suffix = f"-{partition.partition}.{unique_id.hex()}{mark}"
@@ -74,6 +82,12 @@ def partition_of_dir(name: str) -> TopicPartition | None:
     if not dash or not topic or not (number.isascii() and number.isdigit()):
         return None
     return TopicPartition(topic, int(number))
+
+
+def partition_of_future_dir(name: str) -> TopicPartition | None:
+    """The partition whose future log a directory of this name holds; None for any other directory."""
+    plain, dot, _unique_id = name.removesuffix(FUTURE_DIR_SUFFIX).rpartition(".")
+    return partition_of_dir(plain) if dot and name.endswith(FUTURE_DIR_SUFFIX) else None
 
 
 def is_marked_for_deletion(name: str) -> bool:

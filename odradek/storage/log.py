@@ -107,6 +107,11 @@ class Log:
         return self.recovery_point < self.log_end_offset or self.has_unsynced_index
 
     @property
+    def truncations(self) -> int:
+        """Changes whenever what was read before may not be in the log any more."""
+        return self._truncations
+
+    @property
     def last_flush_ms(self) -> int:
         """When it was last synced, for `flush.ms`."""
         return self._last_flush_ms
@@ -354,6 +359,11 @@ class Log:
             self.producers.end_offset = begin
         self.flush_later()
 
+    def skip_to(self, offset: int) -> None:
+        """Go on at `offset`, behind the log's end: compaction has left nothing in between. Raises KafkaError."""
+        self.roll(offset)
+        self.log_end_offset = offset
+
     def flush(self) -> None:
         """Return once all that was appended is on the disk. Raises KafkaError KAFKA_STORAGE_ERROR."""
         end = self.log_end_offset
@@ -413,8 +423,10 @@ class Log:
             segment.close()
 
     def move(self, directory: str) -> None:
-        """The directory was renamed."""
+        """The directory was renamed. A sync that is under way by the old name does not count."""
         self.directory = directory
+        self._truncations += 1
+        self._is_settled = False
         for segment in self.segments:
             segment.move(directory)
         self._snapshots.move(directory)
@@ -534,6 +546,10 @@ class Log:
             raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"{self.topic_partition}: {error}") from error
         except CorruptFileError as error:
             raise self._failed(error) from error
+
+    def failed(self, error: OSError) -> KafkaError:
+        """Reading a range of this log elsewhere met `error`: its directory is offline, as after any other failure."""
+        return self._failed(error)
 
     def _offline(self) -> KafkaError:
         return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{self.topic_partition} is in {self.log_dir}, which failed")

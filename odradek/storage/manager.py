@@ -15,6 +15,7 @@ from odradek.storage.checkpoints import (
     write_topic_id,
 )
 from odradek.storage.directory_checkpoints import CheckpointWriter, DirectoryCheckpoints
+from odradek.storage.directory_choice import DirectoryChoice
 from odradek.storage.environment import LogEnvironment
 from odradek.storage.file_names import (
     CLEAN_SHUTDOWN,
@@ -26,9 +27,11 @@ from odradek.storage.file_names import (
     is_marked_for_deletion,
     log_dir_name,
     partition_of_dir,
+    partition_of_future_dir,
     stray_dir_name,
 )
 from odradek.storage.file_pool import FilePool
+from odradek.storage.future_logs import AssignedDir, FutureLogs
 from odradek.storage.log import Log
 from odradek.storage.log_config import INFINITE, LogConfig
 from odradek.storage.log_loader import load_log
@@ -88,19 +91,25 @@ class LogManager:
         self._retained: Iterator[Log] | None = None
         """The logs that retention has yet to look at, while it is under way."""
         self._checkpoints = DirectoryCheckpoints(fs)
+        self.choice = DirectoryChoice(self.settings.cordoned_log_dirs)
+        self.future = FutureLogs(self)
 
-    def load(self, config_of: Callable[[str], LogConfig], is_stray: StrayTest = lambda _name, _id: False) -> None:
+    def load(
+        self, config_of: Callable[[str], LogConfig], is_stray: StrayTest = lambda _name, _id: False,
+        assigned_dir: AssignedDir = lambda _name: None,
+    ) -> None:  # fmt: skip
         """Open every log, recover what needs it, and start the timers.
 
-        A log for which `is_stray` holds is set aside, under a name that ends in `-stray`. A directory that cannot be
-        read goes offline; raises KafkaError KAFKA_STORAGE_ERROR if none is left, or if two have the same partition.
+        A log for which `is_stray` holds is set aside, under a name that ends in `-stray`. Moves between directories
+        that the controller has noted are finished. A directory that cannot be read goes offline; raises KafkaError
+        KAFKA_STORAGE_ERROR if none is left, or if two have the same partition.
         """
         epochs = []
         for log_dir in self._log_dirs:
             if log_dir in self._offline:
                 continue
             try:
-                epochs.append(self._load_dir(log_dir, config_of, is_stray))
+                epochs.append(self._load_dir(log_dir, config_of, is_stray, assigned_dir))
             except (OSError, CorruptFileError) as error:
                 self._dir_failed(log_dir, error)
         if len(self._offline) == len(self._log_dirs):
@@ -108,6 +117,7 @@ class LogManager:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"no log directory can be used ({reasons})")
         if not self._offline and all(epoch == epochs[0] for epoch in epochs) and epochs[0] is not None:
             self.previous_broker_epoch = epochs[0]
+        self.future.finish(assigned_dir)
         self._is_loaded = True
         self._start_timers()
 
@@ -118,6 +128,10 @@ class LogManager:
     def offline_dirs(self) -> Mapping[str, Exception]:
         """The directories that are offline, each with what was met in it."""
         return self._offline
+
+    def has_dir(self, log_dir: str) -> bool:
+        """Whether this is one of `log.dirs`, online or not."""
+        return log_dir in self._log_dirs
 
     def is_offline(self, log_dir: str) -> bool:
         """Whether this entry of `log.dirs` is offline."""
@@ -131,48 +145,71 @@ class LogManager:
         """All logs."""
         return list(self._logs.values())
 
-    def create_log(self, topic_partition: TopicPartition, topic_id: bytes | None, config: LogConfig) -> Log:
-        """The partition's log, made in the online directory with the fewest logs if there is none.
+    def create_log(
+        self, topic_partition: TopicPartition, topic_id: bytes | None, config: LogConfig, assigned: str | None = None
+    ) -> Log:
+        """The partition's log, made if there is none.
 
-        Raises KafkaError KAFKA_STORAGE_ERROR; INCONSISTENT_TOPIC_ID if there is one of another topic of that name.
+        It goes where it was asked for, into the directory that the controller has `assigned`, or into the online one
+        with the fewest logs. Raises KafkaError KAFKA_STORAGE_ERROR; INCONSISTENT_TOPIC_ID if there is one of another
+        topic of that name.
         """
         existing = self._logs.get(topic_partition)
         if existing is not None:
             return self._with_topic_id(existing, topic_id)
-        log_dir = self._emptiest_dir()
-        directory = f"{log_dir}/{log_dir_name(topic_partition)}"
-        try:
-            log = new_log(self.environment, directory, topic_partition, topic_id, config)
-        except OSError as error:
-            self._dir_failed(log_dir, error)
-            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{topic_partition}: {error}") from error
-        self._logs[topic_partition] = log
+        log_dir = self.choice.choose(topic_partition, self._log_counts(), assigned)
+        log = self.begin_log(f"{log_dir}/{log_dir_name(topic_partition)}", topic_partition, topic_id, config)
+        self.adopt(log)
         return log
+
+    def begin_log(self, directory: str, name: TopicPartition, topic_id: bytes | None, config: LogConfig) -> Log:
+        """An empty log in a new directory, which is nobody's yet. Raises KafkaError KAFKA_STORAGE_ERROR."""
+        try:
+            return new_log(self.environment, directory, name, topic_id, config)
+        except OSError as error:
+            self._dir_failed(directory.rpartition("/")[0], error)
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{name}: {error}") from error
+
+    def adopt(self, log: Log) -> None:
+        """From now on this is the partition's log."""
+        self._logs[log.topic_partition] = log
 
     def delete_logs(self, topic_partitions: Iterable[TopicPartition]) -> None:
         """Forget these logs at once; their files are renamed, and removed after the delay. Unknown ones are left out.
 
         All are forgotten, whatever happens; raises KafkaError KAFKA_STORAGE_ERROR if files could not be renamed.
         """
+        doomed: list[Log] = []
+        for topic_partition in topic_partitions:
+            found = (self._logs.pop(topic_partition, None), self.future.pop(topic_partition))
+            doomed.extend(log for log in found if log is not None)
+        self.discard(doomed)
+
+    def discard(self, logs: Iterable[Log], once: Promise[None] | None = None) -> None:
+        """Rename the directories of logs that nobody has any more, and remove them after the delay.
+
+        If `once` is given, the delay begins when that has succeeded. All are renamed, whatever happens; raises
+        KafkaError KAFKA_STORAGE_ERROR if one could not be.
+        """
         touched: dict[str, None] = {}
         failure: KafkaError | None = None
-        for topic_partition in topic_partitions:
-            log = self._logs.pop(topic_partition, None)
-            if log is None:
-                continue
+        for log in logs:
             log.release()
             log_dir = log.log_dir
             if log_dir in self._offline:
                 continue
-            target = f"{log_dir}/{deleted_dir_name(topic_partition, self.environment.random.token(16))}"
+            target = f"{log_dir}/{deleted_dir_name(log.topic_partition, self.environment.random.token(16))}"
             try:
                 self._fs.rename(log.directory, target)
             except OSError as error:
                 self._dir_failed(log_dir, error)
-                failure = KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{topic_partition}: {error}")
+                failure = KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{log.topic_partition}: {error}")
                 continue
             log.move(target)
-            self._remove_later(log_dir, target)
+            if once is None:
+                self._remove_later(log_dir, target)
+            else:
+                once.on_done(partial(self._remove_unless_failed, log_dir, target))
             touched[log_dir] = None
         # A log of the same name that comes next must not be taken for one that was synced up to the old one's end.
         for log_dir in touched:
@@ -191,16 +228,28 @@ class LogManager:
         KAFKA_STORAGE_ERROR.
         """
         logs = [(log, offset) for name, offset in offsets.items() if (log := self._logs.get(name)) is not None]
-        self._lower_recovery_points(logs)
+        self.lower_recovery_points(logs)
         for log, offset in logs:
             log.truncate_to(offset)
+            self.future.truncate_to(log.topic_partition, offset)
 
     def truncate_fully_and_start_at(self, topic_partition: TopicPartition, offset: int) -> None:
         """Empty a log, which goes on at `offset`. Raises KafkaError KAFKA_STORAGE_ERROR."""
         log = self._logs.get(topic_partition)
         if log is not None:
-            self._lower_recovery_points([(log, log.log_start_offset)])
+            self.lower_recovery_points([(log, log.log_start_offset)])
             log.truncate_fully_and_start_at(offset)
+            self.future.truncate_fully_and_start_at(topic_partition, offset)
+
+    def lower_recovery_points(self, offsets: Iterable[tuple[Log, int]]) -> None:
+        """Let a start after a crash check these logs from the segments on that hold these offsets."""
+        touched: dict[str, None] = {}
+        for log, offset in offsets:
+            if offset < log.recovery_point:
+                log.recovery_point = log.segments.from_offset(offset)[0].base_offset
+                touched[log.log_dir] = None
+        for log_dir in touched:
+            self._write_to(log_dir, self._checkpoints.write_recovery_points)
 
     def log_dirs(self) -> list[LogDirInfo]:
         """All of `log.dirs`, in their order."""
@@ -225,7 +274,7 @@ class LogManager:
     def flush_dirty_logs(self) -> None:
         """Sync, in the background, the logs that have waited for `flush.ms`."""
         now_ms = self.environment.clock.now_ms()
-        for log in self._online_logs():
+        for log in (*self._online_logs(), *self.future.all()):
             if log.recovery_point < log.log_end_offset and now_ms - log.last_flush_ms >= log.config.flush_ms:
                 log.flush_later()
 
@@ -244,7 +293,7 @@ class LogManager:
     def expire_producers(self) -> None:
         """Forget producers that have not written for long."""
         now_ms = self.environment.clock.now_ms()
-        for log in self._logs.values():
+        for log in (*self._logs.values(), *self.future.all()):
             log.producers.expire(now_ms, self.settings.producer_expiration_ms)
 
     def update_settings(self, settings: LogManagerSettings) -> None:
@@ -252,11 +301,12 @@ class LogManager:
         self.settings = self.settings._replace(
             producer_expiration_ms=settings.producer_expiration_ms, file_delete_delay_ms=settings.file_delete_delay_ms
         )
+        self.choice.cordoned = settings.cordoned_log_dirs
 
     def close_later(self) -> Promise[None]:
         """Sync in the background, several logs at a time, what `shutdown` would sync one by one. Does not fail."""
         done: Promise[None] = Promise()
-        waiting = iter(self._online_logs())
+        waiting = iter((*self._online_logs(), *self.future.all()))
         running = 0
 
         def proceed() -> None:
@@ -290,7 +340,7 @@ class LogManager:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        for log in self._online_logs():
+        for log in (*self._online_logs(), *self.future.all()):
             try:
                 log.close()
             except KafkaError as error:
@@ -316,6 +366,8 @@ class LogManager:
         self._retained = None
 
     def _retain(self, log: Log, now_ms: int) -> int:
+        if self.future.get(log.topic_partition) is not None:
+            return 0  # what is being copied stays until it is
         try:
             return delete_old_segments(log, now_ms)
         except KafkaError as error:
@@ -324,7 +376,9 @@ class LogManager:
             self._dir_failed(log.log_dir, error)
         return 0
 
-    def _load_dir(self, log_dir: str, config_of: Callable[[str], LogConfig], is_stray: StrayTest) -> int | None:
+    def _load_dir(
+        self, log_dir: str, config_of: Callable[[str], LogConfig], is_stray: StrayTest, assigned_dir: AssignedDir
+    ) -> int | None:
         """Open the logs of one directory; the broker epoch of the clean stop before, None after another."""
         self._fs.mkdir(log_dir)
         broker_epoch = read_clean_shutdown(self._fs, log_dir)
@@ -341,7 +395,8 @@ class LogManager:
             if is_marked_for_deletion(name):
                 self._remove_later(log_dir, directory)
                 continue
-            topic_partition = partition_of_dir(name)
+            future_of = partition_of_future_dir(name)
+            topic_partition = future_of or partition_of_dir(name)
             if topic_partition is None or topic_partition.topic == CLUSTER_METADATA_TOPIC:
                 continue
             if not self._fs.is_dir(directory):
@@ -357,9 +412,16 @@ class LogManager:
                 is_clean=broker_epoch is not None,
             )  # fmt: skip
             if is_stray(topic_partition, log.topic_id):
-                self._set_aside(log)
+                self.set_aside(log)
+            elif future_of is not None:
+                self.future.found(log)
             else:
-                self._take(log)
+                other = self._logs.get(topic_partition)
+                if other is None:
+                    self.adopt(log)
+                else:
+                    self.adopt(self.future.choose(log, other, assigned_dir(topic_partition)))
+                    self._checkpoint(other.log_dir)
         self._distrust(log_dir, recovery_points, *log_starts, *high_watermarks)
         return broker_epoch
 
@@ -375,22 +437,12 @@ class LogManager:
         if is_behind or any(name not in points for name in (*recovery_points, *others)):
             self._checkpoint(log_dir)
 
-    def _take(self, log: Log) -> None:
-        other = self._logs.get(log.topic_partition)
-        if other is not None:
-            raise KafkaError(
-                ErrorCode.KAFKA_STORAGE_ERROR,
-                f"{log.topic_partition} is both in {other.directory} and in {log.directory}: move away the one whose "
-                "disk failed last",
-            )
-        self._logs[log.topic_partition] = log
-
-    def _set_aside(self, log: Log) -> None:
-        """Keep what the metadata does not know from being served; nobody but the user deletes it."""
+    def set_aside(self, log: Log) -> None:
+        """Keep what the metadata does not know from being served; nobody but the user deletes it. Raises OSError."""
         log.release()
         target = f"{log.log_dir}/{stray_dir_name(log.topic_partition, self.environment.random.token(16))}"
         self._fs.rename(log.directory, target)
-        _log.warning("%s is in the metadata no more, or is of another topic, and is %s now", log.directory, target)
+        _log.warning("%s is not what the metadata has, and is %s now", log.directory, target)
 
     def _with_topic_id(self, log: Log, topic_id: bytes | None) -> Log:
         if log.topic_id is None and topic_id is not None and topic_id != ZERO_UUID:
@@ -408,21 +460,24 @@ class LogManager:
                 self._dir_failed(log_dir, error)
         return -1, -1
 
-    def _emptiest_dir(self) -> str:
+    def _log_counts(self) -> dict[str, int]:
+        """How many logs each online directory has."""
         counts = {log_dir: 0 for log_dir in self._log_dirs if log_dir not in self._offline}
-        if not counts:
-            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, "all log directories are offline")
         if len(counts) > 1:
-            for log in self._logs.values():
+            for log in (*self._logs.values(), *self.future.all()):
                 if log.log_dir in counts:
                     counts[log.log_dir] += 1
-        return min(counts, key=lambda log_dir: counts[log_dir])
+        return counts
 
     def _logs_in(self, log_dir: str) -> list[Log]:
-        return [log for log in self._logs.values() if log.log_dir == log_dir]
+        return [*(log for log in self._logs.values() if log.log_dir == log_dir), *self.future.in_dir(log_dir)]
 
     def _online_logs(self) -> list[Log]:
         return [log for log in self._logs.values() if not log.is_offline]
+
+    def _remove_unless_failed(self, log_dir: str, directory: str, done: Promise[None]) -> None:
+        if done.error is None:
+            self._remove_later(log_dir, directory)
 
     def _remove_later(self, log_dir: str, directory: str) -> None:
         def removed(outcome: Promise[None]) -> None:
@@ -440,16 +495,6 @@ class LogManager:
         self._write_to(log_dir, checkpoints.write_recovery_points)
         self._write_to(log_dir, checkpoints.write_log_starts)
         self._write_to(log_dir, checkpoints.write_high_watermarks)
-
-    def _lower_recovery_points(self, offsets: Iterable[tuple[Log, int]]) -> None:
-        """Let a start after a crash check these logs from the segments on that hold these offsets."""
-        touched: dict[str, None] = {}
-        for log, offset in offsets:
-            if offset < log.recovery_point:
-                log.recovery_point = log.segments.from_offset(offset)[0].base_offset
-                touched[log.log_dir] = None
-        for log_dir in touched:
-            self._write_to(log_dir, self._checkpoints.write_recovery_points)
 
     def _on_each_dir(self, write: CheckpointWriter) -> None:
         for log_dir in self._log_dirs:
@@ -473,6 +518,7 @@ class LogManager:
         self._offline[log_dir] = error
         for log in self._logs_in(log_dir):
             log.is_offline = True
+        self.future.dir_failed(log_dir)
         if self.on_dir_failure is not None:
             self.on_dir_failure(log_dir)
 

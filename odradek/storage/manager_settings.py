@@ -29,5 +29,7 @@ class LogManagerSettings(NamedTuple):
     """`producer.id.expiration.check.interval.ms`"""
     file_delete_delay_ms: int = 60_000
     """`log.segment.delete.delay.ms`: how long a deleted topic's directory stays"""
+    cordoned_log_dirs: tuple[str, ...] = ()
+    """`cordoned.log.dirs`"""
     max_open_files: int | None = None
     """What the file system allows by default"""

@@ -101,7 +101,7 @@ class ApacheKafka(BrokerProcess):
         """Format on first use, then run until it answers. Raises BrokerFailed."""
         attempts = 3 if self.port == 0 else 1
         for attempt in range(attempts):
-            if not (self.data_dir / "meta.properties").exists():
+            if not any((log_dir / "meta.properties").exists() for log_dir in self._log_dirs):
                 self._format()
             self._spawn(self._java("kafka.Kafka", str(self._properties)), pipe_stdout=False)
             try:
@@ -109,9 +109,14 @@ class ApacheKafka(BrokerProcess):
             except BrokerFailed:
                 if attempt + 1 == attempts or "Address already in use" not in self.log_tail(400):
                     raise
-                shutil.rmtree(self.data_dir)
+                for log_dir in self._log_dirs:
+                    shutil.rmtree(log_dir)
             else:
                 return
+
+    @property
+    def _log_dirs(self) -> list[Path]:
+        return [Path(name) for name in self.overrides.get("log.dirs", str(self.data_dir)).split(",")]
 
     @property
     def _properties(self) -> Path:

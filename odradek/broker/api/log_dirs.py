@@ -1,17 +1,17 @@
-"""DescribeLogDirs (35) and AlterReplicaLogDirs (34): what is stored where (KIP-113, KIP-827)."""
+"""DescribeLogDirs (35) and AlterReplicaLogDirs (34): what is stored where (KIP-113, KIP-827, KIP-1066)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
+from odradek.broker.replication.log_dir_moves import LogDirMoves
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
 from odradek.server.handlers import AnyHandler, Handler, erase
 from odradek.storage.log import Log
-from odradek.storage.manager import LogDirInfo
 from odradek.storage.topic_partition import TopicPartition
-from odradek.wire.errors import ErrorCode
+from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.alter_replica_log_dirs import (
     AlterReplicaLogDirPartitionResult,
     AlterReplicaLogDirsRequest,
@@ -26,42 +26,48 @@ from odradek.wire.messages.describe_log_dirs import (
     DescribeLogDirsTopic,
 )
 
+UNKNOWN_LAG = -1
+
 
 class LogDirsApi:
-    """Answers questions about log directories."""
+    """Answers questions about log directories, and has replicas moved between them."""
 
-    def __init__(self, replicas: ReplicaManager) -> None:
+    def __init__(self, replicas: ReplicaManager, moves: LogDirMoves) -> None:
         self._replicas = replicas
+        self._moves = moves
 
     def handlers(self) -> list[AnyHandler]:
-        """The declarations of these APIs; replicas are not moved, so that is offered where there is one directory."""
-        handlers = [erase(Handler(DescribeLogDirsRequest, self._handle, Operation.DESCRIBE, ResourceType.CLUSTER))]
-        if len(self._replicas.logs.log_dirs()) == 1:
-            move = Handler(
-                AlterReplicaLogDirsRequest,
-                self._move,
-                Operation.ALTER,
-                ResourceType.CLUSTER,
-                on_error=lambda request, _version, error: _outcomes(request, lambda _path, _name: error.code),
-                differences=("Listed on a node with one log directory only, since replicas are not moved yet.",),
-            )
-            handlers.append(erase(move))
-        return handlers
+        """The declarations of these APIs."""
+        return [
+            erase(Handler(DescribeLogDirsRequest, self._describe, Operation.DESCRIBE, ResourceType.CLUSTER)),
+            erase(
+                Handler(
+                    AlterReplicaLogDirsRequest,
+                    self._move,
+                    Operation.ALTER,
+                    ResourceType.CLUSTER,
+                    on_error=lambda request, _version, error: _outcomes(dict.fromkeys(_wanted(request), error.code)),
+                    differences=(
+                        "After a crash between the controller's consent to a move and the move's end, the copying goes "
+                        "on where the copy lacks records; Kafka replaces the log by what has been copied.",
+                        "Where a crash left both the moved log and the one that it replaced, the one that the "
+                        "controller has noted is taken, and the other set aside; Kafka does not start.",
+                    ),
+                )
+            ),
+        ]
 
-    def _move(self, _context: RequestContext, request: AlterReplicaLogDirsRequest) -> AlterReplicaLogDirsResponse:
-        online = {info.path: info.is_online for info in self._replicas.logs.log_dirs()}
+    async def _move(self, context: RequestContext, request: AlterReplicaLogDirsRequest) -> AlterReplicaLogDirsResponse:
+        outcomes: dict[TopicPartition, ErrorCode] = {}
+        async for name, path in context.slices().each(_wanted(request).items()):
+            outcomes[name] = ErrorCode.NONE
+            try:
+                self._moves.alter(name, path)
+            except KafkaError as error:
+                outcomes[name] = error.code
+        return _outcomes(outcomes)
 
-        def move_to(path: str, name: TopicPartition) -> ErrorCode:
-            """A replica may be asked to be where it is; no other directory is one of this node's."""
-            if path not in online:
-                return ErrorCode.LOG_DIR_NOT_FOUND
-            if not online[path]:
-                return ErrorCode.KAFKA_STORAGE_ERROR
-            return ErrorCode.NONE if name in self._replicas.partitions else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-
-        return _outcomes(request, move_to)
-
-    def _handle(self, _context: RequestContext, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse:
+    def _describe(self, _context: RequestContext, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse:
         wanted: dict[TopicPartition, None] | None = None
         if request.topics is not None:
             wanted = {
@@ -72,52 +78,55 @@ class LogDirsApi:
             if not info.is_online:
                 results.append(DescribeLogDirsResult(error_code=ErrorCode.KAFKA_STORAGE_ERROR, log_dir=info.path))
                 continue
-            by_topic: dict[str, list[Log]] = {}
+            by_topic: dict[str, list[DescribeLogDirsPartition]] = {}
             for log in info.logs:
                 name = log.topic_partition
                 if wanted is None or name in wanted:
-                    by_topic.setdefault(name.topic, []).append(log)
-            results.append(_describe(info, by_topic))
+                    by_topic.setdefault(name.topic, []).append(self._describe_log(log))
+            result = DescribeLogDirsResult(
+                log_dir=info.path,
+                total_bytes=info.total_bytes,
+                usable_bytes=info.usable_bytes,
+                is_cordoned=info.path in self._replicas.logs.choice.cordoned,
+                topics=[DescribeLogDirsTopic(name=topic, partitions=logs) for topic, logs in by_topic.items()],
+            )
+            results.append(result)
         return DescribeLogDirsResponse(results=results)
 
-
-def _describe(info: LogDirInfo, topics: dict[str, list[Log]]) -> DescribeLogDirsResult:
-    return DescribeLogDirsResult(
-        log_dir=info.path,
-        total_bytes=info.total_bytes,
-        usable_bytes=info.usable_bytes,
-        topics=[
-            DescribeLogDirsTopic(
-                name=topic,
-                partitions=[
-                    DescribeLogDirsPartition(
-                        partition_index=log.topic_partition.partition, partition_size=log.size_bytes
-                    )
-                    for log in logs
-                ],
-            )
-            for topic, logs in topics.items()
-        ],
-    )
+    def _describe_log(self, log: Log) -> DescribeLogDirsPartition:
+        """A future log lags behind the current one; of that, the high watermark may be behind its end for followers."""
+        name = log.topic_partition
+        current = self._replicas.partitions.get(name)
+        is_future = self._replicas.logs.future.get(name) is log
+        if current is None or current.log is None:
+            lag = UNKNOWN_LAG
+        elif is_future:
+            lag = current.log.log_end_offset - log.log_end_offset
+        else:
+            lag = max(log.high_watermark - log.log_end_offset, 0)
+        return DescribeLogDirsPartition(
+            partition_index=name.partition, partition_size=log.size_bytes, offset_lag=lag, is_future_key=is_future
+        )
 
 
-def _outcomes(
-    request: AlterReplicaLogDirsRequest, outcome_of: Callable[[str, TopicPartition], ErrorCode]
-) -> AlterReplicaLogDirsResponse:
-    """What comes of each partition that is asked into a directory, grouped by topic."""
-    outcomes: dict[str, list[AlterReplicaLogDirPartitionResult]] = {}
-    for directory in request.dirs:
-        for topic in directory.topics:
-            outcomes.setdefault(topic.name, []).extend(
-                AlterReplicaLogDirPartitionResult(
-                    partition_index=index,
-                    error_code=outcome_of(directory.path, TopicPartition(topic.name, index)),
-                )
-                for index in topic.partitions
-            )
+def _wanted(request: AlterReplicaLogDirsRequest) -> dict[TopicPartition, str]:
+    """Where each partition shall go; of one that is named twice, the last mention counts."""
+    return {
+        TopicPartition(topic.name, index): directory.path
+        for directory in request.dirs
+        for topic in directory.topics
+        for index in topic.partitions
+    }
+
+
+def _outcomes(outcomes: Mapping[TopicPartition, ErrorCode]) -> AlterReplicaLogDirsResponse:
+    by_topic: dict[str, list[AlterReplicaLogDirPartitionResult]] = {}
+    for name, code in outcomes.items():
+        result = AlterReplicaLogDirPartitionResult(partition_index=name.partition, error_code=code)
+        by_topic.setdefault(name.topic, []).append(result)
     return AlterReplicaLogDirsResponse(
         results=[
-            AlterReplicaLogDirTopicResult(topic_name=name, partitions=partitions)
-            for name, partitions in outcomes.items()
+            AlterReplicaLogDirTopicResult(topic_name=topic, partitions=partitions)
+            for topic, partitions in by_topic.items()
         ]
     )

@@ -1,4 +1,4 @@
-"""ListOffsets (2), OffsetForLeaderEpoch (23) and DeleteRecords (21): where a partition begins, ends and forks."""
+"""ListOffsets (2) and OffsetForLeaderEpoch (23): where a partition begins, ends and forks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections import Counter
 
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Isolation, Partition
-from odradek.metadata.topic_names import is_internal
 from odradek.ports import Executor
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
@@ -15,12 +14,6 @@ from odradek.storage.log import Log
 from odradek.storage.log_results import TimestampOffset
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
-from odradek.wire.messages.delete_records import (
-    DeleteRecordsPartitionResult,
-    DeleteRecordsRequest,
-    DeleteRecordsResponse,
-    DeleteRecordsTopicResult,
-)
 from odradek.wire.messages.list_offsets import (
     ListOffsetsPartition,
     ListOffsetsPartitionResponse,
@@ -52,8 +45,6 @@ _SINCE_VERSION = {
     EARLIEST_PENDING_UPLOAD: 11,
 }
 _UNKNOWN = TimestampOffset(timestamp_ms=-1, offset=-1, leader_epoch=-1)
-_HIGH_WATERMARK = -1
-"""DeleteRecords: delete all that is committed."""
 _CONSUMER = -1
 
 
@@ -78,11 +69,6 @@ class OffsetsApi:
                     Operation.DESCRIBE,
                     ResourceType.TOPIC,
                     _epochs_failed,
-                )
-            ),
-            erase(
-                Handler(
-                    DeleteRecordsRequest, self._delete_records, Operation.DELETE, ResourceType.TOPIC, _delete_failed
                 )
             ),
         ]
@@ -168,34 +154,6 @@ class OffsetsApi:
             answer.error_code = error.code
         return answer
 
-    async def _delete_records(self, context: RequestContext, request: DeleteRecordsRequest) -> DeleteRecordsResponse:
-        response = DeleteRecordsResponse()
-        slices = context.slices()
-        for topic in request.topics:
-            results = []
-            async for asked in slices.each(topic.partitions):
-                result = DeleteRecordsPartitionResult(partition_index=asked.partition_index, low_watermark=-1)
-                try:
-                    name = TopicPartition(topic.name, asked.partition_index)
-                    result.low_watermark = self._delete_before(name, asked.offset)
-                except KafkaError as error:
-                    result.error_code = error.code
-                results.append(result)
-            response.topics.append(DeleteRecordsTopicResult(name=topic.name, partitions=results))
-        return response
-
-    def _delete_before(self, name: TopicPartition, offset: int) -> int:
-        if is_internal(name.topic):
-            raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION)
-        log = self._replicas.partition(name).leader_log()
-        if "delete" not in log.config.cleanup_policy:
-            raise KafkaError(ErrorCode.POLICY_VIOLATION)
-        target = log.high_watermark if offset == _HIGH_WATERMARK else offset
-        if not 0 <= target <= log.high_watermark:
-            raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
-        log.delete_records_before(target)
-        return log.log_start_offset
-
 
 def _epoch_at(log: Log, partition: Partition, offset: int) -> int:
     epoch = log.leader_epochs.epoch_for(offset)
@@ -226,23 +184,6 @@ def _epochs_failed(
                 topic=topic.topic,
                 partitions=[
                     EpochEndOffset(partition=partition.partition, error_code=error.code)
-                    for partition in topic.partitions
-                ],
-            )
-            for topic in request.topics
-        ]
-    )
-
-
-def _delete_failed(request: DeleteRecordsRequest, _version: int, error: KafkaError) -> DeleteRecordsResponse:
-    return DeleteRecordsResponse(
-        topics=[
-            DeleteRecordsTopicResult(
-                name=topic.name,
-                partitions=[
-                    DeleteRecordsPartitionResult(
-                        partition_index=partition.partition_index, low_watermark=-1, error_code=error.code
-                    )
                     for partition in topic.partitions
                 ],
             )

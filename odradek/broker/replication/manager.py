@@ -15,6 +15,7 @@ from odradek.storage.manager import LogManager
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.records.header import BatchHeader
+from odradek.wire.uuids import Uuid
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ class ReplicaManager:
         self._latest_config: tuple[MetadataImage, str, LogConfig] | None = None
         self._on_leader: list[LeadershipListener] = []
         self._on_resigned: list[LeadershipListener] = []
+        self.dir_of: Callable[[Uuid], str | None] = lambda _directory_id: None
+        """Which of `log.dirs` has this id, if any."""
         self.on_followed: Callable[[Partition, PartitionImage], None] | None = None
         """Called with each replica, once it is as the image says."""
 
@@ -172,6 +175,9 @@ class ReplicaManager:
                 partition = self._partitions.get(TopicPartition(name, index))
                 if partition is not None and partition.log is not None:
                     partition.log.update_config(config)
+                future = self.logs.future.get(TopicPartition(name, index))
+                if future is not None:
+                    future.update_config(config)
 
     def _catch_up(self) -> None:
         """Bring partitions to what the image says, for about one slice of time; the rest is left to later turns."""
@@ -206,7 +212,8 @@ class ReplicaManager:
                 self._remove([partition])
             return
         if partition is None:
-            partition = self._create(name, topic_id, may_create=may_create)
+            assigned = self.dir_of(image.directory(self.node_id))
+            partition = self._create(name, topic_id, assigned, may_create=may_create)
         led = partition.is_leader
         try:
             is_new_epoch = partition.apply(image)
@@ -225,7 +232,7 @@ class ReplicaManager:
                 listener(partition)
         self.waiting.moved(name)
 
-    def _create(self, name: TopicPartition, topic_id: bytes, *, may_create: bool) -> Partition:
+    def _create(self, name: TopicPartition, topic_id: bytes, assigned: str | None, *, may_create: bool) -> Partition:
         partition = Partition(name, topic_id, self.node_id)
         try:
             existing = self.logs.log(name)
@@ -235,7 +242,7 @@ class ReplicaManager:
             if existing is not None:
                 partition.log = None if existing.is_offline else existing
             elif may_create:
-                partition.log = self.logs.create_log(name, topic_id, self._log_config(name.topic))
+                partition.log = self.logs.create_log(name, topic_id, self._log_config(name.topic), assigned)
         except (OSError, KafkaError) as error:
             _log.error("partition %s has no log: %s", name, error)
         if partition.log is None:

@@ -218,18 +218,31 @@ def test_a_topic_deleted_while_its_directory_was_away_is_set_aside_and_not_taken
         assert all(disks.size(f"{TWO}/{name}/{0:020d}.log") for name in names)
 
 
-def test_a_node_does_not_guess_which_of_two_directories_has_the_partition(disks: Disks) -> None:
+@pytest.mark.parametrize("lost", ["", ".log"])
+def test_of_two_directories_that_have_a_partition_the_controllers_counts_unless_it_has_less(
+    disks: Disks, lost: str
+) -> None:
     machine = machine_on(disks)
     node = machine.start()
     node.create_topic("t", partitions=PARTITIONS)
+    node.produce("t", b"x")
     directory = dir_of(node)[0]
     other = TWO if directory == ONE else ONE
     node.stop()
     disks.mkdir(f"{other}/t-0")
     for name in disks.list(f"{directory}/t-0"):
-        disks.write_atomically(f"{other}/t-0/{name}", disks.read(f"{directory}/t-0/{name}"))
-    with pytest.raises(KafkaError, match=r"t-0 is both in /\w+/t-0 and in /\w+/t-0"):
-        machine.start()
+        path = f"{directory}/t-0/{name}"
+        disks.write_atomically(f"{other}/t-0/{name}", disks.read(path))
+        if lost and name.endswith(lost):
+            disks.write_atomically(path, b"")
+    if lost:
+        with pytest.raises(KafkaError, match=r"t-0 is both in /\w+/t-0 and in /\w+/t-0"):
+            machine.start()
+        return
+    node = machine.start()
+    assert dir_of(node)[0] == directory
+    assert node.fetch("t") == [b"x"]
+    assert [name[-6:] for name in disks.list(other) if name.startswith("t-0")] == ["-stray"]
 
 
 def test_a_waiting_fetch_hears_of_the_failure_at_once(disks: Disks) -> None:
