@@ -57,7 +57,6 @@ class LogCopy:
             if epoch > future.leader_epochs.latest_epoch:
                 future.assign_epoch(epoch, start_offset)
         future.update_high_watermark(source.high_watermark)
-        future.update_config(source.config)
 
     async def _read(self, offset: int) -> bytes | None:
         """What comes next of the source; None if either log was cut, or the future one is gone, meanwhile."""

@@ -125,6 +125,16 @@ def test_a_copy_begins_within_a_batch_where_its_log_does(scene: Scene) -> None:
     assert read_records(scene.future, 2) == [(2, b"c"), (3, b"d")]
 
 
+def test_a_copy_follows_the_beginning_and_the_high_watermark(scene: Scene) -> None:
+    for value in (b"a", b"b", b"c"):
+        scene.append(value)
+    scene.copy_all()
+    assert scene.future.high_watermark == 3
+    scene.source.delete_records_before(2)
+    scene.copy_some()
+    assert scene.future.log_start_offset == 2
+
+
 def test_segments_that_retention_deletes_before_they_are_copied_are_left_out() -> None:
     scene = Scene(LogConfig(segment_bytes=200))
     for number in range(10):

@@ -1,0 +1,155 @@
+"""Future logs on the disk: what a start, a stop and a rename make of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from odradek.storage.checkpoints import read_offsets
+from odradek.storage.directory_choice import MAX_PREFERRED, DirectoryChoice
+from odradek.storage.log import Log
+from odradek.storage.log_config import LogConfig
+from odradek.storage.manager import LogManager
+from odradek.storage.memory_files import MemoryFileSystem
+from odradek.storage.topic_partition import TopicPartition
+from odradek.wire.errors import ErrorCode, KafkaError
+from tests.unit.fakes import FakeWorld
+from tests.unit.storage.support import NOW_MS, batch, read_records
+
+ONE, TWO = "/one", "/two"
+T0 = TopicPartition("t", 0)
+TOPIC_ID = bytes(range(16))
+
+
+class Disks(MemoryFileSystem):
+    """Files that know which directories were synced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.synced_dirs: list[str] = []
+
+    def sync_dir(self, path: str) -> None:
+        self.synced_dirs.append(path)
+        super().sync_dir(path)
+
+
+class Node:
+    def __init__(self) -> None:
+        self.files = Disks()
+        self.world = FakeWorld(now_ms=NOW_MS)
+        self.start()
+
+    def start(self, assigned: str | None = None) -> None:
+        world = self.world
+        self.logs = LogManager(self.files, world, world, world, world, [ONE, TWO])
+        self.logs.load(lambda _topic: LogConfig(), assigned_dir=lambda _name: assigned)
+
+    def future(self) -> Log:
+        future = self.logs.future.get(T0)
+        assert future is not None
+        return future
+
+
+@pytest.fixture
+def node() -> Node:
+    """With a log in /one, and its copy, not written yet, in /two."""
+    node = Node()
+    log = node.logs.create_log(T0, TOPIC_ID, LogConfig(), ONE)
+    append(log, b"a", b"b")
+    node.logs.future.create(T0, TWO)
+    return node
+
+
+def append(log: Log, *values: bytes) -> None:
+    for value in values:
+        log.append_as_leader(batch(value), leader_epoch=0, now_ms=NOW_MS)
+
+
+def test_a_clean_stop_leaves_future_logs_as_clean_as_others(node: Node) -> None:
+    append(node.future(), b"a")
+    node.logs.shutdown()
+    assert read_offsets(node.files, f"{TWO}/recovery-point-offset-checkpoint") == {T0: 1}
+    node.start()
+    assert read_records(node.future(), 0) == [(0, b"a")]
+    assert node.future().recovery_point == 1
+
+
+def test_a_sync_by_the_old_name_does_not_count(node: Node) -> None:
+    append(node.future(), b"a", b"b")
+    node.future().flush_later()
+    future = node.future()
+    node.files.rename(future.directory, f"{TWO}/t-0")
+    future.move(f"{TWO}/t-0")
+    node.world.run_soon()
+    assert future.recovery_point == 0
+
+
+def test_the_new_name_is_synced(node: Node) -> None:
+    append(node.future(), b"a", b"b")
+    node.future().flush()
+    node.files.synced_dirs.clear()
+    node.logs.future.promote(T0)
+    node.world.run_soon()
+    assert TWO in node.files.synced_dirs
+
+
+def test_truncation_lowers_the_recovery_point_on_the_disk(node: Node) -> None:
+    append(node.future(), b"a", b"b")
+    node.future().flush()
+    node.logs.checkpoint_recovery_points()
+    node.logs.truncate_to({T0: 1})
+    assert read_offsets(node.files, f"{TWO}/recovery-point-offset-checkpoint")[T0] <= 1
+    assert node.future().log_end_offset == 1
+
+
+def test_a_future_log_beside_the_current_one_is_of_no_use(node: Node) -> None:
+    name = node.files.list(TWO)[0]
+    node.files.rename(f"{TWO}/{name}", f"{ONE}/{name}")
+    node.start(assigned=ONE)
+    assert node.logs.future.get(T0) is None
+    assert [name[-7:] for name in node.files.list(ONE) if name.startswith("t-0.")] == ["-delete"]
+    log = node.logs.log(T0)
+    assert log is not None
+    assert len(read_records(log, 0)) == 2
+
+
+def test_two_future_logs_of_a_partition_need_the_user(node: Node) -> None:
+    node.files.mkdir(f"{ONE}/t-0.{'0' * 32}-future")
+    with pytest.raises(KafkaError, match=r"t-0 is being moved both to /one/.* and to /two/") as raised:
+        node.start()
+    assert raised.value.code is ErrorCode.KAFKA_STORAGE_ERROR
+
+
+def test_directories_count_future_logs_when_the_next_log_chooses(node: Node) -> None:
+    chosen = [node.logs.create_log(TopicPartition("u", index), TOPIC_ID, LogConfig()).log_dir for index in range(2)]
+    assert chosen == [ONE, TWO]
+    assigned = node.logs.create_log(TopicPartition("u", 2), TOPIC_ID, LogConfig(), TWO)
+    assert assigned.log_dir == TWO
+
+
+def test_a_wish_comes_before_the_controllers_assignment_and_counts_once() -> None:
+    choice = DirectoryChoice(())
+    choice.prefer(T0, TWO)
+    counts = {ONE: 0, TWO: 5, "/three": 1}
+    assert choice.choose(T0, counts, "/three") == TWO
+    assert choice.choose(T0, counts, "/three") == "/three"
+    assert choice.choose(T0, counts, "/gone") == ONE
+    choice.prefer(T0, "/gone")
+    assert choice.choose(T0, counts, None) == ONE
+
+
+def test_cordoned_directories_are_chosen_only_if_all_are() -> None:
+    counts = {ONE: 0, TWO: 5}
+    assert DirectoryChoice((ONE,)).choose(T0, counts, None) == TWO
+    assert DirectoryChoice((ONE, TWO)).choose(T0, counts, None) == ONE
+    with pytest.raises(KafkaError) as raised:
+        DirectoryChoice(()).choose(T0, {}, None)
+    assert raised.value.code is ErrorCode.KAFKA_STORAGE_ERROR
+
+
+def test_wishes_are_forgotten_when_there_are_too_many() -> None:
+    choice = DirectoryChoice(())
+    for index in range(MAX_PREFERRED + 1):
+        choice.prefer(TopicPartition("t", index), TWO)
+    counts = {ONE: 0, TWO: 5}
+    assert choice.choose(T0, counts, None) == ONE
+    assert choice.choose(TopicPartition("t", 1), counts, None) == TWO
