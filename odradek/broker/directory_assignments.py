@@ -46,7 +46,7 @@ class DirectoryAssignments:
         self._current_epoch = current_epoch
         self._ready: dict[Replica, Uuid] = {}
         self._sent: dict[Replica, Uuid] = {}
-        self._on_noted: dict[Replica, tuple[Uuid, Callable[[], None]]] = {}
+        self._on_noted: dict[Replica, Callable[[], None]] = {}
         """Whom to tell of each replica's latest assignment."""
         self._is_registered = False
         self._is_scheduled = False
@@ -60,7 +60,7 @@ class DirectoryAssignments:
         """
         self._on_noted.pop(replica, None)
         if on_noted is not None:
-            self._on_noted[replica] = directory, on_noted
+            self._on_noted[replica] = on_noted
         if self._sent.get(replica) != directory or replica in self._ready:
             self._ready[replica] = directory
             self._schedule(0)
@@ -86,7 +86,7 @@ class DirectoryAssignments:
 
     def _answered(self, answer: Promise[AssignReplicasToDirsResponse]) -> None:
         sent, self._sent = self._sent, {}
-        noted: list[tuple[Replica, Uuid]] = []
+        noted: list[Replica] = []
         if answer.error is not None or answer.result().error_code:
             reason = answer.error or ErrorCode(answer.result().error_code).name
             _log.warning("the controller did not note the directories of %d replicas: %s", len(sent), reason)
@@ -96,7 +96,7 @@ class DirectoryAssignments:
                     for partition in topic.partitions:
                         replica = topic.topic_id, partition.partition_index
                         if partition.error_code == ErrorCode.NONE:
-                            noted.append((replica, directory.id))
+                            noted.append(replica)
                             sent.pop(replica, None)
                         elif partition.error_code in _GONE:
                             self._on_noted.pop(replica, None)
@@ -110,12 +110,10 @@ class DirectoryAssignments:
             self._retry_ms = min(2 * self._retry_ms, LAST_RETRY_MS)
         self._tell(noted)
 
-    def _tell(self, noted: Iterable[tuple[Replica, Uuid]]) -> None:
-        for replica, directory in noted:
-            waiting = self._on_noted.get(replica)
-            if waiting is not None and waiting[0] == directory and replica not in self._ready:
-                del self._on_noted[replica]
-                waiting[1]()
+    def _tell(self, noted: Iterable[Replica]) -> None:
+        for replica in noted:
+            if replica in self._on_noted and replica not in self._ready:
+                self._on_noted.pop(replica)()
 
 
 def _by_directory(replicas: Mapping[Replica, Uuid]) -> list[AssignReplicasToDirsRequestDirectoryData]:

@@ -170,7 +170,6 @@ class LogDirMoves:
             and not move.future.is_offline
             and self._logs.future.get(name) is move.future
             and move.partition.log is move.source
-            and self._replicas.partitions.get(name) is move.partition
         )
 
     async def _run(self, move: _Move) -> None:
