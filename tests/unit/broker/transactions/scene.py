@@ -180,11 +180,11 @@ class TransactionScene:
                 state[name] = from_record(name, value)
         return state
 
-    def restarted(self, **options: int) -> TransactionScene:
+    def restarted(self) -> TransactionScene:
         """Another start over the same log."""
         log = self.log.prefix(SHARD, len(self.log.batches.get(SHARD, [])))
         return TransactionScene(
-            log, leader_epoch=1, next_producer_id=self.next_producer_id, now_ms=self.world.now_ms() + 1, **options
+            log, leader_epoch=1, next_producer_id=self.next_producer_id, now_ms=self.world.now_ms() + 1
         )
 
     def _new_producer_id(self) -> Promise[int]:
