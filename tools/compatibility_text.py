@@ -85,10 +85,9 @@ DIFFERENCES = (
     "A client that has sent its last byte has 5 seconds to take the replies that it is owed; then the "
     "connection is closed.",
     "A request whose decoding would create more than 65,536 array elements and tagged fields costs its connection; "
-    "16,384 are the limit of Produce, OffsetCommit, TxnOffsetCommit, AddPartitionsToTxn, WriteTxnMarkers, "
-    "DescribeTransactions, LeaveGroup, DescribeGroups, ConsumerGroupDescribe, DeleteGroups, DeleteTopics, "
-    "CreatePartitions, ElectLeaders, AlterConfigs, IncrementalAlterConfigs and AlterUserScramCredentials. Kafka has no "
-    "such limit.",
+    "16,384 are the limit of Produce, OffsetCommit, TxnOffsetCommit, AddPartitionsToTxn, DescribeTransactions, "
+    "LeaveGroup, DescribeGroups, ConsumerGroupDescribe, DeleteGroups, DeleteTopics, CreatePartitions, ElectLeaders, "
+    "AlterConfigs, IncrementalAlterConfigs and AlterUserScramCredentials. Kafka has no such limit.",
     "A tagged field that is longer or shorter than what it holds costs its connection; Kafka takes it.",
     "What is no record batch at all is answered with CORRUPT_MESSAGE and an unknown codec with "
     "UNSUPPORTED_COMPRESSION_TYPE, where Kafka answers UNKNOWN_SERVER_ERROR.",

@@ -7,6 +7,7 @@ index that a crash cuts short is rebuilt with its segment. A closed segment's in
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 
 from odradek.ports import MappedFile
 from odradek.storage.file_pool import FilePool
@@ -150,6 +151,13 @@ class OffsetIndex(_Index):
         """(offset, position) of the last entry not behind `offset`; (base offset, 0) where there is none."""
         index = self._floor(offset)
         return self._entry(index) if index >= 0 else (self.base_offset, 0)
+
+    def offset_behind(self, position: int) -> int | None:
+        """The offset of the first entry at `position` or behind; None where there is none."""
+        entries = self._entries() if len(self) else b""
+        read = self._OFFSET.unpack_from
+        found = bisect_left(range(len(self)), position, key=lambda index: read(entries, index * 8 + 4)[0])
+        return self._entry(found)[0] if found < len(self) else None
 
     def last(self) -> tuple[int, int]:
         """(offset, position) of the last entry; (base offset, 0) where there is none."""

@@ -256,6 +256,14 @@ class Log:
         with self._disk():
             return log_lookup.find_max_timestamp(self.segments)
 
+    def aborted_in(self, part: LogSlice, from_offset: int) -> list[AbortedTransaction]:
+        """The aborted transactions that a reader of a slice has to leave out, and maybe some that begin behind it."""
+        if not part.size:
+            return []
+        with self._disk():
+            upto_offset = min(log_lookup.offset_behind(self.segments, part), self.last_stable_offset)
+        return self.aborted_transactions(from_offset, upto_offset)
+
     def aborted_transactions(self, from_offset: int, upto_offset: int) -> list[AbortedTransaction]:
         """The aborted transactions that a reader of [from_offset, upto_offset) has to leave out."""
         with self._disk():

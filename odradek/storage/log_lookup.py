@@ -15,6 +15,7 @@ from odradek.wire.records.batch import iter_records
 from odradek.wire.records.record import Record
 
 _REHEARSAL_FILES = 64
+MAX_OFFSET = 2**63 - 1
 
 
 def read(
@@ -92,6 +93,18 @@ def rehearsal(segments: Segments, timestamp_ms: int | None, from_offset: int) ->
             copy.close()
 
     return rehearse
+
+
+def offset_behind(segments: Segments, part: LogSlice) -> int:
+    """An offset behind all of a slice, as near as the index knows: no record of the slice has it or a later one.
+
+    A maximum where the index ends before the slice does, for there is nothing to read behind that.
+    """
+    index = segments.floor(part.segment_base_offset)
+    found = segments.at(index).index.offset_behind(part.position + part.size)
+    if found is not None:
+        return found
+    return segments.at(index + 1).base_offset if index + 1 < len(segments) else MAX_OFFSET
 
 
 def aborted_transactions(segments: Segments, from_offset: int, upto_offset: int) -> list[AbortedTransaction]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
+from itertools import islice
 from typing import NamedTuple
 
 from odradek.storage.checkpoints import CorruptFileError
@@ -63,8 +65,10 @@ class TransactionIndex:
     def collect(self, from_offset: int, upto_offset: int) -> tuple[list[AbortedTransaction], bool]:
         """Those that matter to a read of [from_offset, upto_offset), and whether later segments need no look."""
         found = []
-        for transaction in self.entries():
-            if transaction.last_offset >= from_offset and transaction.first_offset < upto_offset:
+        entries = self.entries()
+        first = bisect_left(entries, from_offset, key=lambda transaction: transaction.last_offset)
+        for transaction in islice(entries, first, None):
+            if transaction.first_offset < upto_offset:
                 found.append(transaction)
             if transaction.last_stable_offset >= upto_offset:
                 return found, True

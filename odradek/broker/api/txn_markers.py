@@ -10,7 +10,7 @@ from odradek.ports import Promise, gather
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.cluster import CLUSTER_NAME
 from odradek.server.context import RequestContext
-from odradek.server.handlers import MAX_DECIDED_OBJECTS, AnyHandler, Handler, erase
+from odradek.server.handlers import AnyHandler, Handler, erase
 from odradek.storage.log_results import AppendOrigin
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -55,23 +55,25 @@ class TxnMarkersApi:
                         "A marker that a partition refuses, for it has seen a later epoch of the producer, counts as "
                         "written for the coordinator; in Kafka that transaction is never completed.",
                     ),
-                    max_objects=MAX_DECIDED_OBJECTS,
                 )
             )
         ]
 
-    def _write(self, context: RequestContext, request: WriteTxnMarkersRequest) -> Promise[WriteTxnMarkersResponse]:
+    async def _write(
+        self, context: RequestContext, request: WriteTxnMarkersRequest
+    ) -> Promise[WriteTxnMarkersResponse]:
         if not (
             context.allows(Operation.ALTER, ResourceType.CLUSTER, CLUSTER_NAME)
             or context.allows(Operation.CLUSTER_ACTION, ResourceType.CLUSTER, CLUSTER_NAME)
         ):
             raise KafkaError(ErrorCode.CLUSTER_AUTHORIZATION_FAILED)
         results: _Results = {}
+        slices = context.slices()
         writes = [
             self._write_one(marker, TopicPartition(topic.name, index), results)
             for marker in request.markers
             for topic in marker.topics
-            for index in topic.partition_indexes
+            async for index in slices.each(topic.partition_indexes)
         ]
         return gather(writes).then(lambda _: _response(results))
 

@@ -125,7 +125,7 @@ class FetchReader:
         if options.isolation is Isolation.READ_COMMITTED:
             response.aborted_transactions = [
                 AbortedTransaction(producer_id=aborted.producer_id, first_offset=aborted.first_offset)
-                for aborted in log.aborted_transactions(fetched.fetch_offset, log.last_stable_offset)
+                for aborted in log.aborted_in(part, fetched.fetch_offset)
             ]
         result.size += part.size
         return response

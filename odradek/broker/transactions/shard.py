@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 _ABORT_TIMER = "abort-timed-out"
 _EXPIRY_TIMER = "expire-transactional-ids"
-MAX_ABORTS_AT_ONCE = 500
+MAX_ABORTS_AT_ONCE = 200
 """How many timed-out transactions are aborted in one go; the others follow in the thread's next turn."""
 
 
