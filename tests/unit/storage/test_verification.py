@@ -62,6 +62,14 @@ def test_the_next_transactions_verification_outlives_the_marker_of_the_one_befor
     assert refusal(disk, older, epoch=2) is ErrorCode.INVALID_TXN_STATE
 
 
+def test_a_marker_with_the_last_epoch_there_is_ends_a_transaction_of_that_epoch() -> None:
+    """No higher one could."""
+    disk = Disk()
+    send(disk, 0, epoch=2**15 - 1, is_transactional=True)
+    disk.marker(PRODUCER, 2**15 - 1, commit=False, transaction_version=2)
+    assert disk.log.last_stable_offset == 2
+
+
 def test_old_epochs_are_refused() -> None:
     disk = Disk()
     send(disk, 0, epoch=3, is_transactional=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from odradek.broker.coordinator.replicated_log import ReplicatedLogs
+from odradek.broker.coordinator.result import Producer
 from odradek.broker.coordinator.writer import LogOffsets
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -59,3 +60,20 @@ def test_partitions_that_are_not_here() -> None:
     with pytest.raises(KafkaError) as raised:
         logs.offsets(TopicPartition(TOPIC, 9))
     assert raised.value.code is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
+def test_a_producer_whose_transaction_nobody_knows_may_not_commit() -> None:
+    """KIP-890: what was held up behind the end of its transaction would begin one that nobody ends."""
+    scene, logs = make()
+    log = scene.replicas.partition(PARTITION).leader_log()
+
+    def append(producer: Producer) -> None:
+        records = batch_of(b"a", producer_id=5, producer_epoch=0, is_transactional=True)
+        logs.append(PARTITION, bytearray(records), 0, producer=producer)
+
+    with pytest.raises(KafkaError) as refused:
+        append(Producer(5, 0))
+    assert refused.value.code is ErrorCode.INVALID_TXN_STATE
+    append(Producer(5, 0, log.producers.start_verification(5, 0, -1, 0, adds_partitions=False)))
+    append(Producer(5, 0))
+    assert log.log_end_offset == 2

@@ -9,10 +9,11 @@ from odradek.broker.transactions.options import TransactionOptions
 from odradek.broker.transactions.shard import Outcome
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode
+from odradek.wire.persistent.metadata.broker_registration_change_record import BrokerRegistrationChangeRecord
 from odradek.wire.persistent.metadata.partition_change_record import PartitionChangeRecord
 from odradek.wire.persistent.metadata.remove_topic_record import RemoveTopicRecord
 from tests.unit.broker.coordinator.fake_log import NO_LEADER
-from tests.unit.broker.transactions.scene import SHARD, TX, TransactionScene, error_of, producer_of
+from tests.unit.broker.transactions.scene import NODE_ID, SHARD, TX, TransactionScene, error_of, producer_of
 
 STATES = ("Empty", "Ongoing", "PrepareCommit", "PrepareAbort", "CompleteCommit", "CompleteAbort")
 LAST_EPOCH = 2**15 - 2
@@ -153,7 +154,8 @@ def test_epochs_that_run_out_lead_to_a_new_producer_id(version: int) -> None:
     again = with_last.init((producer[0], LAST_EPOCH))
     # Records of the first version do not say which id was in use before.
     assert again is ErrorCode.PRODUCER_FENCED if version == 0 else producer_of(again) == (producer[0] + 1, 0)
-    assert with_last.init((producer[0], 3)) is ErrorCode.PRODUCER_FENCED
+    for epoch in (0, 3):
+        assert with_last.init((producer[0], epoch)) is ErrorCode.PRODUCER_FENCED
 
 
 def exhausted(scene: TransactionScene, producer_id: int) -> TransactionScene:
@@ -181,6 +183,7 @@ def test_an_end_with_the_last_epoch_goes_on_with_a_new_producer_id() -> None:
     assert producer_of(last.end(who)) == (producer[0] + 1, 0), "it comes again"
     assert last.end(who, commit=False) is ErrorCode.INVALID_TXN_STATE
     assert last.add(who) is ErrorCode.INVALID_PRODUCER_ID_MAPPING
+    assert producer_of(last.init(who)) == (producer[0] + 1, 0), "whoever missed the answer comes back"
     assert last.add((producer[0] + 1, 0)) is ErrorCode.NONE
 
 
@@ -277,6 +280,7 @@ def test_a_decision_that_is_committed_late_is_completed_all_the_same() -> None:
     ended = scene.coordinator.end_transaction(TX, Producer(*producer), is_commit=True, client_version=2)
     scene.world.advance(40_000)
     assert ended.error is not None
+    assert scene.brokers.markers == []
     scene.log.commits_at_once = True
     scene.log.commit(SHARD)
     scene.world.advance(1_000)
@@ -302,6 +306,17 @@ def test_markers_are_written_until_all_are() -> None:
     assert scene.label() == "CompleteCommit"
     assert sorted(name.partition for _, name in scene.brokers.markers) == [0, 1, 2]
     assert len(scene.coordinator.markers) == 0
+
+
+def test_a_leader_that_is_fenced_gets_no_markers() -> None:
+    scene, producer = in_state("Ongoing", version=2)
+    scene.apply(BrokerRegistrationChangeRecord(broker_id=NODE_ID, broker_epoch=0, fenced=1))
+    scene.end(producer)
+    scene.world.advance(1_000)
+    assert (scene.label(), scene.brokers.markers) == ("PrepareCommit", [])
+    scene.apply(BrokerRegistrationChangeRecord(broker_id=NODE_ID, broker_epoch=0, fenced=-1))
+    scene.world.advance(1_000)
+    assert scene.label() == "CompleteCommit"
 
 
 def test_deleted_topics_need_no_markers_and_leaders_are_waited_for() -> None:
@@ -345,6 +360,17 @@ def test_a_broker_that_does_not_lead_any_longer_writes_no_more_markers() -> None
     assert after.label() == "CompleteCommit"
     ((marker, _),) = after.brokers.markers
     assert (marker.coordinator_epoch, marker.producer_epoch, marker.transaction_version) == (1, producer[1] + 1, 2)
+
+
+def test_what_could_not_be_written_is_not_tried_again_by_whoever_lost_the_partition() -> None:
+    scene, producer = in_state("Ongoing", version=2)
+    scene.brokers.is_reachable = False
+    scene.end(producer)
+    scene.settle()
+    scene.coordinator.resigned(0, 0)
+    scene.brokers.is_reachable = True
+    scene.world.advance(1_000)
+    assert scene.brokers.markers == []
 
 
 @pytest.mark.parametrize("version", [0, 2])
