@@ -196,6 +196,11 @@ class ProducerStateManager:
         verification.joined(sequence, epoch)
         return verification
 
+    def end_verification(self, producer_id: int, verification: Verification) -> None:
+        """There is no such producer: what was asked about it needs not be kept."""
+        if self._verifications.get(producer_id) is verification:
+            del self._verifications[producer_id]
+
     def check_verified(self, producer_id: int, epoch: int, verification: Verification | None) -> None:
         """Raise KafkaError unless a transactional batch belongs to a transaction that goes on, or was verified.
 

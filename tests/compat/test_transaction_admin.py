@@ -354,6 +354,33 @@ def test_a_cluster_of_an_older_transaction_version(
 
 
 @pytest.mark.owns_broker
+def test_a_transaction_that_hangs_is_ended_by_an_administrator(
+    own_broker: Callable[..., Target], unique: Unique
+) -> None:
+    """Without verification a batch that comes late begins a transaction that its coordinator knows nothing of."""
+    broker = own_broker({"transaction.partition.verification.enable": "false"})
+    topic, transactional_id = unique("topic"), unique("tx")
+    with connect(broker) as connection:
+        create_topic(connection, topic)
+        await_coordinator(connection, transactional_id)
+        producer = RawTransactions(connection, transactional_id, is_v2=False)
+        producer.init()
+        assert code(producer.send(topic, b"hangs").error_code) == "NONE"
+        assert describe(connection, transactional_id).transaction_state == "Empty"
+        other = RawTransactions(connection, unique("other"), is_v2=True)
+        await_coordinator(connection, other.transactional_id)
+        other.init()
+        other.write(topic, b"behind it")
+        other.finish(commit=True)
+        assert values(connection, topic, committed=True) == []
+        state = producer_state(connection, topic, producer.producer[0])
+        assert state is not None
+        assert (state.current_txn_start_offset, state.coordinator_epoch) == (0, -1)
+        assert markers(connection, producer.producer, topic, coordinator_epoch=state.coordinator_epoch) == "NONE"
+        assert values(connection, topic, committed=True) == [b"behind it"]
+
+
+@pytest.mark.owns_broker
 def test_a_transactional_id_that_nobody_uses_is_forgotten(own_broker: Callable[..., Target], unique: Unique) -> None:
     broker = own_broker(
         {

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
 
+from odradek.wire.messages.fetch import FetchResponse
+from tests.support.batches import CONTROL_BIT, batches
 from tests.support.process import wait_for
-from tests.support.requests import code, list_offset
+from tests.support.requests import (
+    NAMED_FETCH_VERSION,
+    code,
+    connect,
+    fetch_request,
+    list_offset,
+    only_partition,
+)
+from tests.support.targets import Target
 from tests.support.transactions import (
     RawTransactions,
     add,
@@ -288,6 +299,25 @@ def test_sequences_of_transactions(connection: Connection, new_topic: NewTopic, 
     assert code(producer.send(topic, b"d", sequence=following).error_code) == "NONE"
     producer.finish(commit=True)
     assert values(connection, topic, committed=True)[-3:] == [b"a", b"b", b"d"]
+
+
+@pytest.mark.parametrize("commit", [True, False])
+def test_a_waiting_consumer_hears_of_the_end_at_once(
+    target: Target, connection: Connection, new_topic: NewTopic, producer: RawTransactions, commit: bool
+) -> None:
+    """A parked fetch of committed records; with an abort there is the marker to be told of, and nothing to return."""
+    topic = new_topic()
+    producer.write(topic, b"x")
+    with connect(target, timeout_s=60.0) as waiting:
+        request = fetch_request(topic, 0, isolation_level=1, max_wait_ms=50_000)
+        begun = time.monotonic()
+        correlation_id = waiting.send(request, NAMED_FETCH_VERSION)
+        producer.finish(commit=commit)
+        answer = only_partition(waiting.receive(FetchResponse, NAMED_FETCH_VERSION, correlation_id))
+    assert time.monotonic() - begun < 25
+    assert answer.last_stable_offset == 2
+    assert [part.values for part in batches(answer.records) if not part.attributes & CONTROL_BIT] == [[b"x"]]
+    assert len(answer.aborted_transactions or ()) == (0 if commit else 1)
 
 
 def test_several_producers_in_one_partition(connection: Connection, new_topic: NewTopic, unique: Unique) -> None:

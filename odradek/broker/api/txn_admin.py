@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from odradek.broker.transactions.filters import TransactionFilter
-from odradek.broker.transactions.metadata import TransactionMetadata
 from odradek.broker.transactions.service import TransactionCoordinator
 from odradek.broker.transactions.state import STATES_BY_LABEL
-from odradek.ports import Promise
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
 from odradek.server.handlers import MAX_DECIDED_OBJECTS, AnyHandler, Handler, erase
@@ -85,7 +83,7 @@ class TxnAdminApi:
             topics=list(topics.values()),
         )
 
-    def _list(self, context: RequestContext, request: ListTransactionsRequest) -> Promise[ListTransactionsResponse]:
+    async def _list(self, context: RequestContext, request: ListTransactionsRequest) -> ListTransactionsResponse:
         wanted = TransactionFilter(
             states=request.state_filters,
             producer_ids=request.producer_id_filters,
@@ -93,24 +91,22 @@ class TxnAdminApi:
             pattern=request.transactional_id_pattern,
             now_ms=self._now_ms(),
         )
-
-        def answer(found: list[TransactionMetadata]) -> ListTransactionsResponse:
-            return ListTransactionsResponse(
-                unknown_state_filters=[
-                    label for label in dict.fromkeys(request.state_filters) if label not in STATES_BY_LABEL
-                ],
-                transaction_states=[
-                    ListedTransaction(
-                        transactional_id=metadata.transactional_id,
-                        producer_id=metadata.producer_id,
-                        transaction_state=metadata.state.label,
-                    )
-                    for metadata in found
-                    if context.allows(Operation.DESCRIBE, ResourceType.TRANSACTIONAL_ID, metadata.transactional_id)
-                ],
-            )
-
-        return self._transactions.list_all(wanted.accepts).then(answer)
+        found = await self._transactions.list_all()
+        return ListTransactionsResponse(
+            unknown_state_filters=[
+                label for label in dict.fromkeys(request.state_filters) if label not in STATES_BY_LABEL
+            ],
+            transaction_states=[
+                ListedTransaction(
+                    transactional_id=metadata.transactional_id,
+                    producer_id=metadata.producer_id,
+                    transaction_state=metadata.state.label,
+                )
+                async for metadata in context.slices().each(found)
+                if wanted.accepts(metadata)
+                and context.allows(Operation.DESCRIBE, ResourceType.TRANSACTIONAL_ID, metadata.transactional_id)
+            ],
+        )
 
 
 def _describe_failed(

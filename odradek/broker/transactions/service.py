@@ -147,12 +147,12 @@ class TransactionCoordinator:
         """A transactional id as the log has it, None if it is unknown."""
         return self.runtime.read(self._shard_of(transactional_id), lambda shard: shard.views(transactional_id)[0])
 
-    def list_all(self, is_wanted: Callable[[TransactionMetadata], bool]) -> Promise[list[TransactionMetadata]]:
-        """The transactional ids of this broker that are wanted.
+    def list_all(self) -> Promise[list[TransactionMetadata]]:
+        """The transactional ids of this broker as the log has them.
 
         Fails with COORDINATOR_LOAD_IN_PROGRESS while a shard is being loaded.
         """
-        reads = self.runtime.read_all(lambda shard: [entry for entry in shard.all_committed() if is_wanted(entry)])
+        reads = self.runtime.read_all(lambda shard: shard.all_committed())
         return gather([_unless_gone(read) for read in reads]).then(
             lambda parts: [metadata for part in parts for metadata in part]
         )

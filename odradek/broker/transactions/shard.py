@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from odradek.broker.coordinator.result import CoordinatorRecord, CoordinatorResult, Producer
@@ -236,9 +236,9 @@ class TransactionShard:
         """A transactional id as the log has it, and as it is with what is not committed yet (a read)."""
         return self._transactions.committed(transactional_id), self._transactions.get(transactional_id)
 
-    def all_committed(self) -> Iterator[TransactionMetadata]:
+    def all_committed(self) -> list[TransactionMetadata]:
         """All transactional ids as the log has them (a read)."""
-        return (metadata for _, metadata in self._transactions.committed_items())
+        return [metadata for _, metadata in self._transactions.committed_items()]
 
     def _begin(self, transition: Transition | None, server_version: int) -> CoordinatorResult[Outcome | None]:
         if transition is None:

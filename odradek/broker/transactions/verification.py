@@ -5,6 +5,7 @@ Either whether the producer has added a partition, or, for producers of transact
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
@@ -55,6 +56,7 @@ class Verified(NamedTuple):
 
 
 NOTHING_TO_VERIFY = Verified({}, {})
+_NO_SUCH_PRODUCER = (ErrorCode.INVALID_PRODUCER_ID_MAPPING, ErrorCode.INVALID_REQUEST)
 
 
 class TransactionVerifier:
@@ -154,7 +156,16 @@ class TransactionVerifier:
                     code = _as_producers_know_it(ErrorCode(partition.partition_error_code), support)
                     if code is not ErrorCode.NONE:
                         errors[TopicPartition(topic.name, partition.partition_index)] = code
+        for name, verification in verifications.items():
+            if errors.get(name) in _NO_SUCH_PRODUCER:
+                self._forget(name, producer, verification)
         return Verified(errors, verifications)
+
+    def _forget(self, name: TopicPartition, producer: Producer, verification: Verification) -> None:
+        """Whoever makes up producer ids must not fill the memory with them."""
+        with contextlib.suppress(KafkaError):
+            producers = self._replicas.partition(name).leader_log().producers
+            producers.end_verification(producer.producer_id, verification)
 
     async def _send(
         self,

@@ -218,6 +218,19 @@ def test_what_the_coordinator_refuses(code: ErrorCode, version: int, expected: s
     assert told(producing.send(0, version=version)) == "NONE"
 
 
+def test_producers_that_do_not_exist_leave_nothing_behind() -> None:
+    """Their ids cost whoever makes them up nothing."""
+    producing = Producing()
+    producers = producing.scene.replicas.partition(NAME).leader_log().producers
+    for code, is_kept in ((ErrorCode.INVALID_PRODUCER_ID_MAPPING, False), (ErrorCode.CONCURRENT_TRANSACTIONS, True)):
+        producing.coordinator.answers = [code]
+        producing.send(0, version=V1)
+        (verification,) = [producers.start_verification(7, 0, 5, 0, adds_partitions=False)]
+        assert verification is not None
+        # A new one begins with the batch that asks for it.
+        assert (verification.lowest_sequence == 0) is is_kept
+
+
 def test_a_marker_overtakes_the_answer() -> None:
     """What was verified before it belongs to a transaction that is over."""
     producing = Producing()
