@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+import confluent_kafka as ck
 import pytest
 
 from tests.support.consumer_groups import describe_consumers
@@ -12,6 +13,7 @@ from tests.support.drivers.base import ConsumerSettings, Driver, ProducerSetting
 from tests.support.polling import Member, group_of
 from tests.support.process import wait_for
 from tests.support.requests import code, create_topic
+from tests.support.targets import Target
 from tests.support.wire import Connection
 
 NewTopic = Callable[..., str]
@@ -119,3 +121,41 @@ def test_a_rolling_upgrade_and_back(
     finally:
         second.leave()
         first.leave()
+
+
+def test_offsets_in_transactions_carry_member_epochs(target: Target, new_topic: NewTopic, unique: Unique) -> None:
+    """What a consumer of the protocol has read is committed by a producer, and fenced with the member's epoch."""
+    topic, group = new_topic(partitions=1), unique("group")
+    producer = ck.Producer({"bootstrap.servers": target.bootstrap, "transactional.id": unique("txn")})
+    consumer = ck.Consumer(
+        {
+            "bootstrap.servers": target.bootstrap,
+            "group.id": group,
+            "group.protocol": "consumer",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+    )
+    try:
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        for index in range(5):
+            producer.produce(topic, str(index).encode())
+        producer.commit_transaction(30)
+        consumer.subscribe([topic])
+        found = []
+        wait_for(lambda: (found.extend(consumer.consume(10, 0.2)), len(found) >= 5)[1], "the records", 30)
+        offsets = [ck.TopicPartition(topic, 0, 5)]
+        producer.begin_transaction()
+        producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), 30)
+        producer.commit_transaction(30)
+        assert consumer.committed([ck.TopicPartition(topic, 0)], timeout=20)[0].offset == 5
+        left = consumer.consumer_group_metadata()
+        consumer.close()
+        producer.begin_transaction()
+        with pytest.raises(ck.KafkaException) as caught:
+            producer.send_offsets_to_transaction(offsets, left, 30)
+        assert caught.value.args[0].txn_requires_abort()
+        producer.abort_transaction(30)
+    finally:
+        consumer.close()

@@ -13,8 +13,7 @@ from odradek.broker.coordinator.timeline import TimelineMap
 from odradek.ports import Promise
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
-from odradek.wire.persistent.transaction import KEYS, VALUES
-from odradek.wire.persistent.transaction.transaction_log import TransactionLogKey, TransactionLogValue
+from tests.unit.broker.coordinator.counter_records import COUNTER, KEYS, VALUES, CounterKey, CounterValue
 from tests.unit.broker.coordinator.fake_log import DISK_BROKEN, NO_LEADER, FakeLog
 from tests.unit.fakes import FakeWorld
 
@@ -24,7 +23,7 @@ BUMP_AFTER_MS = 1000
 
 
 class Counters:
-    """Named counters; the record's producer id field is the count."""
+    """Named counters, with records of their own: what the runtime carries beside groups and transactions."""
 
     def __init__(self, context: ShardContext[Counters]) -> None:
         self.context = context
@@ -38,16 +37,16 @@ class Counters:
     def replay(self, offset: int, producer_id: int, record: CoordinatorRecord) -> None:
         if self.fail_replay:
             raise RuntimeError("replay is broken")
-        assert isinstance(record.key, TransactionLogKey)
-        name = record.key.transactional_id
+        assert isinstance(record.key, CounterKey)
+        name = record.key.name
         if record.value is None:
             self.counts.remove(name)
             return
-        assert isinstance(record.value, TransactionLogValue)
+        assert isinstance(record.value, CounterValue)
         if producer_id >= 0:
-            self.pending.setdefault(producer_id, []).append((name, record.value.producer_id))
+            self.pending.setdefault(producer_id, []).append((name, record.value.count))
         else:
-            self.counts.set(name, record.value.producer_id)
+            self.counts.set(name, record.value.count)
 
     def replay_end_of_transaction(self, producer_id: int, *, committed: bool) -> None:
         for name, count in self.pending.pop(producer_id, []) if committed else ():
@@ -77,8 +76,7 @@ class Counters:
 
 def counter(name: str, count: int) -> CoordinatorRecord:
     """A counter's record."""
-    value = TransactionLogValue(producer_id=count, producer_epoch=0, transaction_timeout_ms=0)
-    return CoordinatorRecord(TransactionLogKey(transactional_id=name), value, 0)
+    return CoordinatorRecord(CounterKey(name=name), CounterValue(count=count))
 
 
 class Toy:
@@ -90,7 +88,7 @@ class Toy:
         self.machines: list[Counters] = []
         self.runtime: CoordinatorRuntime[Counters] = CoordinatorRuntime(
             writer=self.log,
-            codec=RecordCodec(KEYS, VALUES, (0,)),
+            codec=RecordCodec(KEYS, VALUES, (COUNTER,)),
             factory=self._machine,
             clock=self.world,
             scheduler=self.world,
@@ -214,7 +212,7 @@ def test_loading_gives_way_to_other_work(monkeypatch: pytest.MonkeyPatch) -> Non
     slow = Toy(toy.log, load=False)
     slow.runtime = CoordinatorRuntime(
         writer=toy.log,
-        codec=RecordCodec(KEYS, VALUES, (0,)),
+        codec=RecordCodec(KEYS, VALUES, (COUNTER,)),
         factory=slow._machine,
         clock=slow.world,
         scheduler=slow.world,

@@ -554,3 +554,18 @@ def test_only_targets_that_differ_are_written() -> None:
 
 def decode_key(key: bytes) -> Message:
     return KEYS.record_class(int.from_bytes(key[:2], "big")).decode(key[2:], 0)
+
+
+def test_a_static_member_that_comes_back_keeps_its_target_where_a_new_one_is_computed() -> None:
+    scene = Consumers({"orders": 4})
+    other, first = scene.member("orders"), scene.member("orders", instance="one")
+    other.join()
+    first.join()
+    scene.settle(other, first)
+    had = first.owned[scene.id_of("orders")]
+    first.leave(-2)
+    scene.put_topic("orders", 6)
+    again = scene.member("orders", instance="one")
+    again.join()
+    scene.settle(again, other)
+    assert set(had) < set(again.owned[scene.id_of("orders")])
