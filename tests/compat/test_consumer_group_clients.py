@@ -143,8 +143,13 @@ def test_offsets_in_transactions_carry_member_epochs(target: Target, new_topic: 
             producer.produce(topic, str(index).encode())
         producer.commit_transaction(30)
         consumer.subscribe([topic])
-        found = []
-        wait_for(lambda: (found.extend(consumer.consume(10, 0.2)), len(found) >= 5)[1], "the records", 30)
+        seen: list[object] = []
+
+        def has_read() -> bool:
+            seen.extend(consumer.consume(10, 0.2))
+            return len(seen) >= 5
+
+        wait_for(has_read, "the records", 30)
         offsets = [ck.TopicPartition(topic, 0, 5)]
         producer.begin_transaction()
         producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), 30)
