@@ -18,6 +18,7 @@ from odradek.wire.messages.txn_offset_commit import (
     TxnOffsetCommitRequestTopic,
     TxnOffsetCommitResponse,
 )
+from tests.support.consumer_groups import RawConsumer
 from tests.support.groups import RawMember, commit, committed
 from tests.support.requests import await_coordinator as await_group_coordinator
 from tests.support.requests import code, metadata
@@ -195,6 +196,28 @@ def test_the_member_that_read_must_still_be_in_the_group(
         assert committed(connection, group, topic).committed_offset == 6
     finally:
         member.close()
+
+
+def test_a_member_of_a_consumer_group_has_an_epoch(
+    connection: Connection, new_topic: NewTopic, group: str, producer: RawTransactions
+) -> None:
+    """KIP-848: one that is over fences the producer's offsets, in an error that versions before 6 do not know."""
+    topic = new_topic()
+    member = RawConsumer(connection, group, topic)
+    member.join()
+    member.settle()
+    if not producer.is_v2:
+        assert producer.add_offsets(group) == "NONE"
+
+    def take(offset: int, epoch: int, member_id: str = member.member_id) -> str:
+        return producer.commit_offset(group, topic, offset, member_id=member_id, generation=epoch)
+
+    assert take(4, member.epoch) == "NONE"
+    assert take(5, member.epoch - 1) == "ILLEGAL_GENERATION"
+    assert take(5, member.epoch + 1) == "ILLEGAL_GENERATION"
+    assert take(5, member.epoch, "somebody-else") == "UNKNOWN_MEMBER_ID"
+    producer.finish(commit=True)
+    assert committed(connection, group, topic).committed_offset == 4
 
 
 def test_a_later_commit_outside_of_the_transaction_wins(
