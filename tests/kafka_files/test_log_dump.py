@@ -16,8 +16,8 @@ from confluent_kafka import Consumer, Producer
 from odradek.cli import main
 from odradek.net.files import OsFileSystem
 from odradek.storage.log_config import LogConfig
-from tests.kafka_files.test_both_ways import write_everything
-from tests.support.apache import Unavailable, require, tools_libs
+from tests.kafka_files.test_both_ways import fill, write_everything
+from tests.support.apache import ApacheKafka, Unavailable, require, tools_libs
 from tests.support.odradek import Odradek
 from tests.unit.storage.support import Disk
 
@@ -129,12 +129,14 @@ def test_a_partition_of_everything(tools: Path, tmp_path: Path) -> None:
 
 
 def test_internal_topics(tools: Path, tmp_path: Path) -> None:
-    broker = Odradek(tmp_path, {"offsets.topic.num.partitions": "1"})
+    broker = Odradek(tmp_path, {"offsets.topic.num.partitions": "1", "transaction.state.log.num.partitions": "1"})
     broker.start()
     try:
-        producer = Producer({"bootstrap.servers": broker.bootstrap})
+        producer = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": "id"})
+        producer.init_transactions()
+        producer.begin_transaction()
         producer.produce("topic", b"value")
-        producer.flush()
+        producer.commit_transaction()
         consumer = Consumer(
             {"bootstrap.servers": broker.bootstrap, "group.id": "group", "auto.offset.reset": "earliest"}
         )
@@ -150,6 +152,30 @@ def test_internal_topics(tools: Path, tmp_path: Path) -> None:
         broker.close()
     offsets = [copy / "__consumer_offsets-0" / "00000000000000000000.log"]
     assert assert_same(kafkas(tools, offsets, "--offsets-decoder"), ours(offsets)) > 4
+    transactions = [copy / "__transaction_state-0" / "00000000000000000000.log"]
+    assert assert_same(kafkas(tools, transactions, "--transaction-log-decoder"), ours(transactions)) > 4
     metadata = sorted((copy / "__cluster_metadata-0").glob("0*.checkpoint"))
     metadata += sorted((copy / "__cluster_metadata-0").glob("0*.log"))
     assert assert_same(kafkas(tools, metadata, "--cluster-metadata-decoder"), ours(metadata)) > 20
+
+
+def test_what_apache_kafka_writes_is_dumped_and_verified_while_it_runs_and_afterwards(tmp_path: Path) -> None:
+    try:
+        node = ApacheKafka(tmp_path, {"log.index.interval.bytes": "512"})
+    except Unavailable as error:
+        pytest.skip(f"Apache Kafka cannot be run: {error}")
+    node.start()
+    try:
+        fill(node.bootstrap)
+        for _ in ("running", "stopped"):
+            result = CliRunner().invoke(main, ["log", "verify", "--records", str(node.data_dir)])
+            assert (result.exit_code, result.stdout) == (0, "")
+            result = CliRunner().invoke(main, ["log", "dump", "--records", "--recursive", "--json", str(node.data_dir)])
+            assert result.exit_code == 0
+            rows = [json.loads(line) for line in result.stdout.splitlines()]
+            assert {row["kind"] for row in rows} == {"entry", "batch", "record", "partition"}
+            assert not [row for row in rows if "problem" in row]
+            if node.running:
+                node.stop()
+    finally:
+        node.close()
