@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import tempfile
@@ -13,7 +14,7 @@ import pytest
 
 from odradek.net.limits import NetworkLimits
 from odradek.net.listener import Endpoint, Network
-from odradek.net.output import SENDFILE_BYTES
+from odradek.net.output import SENDFILE_BYTES, Output
 from odradek.net.real import ThreadExecutor
 from odradek.ports import Promise
 from odradek.ports.network import ConnectionInfo, Reply
@@ -159,3 +160,73 @@ def test_a_disk_that_fails_costs_the_connection_only(descriptor: int) -> None:
         assert await other.ask(b"fine") == b"fine"
 
     on_scene(descriptor, 100_000, scenario)
+
+
+class WindowedRange:
+    """A range that is in memory as far as it was read in the background; what is asked for beyond is a failure."""
+
+    size = 2 * SENDFILE_BYTES + 5
+    offset = 0
+
+    def __init__(self, descriptor: int, *, has_descriptor: bool) -> None:
+        self.warm_until = 0
+        self.in_background = False
+        self.released = 0
+        self._descriptor = descriptor
+        self._has_descriptor = has_descriptor
+
+    def fileno(self) -> int | None:
+        return self._descriptor if self._has_descriptor else None
+
+    def is_warm(self, start: int, size: int) -> bool:
+        return start + size <= self.warm_until
+
+    def read_warm(self, start: int, size: int) -> bytes | None:
+        return self.read(start, min(size, self.warm_until - start)) if start < self.warm_until else None
+
+    def read(self, start: int, size: int) -> bytes:
+        if self.in_background:
+            self.warm_until = max(self.warm_until, start + size)
+        assert start + size <= self.warm_until, "the loop would wait for the disk"
+        return os.pread(self._descriptor, size, start)
+
+    def release(self) -> None:
+        self.released += 1
+
+
+@pytest.mark.parametrize("has_descriptor", [True, False])
+def test_no_more_is_asked_for_than_is_in_memory(
+    descriptor: int, monkeypatch: pytest.MonkeyPatch, has_descriptor: bool
+) -> None:
+    if has_descriptor and not hasattr(os, "sendfile"):
+        pytest.skip("there is no sendfile")
+    ranges = [WindowedRange(descriptor, has_descriptor=has_descriptor) for _ in range(2)]
+    if has_descriptor:
+        sendfile = os.sendfile
+
+        def checked(out_fd: int, in_fd: int, offset: int, count: int) -> int:
+            current = next(item for item in ranges if not item.released)
+            assert offset + count <= current.warm_until, "the kernel would wait for the disk"
+            return sendfile(out_fd, in_fd, offset, min(count, 300_000))
+
+        monkeypatch.setattr(os, "sendfile", checked)
+    output = Output(asks=True)
+    output.append(ranges)
+    received = bytearray()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        while len(received) < 4 + 2 * WindowedRange.size:
+            output.send(ours)
+            with contextlib.suppress(BlockingIOError):
+                received += theirs.recv(1 << 20)
+            if output.cold is not None:
+                current = next(item for item in ranges if not item.released)
+                assert output.cold.range is current
+                current.in_background = True
+                output.cold.read()
+                current.in_background = False
+                output.warmed()
+    assert received[4:] == CONTENT[: WindowedRange.size] * 2
+    assert [item.released for item in ranges] == [1, 1]

@@ -107,6 +107,18 @@ def test_the_largest_timestamp_is_found_without_looking_into_other_segments(segm
     assert fs.calls["open"] <= 1
 
 
+def test_the_largest_timestamp_is_known_where_truncation_took_the_one_that_was_indexed() -> None:
+    disk = Disk(LogConfig())
+    for timestamp_ms in (50, 90, 70, 95):
+        disk.append(b"x", timestamp_ms=NOW_MS + timestamp_ms)
+    disk.log.close()
+    log = disk.open(is_clean=True)
+    log.truncate_to(3)
+    found = log.offset_of_max_timestamp()
+    assert found is not None
+    assert (found.offset, found.timestamp_ms) == (1, NOW_MS + 90)
+
+
 def test_a_log_that_nothing_was_written_to_is_closed_without_a_look() -> None:
     disk, fs = stopped(5)
     log = disk.open(is_clean=True)

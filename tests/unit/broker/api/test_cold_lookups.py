@@ -113,6 +113,14 @@ def test_all_partitions_of_a_fetch_are_prepared_at_once_and_nothing_is_held_twic
     assert broker.log(0).segments.first.log._pool.held == 0
 
 
+def test_what_was_at_hand_is_not_held_twice_when_another_partition_is_on_the_disk() -> None:
+    broker = Broker()
+    first_offset(broker.world, broker.fetch(130)[0])
+    parts = broker.fetch(130, 200)
+    assert [first_offset(broker.world, part) for part in parts] == [130, 200]
+    assert broker.log(0).segments.first.log._pool.held == 0
+
+
 def test_a_fetch_that_gives_way_to_others_is_prepared_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("odradek.broker.api.fetch.MANY_PARTITIONS", 1)
     broker = Broker()
