@@ -148,31 +148,27 @@ class FutureLogs:
                 _log.error("files of a log that was moved remain: %s", error)
         return future
 
-    def found(self, log: Log) -> None:
-        """A start has found one; raises KafkaError KAFKA_STORAGE_ERROR if the partition has one already."""
+    def found(self, log: Log, assigned: str | None) -> None:
+        """A start has found one. Raises KafkaError KAFKA_STORAGE_ERROR as `choose` does."""
         other = self.get(log.topic_partition)
-        if other is not None:
-            raise KafkaError(
-                ErrorCode.KAFKA_STORAGE_ERROR,
-                f"{log.topic_partition} is being moved both to {other.directory} and to {log.directory}: delete one",
-            )
-        self._logs[log.topic_partition] = log
+        self._logs[log.topic_partition] = log if other is None else self.choose(log, other, assigned)
 
     def choose(self, one: Log, other: Log, assigned: str | None) -> Log:
-        """Which of two current logs is the partition's: a crash came between one's taking the place of the other.
+        """Which of two logs of a partition counts, after a crash between one's taking the place of the other.
 
-        The other is set aside. Raises KafkaError KAFKA_STORAGE_ERROR if neither is where the controller has assigned
-        it, or that one has fewer records: then a disk failed in between, and nobody but the user knows.
+        That is the one that goes further, by leader epoch and offset; of equal ones, that where the controller has
+        assigned the replica. The other is set aside. Raises KafkaError KAFKA_STORAGE_ERROR if the controller knows of
+        neither: then nobody but the user can tell.
         """
-        new, old = (one, other) if one.log_dir == assigned else (other, one)
-        if new.log_dir != assigned or new.log_end_offset < old.log_end_offset:
+        if assigned not in (one.log_dir, other.log_dir):
             raise KafkaError(
                 ErrorCode.KAFKA_STORAGE_ERROR,
                 f"{one.topic_partition} is both in {other.directory} and in {one.directory}: move away the one whose "
                 "disk failed last",
             )
-        self._home.set_aside(old)
-        return new
+        chosen, left = (one, other) if _rank(one, assigned) > _rank(other, assigned) else (other, one)
+        self._home.set_aside(left)
+        return chosen
 
     def finish(self, assigned_dir: AssignedDir) -> None:
         """All logs are found: do what is left to do of moves that the controller has noted (KIP-858).
@@ -212,6 +208,10 @@ def common_end_offset(copy: Log, original: Log) -> int:
             return min(copied_end, original_end, end_offset)
         end_offset = min(copied_end, end_offset)
         epoch = copied_epoch
+
+
+def _rank(log: Log, assigned: str | None) -> tuple[int, int, bool]:
+    return log.leader_epochs.latest_epoch, log.log_end_offset, log.log_dir == assigned
 
 
 def _may_replace(current: Log | None, future: Log) -> bool:

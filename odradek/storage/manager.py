@@ -414,7 +414,7 @@ class LogManager:
             if is_stray(topic_partition, log.topic_id):
                 self.set_aside(log)
             elif future_of is not None:
-                self.future.found(log)
+                self.future.found(log, assigned_dir(topic_partition))
             else:
                 other = self._logs.get(topic_partition)
                 if other is None:

@@ -50,8 +50,8 @@ class LogDirsApi:
                     differences=(
                         "After a crash between the controller's consent to a move and the move's end, the copying goes "
                         "on where the copy lacks records; Kafka replaces the log by what has been copied.",
-                        "Where a crash left both the moved log and the one that it replaced, the one that the "
-                        "controller has noted is taken, and the other set aside; Kafka does not start.",
+                        "Where a crash left both the moved log and the one that it replaced, the one that goes "
+                        "further is taken, and the other set aside; Kafka does not start.",
                     ),
                 )
             ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import NamedTuple
 
 from odradek.broker.replication.copying import CopyThrottle, LogCopy
@@ -39,7 +40,7 @@ class Consent(Enum):
 class _Move:
     """One replica on its way."""
 
-    __slots__ = ("consent", "copy", "future", "is_over", "partition", "source", "waiting")
+    __slots__ = ("consent", "copy", "future", "is_over", "partition", "source", "to_sync", "waiting")
 
     def __init__(self, partition: Partition, source: Log, future: Log, copy: LogCopy) -> None:
         self.partition = partition
@@ -48,6 +49,8 @@ class _Move:
         self.copy = copy
         self.consent = Consent.NOT_ASKED
         self.is_over = False
+        self.to_sync: int | None = None
+        """Up to where the copy has to be synced: the log, too, may be safe from a power cut that far."""
         self.waiting: Promise[None] | None = None
 
     def wake(self) -> None:
@@ -152,11 +155,12 @@ class LogDirMoves:
                 self._end(move)
                 continue
             self._running += 1
-            spawn(self._run(move)).on_done(self._ran)
+            spawn(self._run(move)).on_done(partial(self._ran, move))
 
-    def _ran(self, outcome: Promise[None]) -> None:
+    def _ran(self, move: _Move, outcome: Promise[None]) -> None:
         if outcome.error is not None:
-            _log.error("a replica is not moved between directories", exc_info=outcome.error)
+            _log.error("%s is not moved any further", move.partition.topic_partition, exc_info=outcome.error)
+        self._end(move)
         self._running -= 1
         if self._queue:
             self._ports.scheduler.call_soon(self._run_next)
@@ -173,16 +177,13 @@ class LogDirMoves:
         )
 
     async def _run(self, move: _Move) -> None:
-        try:
-            while self._goes_on(move):
-                try:
-                    await self._advance(move)
-                except KafkaError as error:
-                    if self._goes_on(move):
-                        _log.warning("%s is not copied for now: %s", move.partition.topic_partition, error)
-                        await self._wait(move, RETRY_MS)
-        finally:
-            self._end(move)
+        while self._goes_on(move):
+            try:
+                await self._advance(move)
+            except KafkaError as error:
+                if self._goes_on(move):
+                    _log.warning("%s is not copied for now: %s", move.partition.topic_partition, error)
+                    await self._wait(move, RETRY_MS)
 
     async def _advance(self, move: _Move) -> None:
         """Copy some more; where nothing is left, ask the controller, and once it knows, let the copy take the place."""
@@ -200,13 +201,15 @@ class LogDirMoves:
             return
         if not move.copy.is_complete:
             await self._wait(move, 0)
+            return
+        if move.to_sync is None:
+            move.to_sync = move.source.log_end_offset
+        if move.future.recovery_point < max(move.to_sync, move.source.recovery_point):
+            await move.future.flush_later()
         elif move.consent is Consent.NOT_ASKED:
             self._ask(move)
         elif move.consent is Consent.ASKED:
             await self._wait(move, WAIT_MS)
-        elif move.future.recovery_point < move.source.recovery_point:
-            # What was safe from a power cut stays so.
-            await move.future.flush_later()
         else:
             self._replace(move)
 

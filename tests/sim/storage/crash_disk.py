@@ -307,9 +307,9 @@ class CrashDisk:
         before.change(**{name: None, new_name: node})
 
     def remove(self, path: str) -> None:
-        directory, name = self._parent(path)
         self.meet(path)
-        if name in directory.names:
+        if self.exists(path):
+            directory, name = self._parent(path)
             directory.change(**{name: None})
 
     def remove_tree(self, path: str) -> None:

@@ -112,9 +112,18 @@ def test_a_future_log_beside_the_current_one_is_of_no_use(node: Node) -> None:
     assert len(read_records(log, 0)) == 2
 
 
-def test_two_future_logs_of_a_partition_need_the_user(node: Node) -> None:
+def test_of_two_future_logs_the_controllers_counts(node: Node) -> None:
     node.files.mkdir(f"{ONE}/t-0.{'0' * 32}-future")
-    with pytest.raises(KafkaError, match=r"t-0 is being moved both to /one/.* and to /two/") as raised:
+    node.start(assigned=TWO)
+    assert node.future().log_dir == TWO
+    assert [name[-6:] for name in node.files.list(ONE) if name.startswith("t-0.")] == ["-stray"]
+
+
+@pytest.mark.parametrize("suffix", ["", f".{'0' * 32}-future"])
+def test_two_logs_of_a_partition_that_the_controller_does_not_know_need_the_user(node: Node, suffix: str) -> None:
+    for log_dir in (ONE, TWO):
+        node.files.mkdir(f"{log_dir}/u-0{suffix}")
+    with pytest.raises(KafkaError, match=r"u-0 is both in /one/u-0.* and in /two/u-0") as raised:
         node.start()
     assert raised.value.code is ErrorCode.KAFKA_STORAGE_ERROR
 
