@@ -59,9 +59,9 @@ def node() -> Node:
     return node
 
 
-def append(log: Log, *values: bytes) -> None:
+def append(log: Log, *values: bytes, leader_epoch: int = 0) -> None:
     for value in values:
-        log.append_as_leader(batch(value), leader_epoch=0, now_ms=NOW_MS)
+        log.append_as_leader(batch(value), leader_epoch=leader_epoch, now_ms=NOW_MS)
 
 
 def test_a_clean_stop_leaves_future_logs_as_clean_as_others(node: Node) -> None:
@@ -117,6 +117,16 @@ def test_of_two_future_logs_the_controllers_counts(node: Node) -> None:
     node.start(assigned=TWO)
     assert node.future().log_dir == TWO
     assert [name[-6:] for name in node.files.list(ONE) if name.startswith("t-0.")] == ["-stray"]
+
+
+def test_of_two_logs_the_one_of_the_later_leader_counts(node: Node) -> None:
+    """The other has more records, of a leader that was deposed."""
+    append(node.future(), b"a", leader_epoch=1)
+    node.files.rename(node.future().directory, f"{TWO}/t-0")
+    node.start(assigned=ONE)
+    log = node.logs.log(T0)
+    assert log is not None
+    assert read_records(log, 0) == [(0, b"a")]
 
 
 @pytest.mark.parametrize("suffix", ["", f".{'0' * 32}-future"])

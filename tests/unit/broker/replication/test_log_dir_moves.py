@@ -221,6 +221,19 @@ def test_a_copy_is_synced_before_it_takes_its_place(scene: Moving, is_flushed: b
     assert renamed == size
 
 
+def test_what_is_synced_of_the_log_meanwhile_is_synced_of_the_copy(scene: Moving) -> None:
+    scene.topic()
+    scene.moves.alter(T0, TWO)
+    scene.world.advance(0)
+    scene.append("t", b"b")
+    log = scene.replicas.partition(T0).local_log()
+    log.flush()
+    size = log.size_bytes
+    scene.note()
+    (renamed,) = [synced for source, synced in scene.files.synced_at_rename if source.endswith("-future")]
+    assert renamed == size
+
+
 def test_the_old_log_stays_until_the_new_ones_name_is_safe(scene: Moving, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.topic()
     scene.moves.alter(T0, TWO)
