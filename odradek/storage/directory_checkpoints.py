@@ -7,7 +7,12 @@ from collections.abc import Callable, Sequence
 
 from odradek.ports import FileSystem
 from odradek.storage.checkpoints import CorruptFileError, read_offsets, write_offsets
-from odradek.storage.file_names import HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT
+from odradek.storage.file_names import (
+    CLEANER_CHECKPOINT,
+    HIGH_WATERMARK_CHECKPOINT,
+    LOG_START_CHECKPOINT,
+    RECOVERY_POINT_CHECKPOINT,
+)
 from odradek.storage.log import Log
 from odradek.storage.topic_partition import TopicPartition
 
@@ -32,6 +37,13 @@ class DirectoryCheckpoints:
             _log.warning("a checkpoint is not used: %s", error)
             return {}
 
+    def read_cleaned(self, log_dir: str) -> dict[TopicPartition, int]:
+        """Up to where logs have been compacted; raises OSError."""
+        offsets = self.read(log_dir, CLEANER_CHECKPOINT)
+        # What a stop finds unchanged stays as it is, and where nothing was ever compacted there is no file.
+        self._written[f"{log_dir}/{CLEANER_CHECKPOINT}"] = dict(offsets)
+        return offsets
+
     def write_recovery_points(self, log_dir: str, logs: Sequence[Log]) -> None:
         """Up to where each log is synced."""
         self._write(f"{log_dir}/{RECOVERY_POINT_CHECKPOINT}", {log.topic_partition: log.recovery_point for log in logs})
@@ -48,6 +60,11 @@ class DirectoryCheckpoints:
     def write_high_watermarks(self, log_dir: str, logs: Sequence[Log]) -> None:
         """The high watermarks."""
         self._write(f"{log_dir}/{HIGH_WATERMARK_CHECKPOINT}", {log.topic_partition: log.high_watermark for log in logs})
+
+    def write_cleaned(self, log_dir: str, logs: Sequence[Log]) -> None:
+        """Up to where the logs have been compacted, of those that ever were."""
+        offsets = {log.topic_partition: log.cleaned_offset for log in logs if log.cleaned_offset is not None}
+        self._write(f"{log_dir}/{CLEANER_CHECKPOINT}", offsets)
 
     def _write(self, path: str, offsets: dict[TopicPartition, int]) -> None:
         if self._written.get(path) != offsets:

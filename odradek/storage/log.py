@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from odradek.ports import Promise
 from odradek.ports.files import Buffer
@@ -22,6 +23,7 @@ from odradek.storage.producer_snapshot import SnapshotFiles
 from odradek.storage.producers import ProducerStateManager
 from odradek.storage.recovery import rebuild_producers
 from odradek.storage.segment import Segment
+from odradek.storage.segment_swap import swap_in
 from odradek.storage.segments import Segments
 from odradek.storage.topic_partition import TopicPartition
 from odradek.storage.txn_index import AbortedTransaction
@@ -33,6 +35,9 @@ from odradek.wire.records.header import (
     rewrite_base_offset_and_epoch,
     set_log_append_time,
 )
+
+if TYPE_CHECKING:
+    from odradek.storage.cleaner.plan import CleanedSegment
 
 
 class Log:
@@ -46,7 +51,7 @@ class Log:
         self, env: LogEnvironment, directory: str, topic_partition: TopicPartition, topic_id: bytes | None,
         config: LogConfig, segments: Segments, epochs: LeaderEpochCache, snapshots: SnapshotFiles,
         producers: ProducerStateManager, *, log_start_offset: int, log_end_offset: int, recovery_point: int,
-        high_watermark: int,
+        high_watermark: int, cleaned_offset: int | None = None,
     ) -> None:  # fmt: skip
         self._env = env
         self.directory = directory
@@ -62,6 +67,8 @@ class Log:
         self.log_end_offset = log_end_offset
         self.recovery_point = recovery_point
         """All before it has been synced."""
+        self.cleaned_offset = cleaned_offset
+        """Up to where it has been compacted; None before the first time."""
         self.high_watermark = 0
         self.has_unsynced_index = False
         """An index was written, or made anew, since the last sync, though no records may have come since."""
@@ -312,7 +319,7 @@ class Log:
             self.producers.clear(offset)
             self.log_end_offset = offset
             self.log_start_offset = offset if log_start_offset is None else log_start_offset
-            self.recovery_point = min(self.recovery_point, offset)
+            self._lower_checkpoints(offset)
             self.update_high_watermark(self.high_watermark)
             self._env.fs.sync_dir(self.directory)
 
@@ -350,6 +357,33 @@ class Log:
             self._snapshots.forget(stale)
             delete_segments(self._env, removed, paths, self.config.file_delete_delay_ms)
         self.advance_log_start_offset(self.segments.first.base_offset)
+
+    def replace_segments(self, cleaned: CleanedSegment) -> Promise[None]:
+        """Swap in a segment that a cleaning made of others, which are closed and still there.
+
+        The promise settles when a power cut does not undo it any more. Both raise KafkaError KAFKA_STORAGE_ERROR.
+        """
+        old = [segment for segment in self.segments if segment.base_offset in cleaned.replaced]
+        new = Segment(self._env.pool, self.directory, old[0].base_offset, cleaned.size, created_ms=old[-1].created_ms)
+        new.remember_max_timestamp(cleaned.max_timestamp_ms, cleaned.offset_of_max_timestamp)
+        merged = frozenset(cleaned.replaced[1:])
+        stale = [offset for offset in self._snapshots.offsets() if offset in merged]
+        paths = [self._snapshots.path(offset) for offset in stale]
+        self._snapshots.forget(stale)
+        with self._disk():
+            swap_in(self._env, self.directory, old, paths, self.config.file_delete_delay_ms)
+        self.segments.replace(old, new)
+        directory = self.directory
+        settled: Promise[None] = Promise()
+
+        def done(result: Promise[None]) -> None:
+            if isinstance(result.error, OSError):
+                settled.reject(self._failed(result.error))
+            else:
+                settled.follow(result)
+
+        self._env.executor.submit(lambda: sync_files(self._env.fs, (), (directory,))).on_done(done)
+        return settled
 
     def roll(self, base_offset: int | None = None) -> None:
         """Begin a new active segment at the log end offset, or at `base_offset` if that is behind it.
@@ -487,13 +521,18 @@ class Log:
         """What else truncation to `offset` changes; the segments are cut already."""
         self.log_end_offset = offset
         self.log_start_offset = min(self.log_start_offset, offset)
-        self.recovery_point = min(self.recovery_point, offset)
+        self._lower_checkpoints(offset)
         self.leader_epochs.truncate_from_end(offset)
         rebuild_producers(
             self.producers, self._snapshots, self.segments, self.log_start_offset, offset,
             self._env.clock.now_ms(), self._env.producer_expiration_ms,
         )  # fmt: skip
         self.update_high_watermark(self.high_watermark)
+
+    def _lower_checkpoints(self, offset: int) -> None:
+        self.recovery_point = min(self.recovery_point, offset)
+        if self.cleaned_offset is not None:
+            self.cleaned_offset = min(self.cleaned_offset, offset)
 
     def _seal(self) -> None:
         self.has_unsynced_index |= self.segments.active.seal()

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from odradek.ports import FileSystem
 from odradek.storage.batches import CorruptBatchError
 from odradek.storage.checkpoints import CorruptFileError, read_topic_id
 from odradek.storage.environment import LogEnvironment
 from odradek.storage.file_names import (
-    CLEANED_SUFFIX,
-    DELETED_SUFFIX,
     INDEX_SUFFIX,
     LEADER_EPOCH_CHECKPOINT,
     LOG_SUFFIX,
     PARTITION_METADATA,
     SEGMENT_SUFFIXES,
-    SWAP_SUFFIX,
     TIME_INDEX_SUFFIX,
     TXN_INDEX_SUFFIX,
     offset_name,
@@ -30,6 +26,7 @@ from odradek.storage.producer_snapshot import SnapshotFiles
 from odradek.storage.producers import ProducerStateManager
 from odradek.storage.recovery import Recovered, rebuild_producers, recover_segment
 from odradek.storage.segment import Segment
+from odradek.storage.segment_swap import finish_swaps
 from odradek.storage.segments import Segments
 from odradek.storage.topic_partition import TopicPartition
 
@@ -38,21 +35,22 @@ _log = logging.getLogger(__name__)
 
 def load_log(
     env: LogEnvironment, directory: str, topic_partition: TopicPartition, config: LogConfig, *,
-    recovery_point: int = 0, log_start_offset: int = 0, high_watermark: int = 0, is_clean: bool = False,
+    recovery_point: int = 0, log_start_offset: int = 0, high_watermark: int = 0, cleaned_offset: int | None = None,
+    is_clean: bool = False,
 ) -> Log:  # fmt: skip
     """Open the log in `directory`, which exists; it may be empty. The offsets are those of the checkpoints.
 
     After a clean stop (`is_clean`) nothing is scanned; otherwise every batch from the segment of the recovery point on
     is checked, and the log ends where the first does not hold. Raises OSError, CorruptFileError.
     """
-    loader = _Loader(env, directory, topic_partition, config, recovery_point, log_start_offset)
+    loader = _Loader(env, directory, topic_partition, config, recovery_point, log_start_offset, cleaned_offset)
     return loader.load(high_watermark, is_clean)
 
 
 class _Loader:
     def __init__(
         self, env: LogEnvironment, directory: str, topic_partition: TopicPartition, config: LogConfig,
-        recovery_point: int, log_start_offset: int,
+        recovery_point: int, log_start_offset: int, cleaned_offset: int | None,
     ) -> None:  # fmt: skip
         self._env = env
         self._directory = directory
@@ -60,10 +58,11 @@ class _Loader:
         self._config = config
         self._recovery_point = recovery_point
         self._log_start_offset = log_start_offset
+        self._cleaned_offset = cleaned_offset
         self._recovered: list[int] = []
         """The base offsets of segments that were read again: nothing of them is known to be synced."""
         self._now_ms = env.clock.now_ms()
-        remove_leftovers(env.fs, directory)
+        finish_swaps(env.fs, directory)
         names = env.fs.list(directory)
         self._snapshots = SnapshotFiles(env.fs, directory, names)
         self._epochs = self._load_epochs()
@@ -97,7 +96,7 @@ class _Loader:
         log = Log(
             self._env, self._directory, self._topic_partition, self._read_topic_id(), self._config, segments,
             self._epochs, self._snapshots, producers, log_start_offset=log_start_offset, log_end_offset=end_offset,
-            recovery_point=recovery_point, high_watermark=high_watermark,
+            recovery_point=recovery_point, high_watermark=high_watermark, cleaned_offset=self._cleaned_offset,
         )  # fmt: skip
         log.has_unsynced_index = bool(self._recovered)
         return log
@@ -197,7 +196,9 @@ class _Loader:
         """
         if recovered.dropped_bytes:
             return True
-        return not self._config.is_compacted and recovered.next_offset != self._segments[number + 1].base_offset
+        next_base_offset = self._segments[number + 1].base_offset
+        may_have_gap = self._config.is_compacted or next_base_offset <= (self._cleaned_offset or 0)
+        return not may_have_gap and recovered.next_offset != next_base_offset
 
     def _first_unsynced(self, is_clean: bool) -> int:
         """The number of the first segment that has to be checked."""
@@ -226,29 +227,3 @@ class _Loader:
         self._snapshots.forget(stale)
         # The last first, so that a crash leaves no hole.
         delete_segments(self._env, segments[::-1], paths, self._config.file_delete_delay_ms)
-
-
-def remove_leftovers(fs: FileSystem, directory: str) -> None:
-    """Delete what waited to be deleted, and finish or undo a compaction that a crash interrupted. Raises OSError.
-
-    A swap counts as soon as a `.swap` file has its name, unless files that are still `.cleaned` begin before it.
-    """
-    names = fs.list(directory)
-    cleaned = [name for name in names if name.endswith(CLEANED_SUFFIX)]
-    swapped = [name for name in names if name.endswith(SWAP_SUFFIX)]
-    first_cleaned = min((_offset(name) for name in cleaned), default=None)
-    for name in names:
-        is_half_done = first_cleaned is not None and name in swapped and _offset(name) >= first_cleaned
-        # KRaft's snapshots have their own way of being deleted.
-        is_deleted = name.endswith(DELETED_SUFFIX) and not name.endswith(".checkpoint" + DELETED_SUFFIX)
-        if is_half_done or is_deleted or name in cleaned:
-            fs.remove(f"{directory}/{name}")
-            if is_half_done:
-                swapped.remove(name)
-    for name in swapped:
-        fs.rename(f"{directory}/{name}", f"{directory}/{name.removesuffix(SWAP_SUFFIX)}")
-
-
-def _offset(name: str) -> int:
-    offset = offset_of_name(name)
-    return offset if offset is not None else -1

@@ -14,6 +14,7 @@ from odradek.storage.checkpoints import (
     write_clean_shutdown,
     write_topic_id,
 )
+from odradek.storage.cleaner.runner import CleaningRunner
 from odradek.storage.directory_checkpoints import CheckpointWriter, DirectoryCheckpoints
 from odradek.storage.directory_choice import DirectoryChoice
 from odradek.storage.environment import LogEnvironment
@@ -33,6 +34,7 @@ from odradek.storage.file_names import (
 from odradek.storage.file_pool import FilePool
 from odradek.storage.future_logs import AssignedDir, FutureLogs
 from odradek.storage.log import Log
+from odradek.storage.log_cleaner import LogCleaner
 from odradek.storage.log_config import INFINITE, LogConfig
 from odradek.storage.log_loader import load_log
 from odradek.storage.manager_settings import LogManagerSettings
@@ -70,7 +72,9 @@ class LogManager:
     def __init__(
         self, fs: FileSystem, clock: Clock, scheduler: Scheduler, executor: Executor, random: Random,
         log_dirs: Sequence[str], settings: LogManagerSettings | None = None,
+        new_cleaning_runner: Callable[[], CleaningRunner] | None = None,
     ) -> None:  # fmt: skip
+        """`new_cleaning_runner` makes what compaction runs on: by default the thread of the state machines."""
         self.settings = settings if settings is not None else LogManagerSettings()
         pool = FilePool(fs, self.settings.max_open_files)
         self.environment = LogEnvironment(
@@ -93,6 +97,9 @@ class LogManager:
         self._checkpoints = DirectoryCheckpoints(fs)
         self.choice = DirectoryChoice(self.settings.cordoned_log_dirs)
         self.future = FutureLogs(self)
+        self.cleaner = LogCleaner(
+            self.environment, self, self.settings.cleaner, new_cleaning_runner or self._sliced_runner
+        )
 
     def load(
         self, config_of: Callable[[str], LogConfig], is_stray: StrayTest = lambda _name, _id: False,
@@ -120,6 +127,7 @@ class LogManager:
         self.future.finish(assigned_dir)
         self._is_loaded = True
         self._start_timers()
+        self.cleaner.start()
 
     def fail_dir(self, log_dir: str, error: Exception) -> None:
         """Take a directory offline: `error` was met in it."""
@@ -144,6 +152,14 @@ class LogManager:
     def logs(self) -> Iterable[Log]:
         """All logs."""
         return list(self._logs.values())
+
+    def online_logs(self) -> list[Log]:
+        """All logs whose directories are online."""
+        return [log for log in self._logs.values() if not log.is_offline]
+
+    def is_moving(self, topic_partition: TopicPartition) -> bool:
+        """Whether the log is being copied to another directory."""
+        return self.future.get(topic_partition) is not None
 
     def create_log(
         self, topic_partition: TopicPartition, topic_id: bytes | None, config: LogConfig, assigned: str | None = None
@@ -171,7 +187,10 @@ class LogManager:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{name}: {error}") from error
 
     def adopt(self, log: Log) -> None:
-        """From now on this is the partition's log."""
+        """From now on this is the partition's log; it is as clean as the one before."""
+        before = self._logs.get(log.topic_partition)
+        if before is not None and before.cleaned_offset is not None:
+            log.cleaned_offset = min(before.cleaned_offset, log.log_end_offset)
         self._logs[log.topic_partition] = log
 
     def delete_logs(self, topic_partitions: Iterable[TopicPartition]) -> None:
@@ -194,6 +213,7 @@ class LogManager:
         touched: dict[str, None] = {}
         failure: KafkaError | None = None
         for log in logs:
+            self.cleaner.abort(log)
             log.release()
             log_dir = log.log_dir
             if log_dir in self._offline:
@@ -222,7 +242,7 @@ class LogManager:
         self.delete_logs([topic_partition])
 
     def truncate_to(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Truncate these logs, after lowering their recovery points on the disk.
+        """Truncate these logs, after lowering their checkpoints on the disk.
 
         Without that, a start after a crash might trust what was left half done, or was written since. Raises KafkaError
         KAFKA_STORAGE_ERROR.
@@ -242,14 +262,22 @@ class LogManager:
             self.future.truncate_fully_and_start_at(topic_partition, offset)
 
     def lower_recovery_points(self, offsets: Iterable[tuple[Log, int]]) -> None:
-        """Let a start after a crash check these logs from the segments on that hold these offsets."""
+        """Let a start after a crash check these logs from the segments on that hold these offsets.
+
+        What is cleaned of them ends there, too.
+        """
         touched: dict[str, None] = {}
         for log, offset in offsets:
+            self.cleaner.abort(log)
+            if offset < (log.cleaned_offset or 0):
+                log.cleaned_offset = offset
+                touched[log.log_dir] = None
             if offset < log.recovery_point:
                 log.recovery_point = log.segments.from_offset(offset)[0].base_offset
                 touched[log.log_dir] = None
         for log_dir in touched:
             self._write_to(log_dir, self._checkpoints.write_recovery_points)
+            self.checkpoint_cleaned(log_dir)
 
     def log_dirs(self) -> list[LogDirInfo]:
         """All of `log.dirs`, in their order."""
@@ -261,22 +289,26 @@ class LogManager:
         return infos
 
     def enforce_retention(self) -> int:
-        """Delete the segments that have had their time; how many."""
+        """Delete the segments that have had their time; how many. Those of compacted logs are for the cleaner."""
         now_ms = self.environment.clock.now_ms()
-        return sum(self._retain(log, now_ms) for log in self._online_logs())
+        return sum(self._retain(log, now_ms) for log in self.online_logs())
 
     def begin_retention(self) -> None:
         """`enforce_retention` as its timer does it: a slice in each turn, for it looks into every log's files."""
         if self._retained is None:
-            self._retained = iter(self._online_logs())
+            self._retained = iter(self.online_logs())
             self._go_on_with_retention()
 
     def flush_dirty_logs(self) -> None:
         """Sync, in the background, the logs that have waited for `flush.ms`."""
         now_ms = self.environment.clock.now_ms()
-        for log in (*self._online_logs(), *self.future.all()):
+        for log in (*self.online_logs(), *self.future.all()):
             if log.recovery_point < log.log_end_offset and now_ms - log.last_flush_ms >= log.config.flush_ms:
                 log.flush_later()
+
+    def checkpoint_cleaned(self, log_dir: str) -> None:
+        """Write up to where the logs of a directory have been compacted."""
+        self._write_to(log_dir, self._checkpoints.write_cleaned)
 
     def checkpoint_recovery_points(self) -> None:
         """Write the recovery points of all directories."""
@@ -302,11 +334,13 @@ class LogManager:
             producer_expiration_ms=settings.producer_expiration_ms, file_delete_delay_ms=settings.file_delete_delay_ms
         )
         self.choice.cordoned = settings.cordoned_log_dirs
+        self.cleaner.update_settings(settings.cleaner)
 
     def close_later(self) -> Promise[None]:
         """Sync in the background, several logs at a time, what `shutdown` would sync one by one. Does not fail."""
+        self.cleaner.close()
         done: Promise[None] = Promise()
-        waiting = iter((*self._online_logs(), *self.future.all()))
+        waiting = iter((*self.online_logs(), *self.future.all()))
         running = 0
 
         def proceed() -> None:
@@ -340,7 +374,8 @@ class LogManager:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        for log in (*self._online_logs(), *self.future.all()):
+        self.cleaner.close()
+        for log in (*self.online_logs(), *self.future.all()):
             try:
                 log.close()
             except KafkaError as error:
@@ -366,8 +401,9 @@ class LogManager:
         self._retained = None
 
     def _retain(self, log: Log, now_ms: int) -> int:
-        if self.future.get(log.topic_partition) is not None:
-            return 0  # what is being copied stays until it is
+        if log.config.is_compacted or self.is_moving(log.topic_partition):
+            return 0  # for the cleaner, or for whoever copies it
+        self.cleaner.abort(log)  # it was compacted when that began
         try:
             return delete_old_segments(log, now_ms)
         except KafkaError as error:
@@ -389,6 +425,7 @@ class LogManager:
         recovery_points = checkpoints.read(log_dir, RECOVERY_POINT_CHECKPOINT)
         log_starts = checkpoints.read(log_dir, LOG_START_CHECKPOINT)
         high_watermarks = checkpoints.read(log_dir, HIGH_WATERMARK_CHECKPOINT)
+        cleaned = checkpoints.read_cleaned(log_dir)
         configs: dict[str, LogConfig] = {}
         for name in self._fs.list(log_dir):
             directory = f"{log_dir}/{name}"
@@ -409,6 +446,7 @@ class LogManager:
                 recovery_point=recovery_points.get(topic_partition, 0),
                 log_start_offset=log_starts.get(topic_partition, 0),
                 high_watermark=high_watermarks.get(topic_partition, 0),
+                cleaned_offset=cleaned.get(topic_partition),
                 is_clean=broker_epoch is not None,
             )  # fmt: skip
             if is_stray(topic_partition, log.topic_id):
@@ -422,7 +460,7 @@ class LogManager:
                 else:
                     self.adopt(self.future.choose(log, other, assigned_dir(topic_partition)))
                     self._checkpoint(other.log_dir)
-        self._distrust(log_dir, recovery_points, *log_starts, *high_watermarks)
+        self._distrust(log_dir, recovery_points, *log_starts, *high_watermarks, *cleaned)
         return broker_epoch
 
     def _distrust(
@@ -472,8 +510,10 @@ class LogManager:
     def _logs_in(self, log_dir: str) -> list[Log]:
         return [*(log for log in self._logs.values() if log.log_dir == log_dir), *self.future.in_dir(log_dir)]
 
-    def _online_logs(self) -> list[Log]:
-        return [log for log in self._logs.values() if not log.is_offline]
+    def _sliced_runner(self) -> CleaningRunner:
+        from odradek.storage.cleaner.sliced_runner import SlicedRunner  # a node with files never needs it
+
+        return SlicedRunner(self._fs, self.environment.clock, self.environment.scheduler)
 
     def _remove_unless_failed(self, log_dir: str, directory: str, done: Promise[None]) -> None:
         if done.error is None:
@@ -495,6 +535,7 @@ class LogManager:
         self._write_to(log_dir, checkpoints.write_recovery_points)
         self._write_to(log_dir, checkpoints.write_log_starts)
         self._write_to(log_dir, checkpoints.write_high_watermarks)
+        self._write_to(log_dir, checkpoints.write_cleaned)
 
     def _on_each_dir(self, write: CheckpointWriter) -> None:
         for log_dir in self._log_dirs:
@@ -519,6 +560,7 @@ class LogManager:
         for log in self._logs_in(log_dir):
             log.is_offline = True
         self.future.dir_failed(log_dir)
+        self.cleaner.abort_in(log_dir)
         if self.on_dir_failure is not None:
             self.on_dir_failure(log_dir)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from odradek.storage.environment import DEFAULT_PRODUCER_EXPIRATION_MS
+from odradek.storage.log_cleaner import CleanerSettings
 from odradek.storage.log_config import INFINITE
 
 
@@ -33,3 +34,4 @@ class LogManagerSettings(NamedTuple):
     """`cordoned.log.dirs`"""
     max_open_files: int | None = None
     """What the file system allows by default"""
+    cleaner: CleanerSettings = CleanerSettings()

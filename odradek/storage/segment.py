@@ -138,9 +138,7 @@ class Segment:
 
     def waited_ms(self, now_ms: int, timestamp_ms: int) -> int:
         """The segment's age when a record of `timestamp_ms` comes: since its first batch, if that has a timestamp."""
-        first = self._first_timestamp_ms
-        if first is None:
-            first = self._first_timestamp_ms = self._read_first_timestamp()
+        first = self.first_timestamp_ms
         return timestamp_ms - first if first >= 0 else now_ms - self.created_ms
 
     def note(self, header: BatchHeader, last_offset: int, position: int, index_interval: int) -> None:
@@ -251,6 +249,19 @@ class Segment:
         self.time_index.append_if_later(max_timestamp_ms, offset_of_max_timestamp)
         self.index.write_out()
         self.time_index.write_out()
+
+    def remember_max_timestamp(self, timestamp_ms: int, offset: int) -> None:
+        """The largest timestamp in it and the last offset of the first batch with that are known: no need to look."""
+        self._max_timestamp_ms = timestamp_ms
+        self._offset_of_max_timestamp = offset
+
+    @property
+    def first_timestamp_ms(self) -> int:
+        """The largest timestamp of its first batch, -1 if that has none."""
+        first = self._first_timestamp_ms
+        if first is None:
+            first = self._first_timestamp_ms = self._read_first_timestamp()
+        return first
 
     def move(self, directory: str) -> None:
         """The log's directory was renamed."""

@@ -73,3 +73,9 @@ class Segments:
         if self._segments:
             self.active = self._segments[-1]
         return removed
+
+    def replace(self, old: list[Segment], new: Segment) -> None:
+        """Put `new` in the place of neighbours, which the active segment is none of."""
+        index = self._segments.index(old[0])
+        self._segments[index : index + len(old)] = [new]
+        self._base_offsets[index : index + len(old)] = [new.base_offset]
