@@ -96,6 +96,11 @@ DIFFERENCES = (
     "looked at.",
     "At most 1000 refused records of a batch are listed in the answer to Produce.",
     "After an unclean stop a hole between two segments ends the log at the hole; Kafka keeps both sides.",
+    "Compaction checks every batch that it reads: a damaged one makes the partition uncleanable, where Kafka may write "
+    "it anew with a checksum that holds.",
+    "A cleaning for which the disk has no space left, or whose process has died, is tried twice more, and then the "
+    "partition is uncleanable until the next start; Kafka takes the log directory offline.",
+    "`log.cleaner.io.max.bytes.per.second` is shared out evenly among `log.cleaner.threads`.",
     "The last entries of a log's active indexes are in memory until they are flushed, so another program that "
     "looks at the files of a running node may find them shorter.",
 )
@@ -103,8 +108,6 @@ DIFFERENCES = (
 MISSING: dict[str, str] = {
     "Share groups and streams groups": "all of their APIs.",
     "Quotas": "are set, kept and described, but do not throttle.",
-    "Log compaction": "a topic with `cleanup.policy=compact` refuses records without a key as in Kafka, but "
-    "nothing removes its old values yet, and its log grows.",
     "Security": "TLS, SASL, delegation tokens and ACLs; the APIs that manage them answer as Kafka does where "
     "they are off. SCRAM credentials are kept, but nobody logs in with them.",
     "Clusters of several nodes": "replication between brokers, a quorum of several controllers, and controllers "

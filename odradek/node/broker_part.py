@@ -60,6 +60,9 @@ from odradek.node.ports import Ports
 from odradek.node.start_error import StartError
 from odradek.server.configs import ConfigsApi
 from odradek.server.handlers import AnyHandler, erase
+from odradek.storage.cleaner.process_runner import ProcessRunner
+from odradek.storage.cleaner.runner import CleaningRunner
+from odradek.storage.log_cleaner import CleanerSettings
 from odradek.storage.log_config import LogConfig
 from odradek.storage.manager import LogManager
 from odradek.storage.manager_settings import LogManagerSettings
@@ -117,6 +120,7 @@ class BrokerPart:
             ports.random,
             config.log_dirs,
             _log_settings(config),
+            _cleaning_runners(ports),
         )
         self.replicas = ReplicaManager(
             node_id=config.node_id,
@@ -434,6 +438,11 @@ def _is_held(image: MetadataImage, node_id: int, partition: TopicPartition, topi
     return replica is not None and node_id in replica.replicas
 
 
+def _cleaning_runners(ports: Ports) -> Callable[[], CleaningRunner] | None:
+    new_process = ports.new_job_process
+    return None if new_process is None else lambda: ProcessRunner(new_process())
+
+
 def _log_settings(config: BrokerConfig) -> LogManagerSettings:
     return LogManagerSettings(
         retention_check_interval_ms=config.int_("log.retention.check.interval.ms"),
@@ -446,6 +455,15 @@ def _log_settings(config: BrokerConfig) -> LogManagerSettings:
         producer_expiration_check_ms=config.int_("producer.id.expiration.check.interval.ms"),
         file_delete_delay_ms=config.int_("log.segment.delete.delay.ms"),
         cordoned_log_dirs=_cordoned(config),
+        cleaner=CleanerSettings(
+            is_enabled=config.bool_("log.cleaner.enable"),
+            threads=config.int_("log.cleaner.threads"),
+            dedupe_buffer_bytes=config.int_("log.cleaner.dedupe.buffer.size"),
+            io_buffer_bytes=config.int_("log.cleaner.io.buffer.size"),
+            max_bytes_per_second=config.double("log.cleaner.io.max.bytes.per.second"),
+            load_factor=config.double("log.cleaner.io.buffer.load.factor"),
+            backoff_ms=config.int_("log.cleaner.backoff.ms"),
+        ),
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from odradek.ports import Clock, Executor, FileSystem, Random, Scheduler
+from odradek.ports.jobs import JobProcess
 
 
 class Ports(NamedTuple):
@@ -15,3 +17,5 @@ class Ports(NamedTuple):
     executor: Executor
     random: Random
     files: FileSystem
+    new_job_process: Callable[[], JobProcess] | None = None
+    """None where long work is done on the state machines' thread, in slices."""

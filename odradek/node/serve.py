@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from odradek.config import BrokerConfig, ConfigError, Listener
 from odradek.net.files import OsFileSystem
+from odradek.net.job_process import SubprocessJobs
 from odradek.net.limits import NetworkLimits
 from odradek.net.listener import Endpoint, Network
 from odradek.net.locks import LOCK_FILE, DirectoryInUseError, DirectoryLock
@@ -104,7 +105,10 @@ class RunningNode:
                 raise unusable_address(error) from error
             self._ports[listener.name] = bound.port
             listeners.append(bound)
-        ports = Ports(RealClock(), LoopScheduler(self._loop), self._executor, SystemRandom(), self._files)
+        ports = Ports(
+            RealClock(), LoopScheduler(self._loop), self._executor, SystemRandom(), self._files,
+            None if self._in_memory else lambda: SubprocessJobs(self._loop),
+        )  # fmt: skip
         node = Node(config, ports, Endpoints(self._ports), self._failed, self._configured)
         self._node = node
         await self._settled(spawn(node.start()), self._failure)
