@@ -202,7 +202,7 @@ class LogDirMoves:
         if not move.copy.is_complete:
             await self._wait(move, 0)
             return
-        if move.to_sync is None:
+        if move.to_sync is None or move.to_sync > move.source.log_end_offset:
             move.to_sync = move.source.log_end_offset
         if move.future.recovery_point < max(move.to_sync, move.source.recovery_point):
             await move.future.flush_later()

@@ -234,6 +234,17 @@ def test_what_is_synced_of_the_log_meanwhile_is_synced_of_the_copy(scene: Moving
     assert renamed == size
 
 
+def test_a_log_that_is_truncated_while_the_controller_is_asked_is_moved_as_it_is(scene: Moving) -> None:
+    scene.topic()
+    scene.append("t", b"b")
+    scene.moves.alter(T0, TWO)
+    scene.world.advance(0)
+    scene.logs.truncate_to({T0: 1})
+    scene.note()
+    assert scene.dir_of() == TWO
+    assert read_records(scene.replicas.partition(T0).local_log(), 0) == [(0, b"a")]
+
+
 def test_the_old_log_stays_until_the_new_ones_name_is_safe(scene: Moving, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.topic()
     scene.moves.alter(T0, TWO)
