@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -102,9 +103,7 @@ def fill(broker: BrokerProcess, era: str) -> list[Group]:
             {"bootstrap.servers": broker.bootstrap, "enable.idempotence": True, "compression.type": "zstd"}
         )
         for number in range(3000):
-            producer.produce(
-                f"{era}-plain", b"%d" % number * 100, partition=number % 3, headers={"number": b"%d" % number}
-            )
+            producer.produce(f"{era}-plain", os.urandom(1100), partition=number % 3, headers={"number": b"%d" % number})
         producer.flush()
         for number in range(20):
             records = batch([b"%d" % number], keys=[b"key-%d" % (number % 4)], timestamp_ms=now_ms + number)

@@ -149,13 +149,13 @@ def consume(bootstrap: str, topic: str, count: int) -> list[tuple[int, bytes | N
     return found
 
 
-@pytest.mark.parametrize("how", ["stopped", "killed"])
+@pytest.mark.parametrize("how", ["stopped", "killed", "truncated"])
 def test_a_directory_moves_to_us_and_back(kafka: ApacheKafka, tmp_path: Path, how: str) -> None:
     sent = fill(kafka.bootstrap)
-    if how == "stopped":
-        kafka.stop()
-    else:
+    if how == "killed":
         kafka.kill()
+    else:
+        kafka.stop()
     ours = tmp_path / "ours"
     shutil.copytree(kafka.data_dir, ours)
 
@@ -167,20 +167,23 @@ def test_a_directory_moves_to_us_and_back(kafka: ApacheKafka, tmp_path: Path, ho
         assert data == values
         assert log.high_watermark == log.log_end_offset or how == "killed"
         log.update_high_watermark(log.log_end_offset)
-    assert (logs.previous_broker_epoch >= 0) is (how == "stopped")
+    assert (logs.previous_broker_epoch >= 0) is (how != "killed")
     if how == "stopped":
         logs.shutdown(logs.previous_broker_epoch)
         assert_same_files(kafka.data_dir, ours)
         logs = load(ours)
 
-    # What we add, Kafka serves, also when we are killed in a write.
+    # What we add, Kafka serves, also when we have cut something off before, or are killed in a write.
     plain = logs.log(TopicPartition("plain", 0))
     assert plain is not None
+    if how == "truncated":
+        logs.truncate_to({plain.topic_partition: 1234})
+        assert 1134 < plain.log_end_offset <= 1234
     for number in range(2000):
         plain.append_as_leader(batch(b"%d" % number + b"." * 700), leader_epoch=5, now_ms=NOW_MS)
     plain.update_high_watermark(plain.log_end_offset)
     expected = records(plain)
-    if how == "stopped":
+    if how != "killed":
         logs.shutdown(1)
     else:
         logs.checkpoint_high_watermarks()

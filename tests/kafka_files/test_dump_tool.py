@@ -20,7 +20,7 @@ SETTINGS = {
     "group.initial.rebalance.delay.ms": "0",
     "log.segment.bytes": str(1 << 20),
     "log.index.interval.bytes": "512",
-    "metadata.log.max.record.bytes.between.snapshots": "4000",
+    "metadata.log.max.record.bytes.between.snapshots": "1000",
 }
 
 
