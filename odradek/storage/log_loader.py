@@ -24,7 +24,7 @@ from odradek.storage.log_config import LogConfig
 from odradek.storage.log_files import delete_segments
 from odradek.storage.producer_snapshot import SnapshotFiles
 from odradek.storage.producers import ProducerStateManager
-from odradek.storage.recovery import Recovered, rebuild_producers, recover_segment
+from odradek.storage.recovery import JumpError, Recovered, rebuild_producers, recover_segment
 from odradek.storage.segment import Segment
 from odradek.storage.segment_swap import finish_swaps
 from odradek.storage.segments import Segments
@@ -174,7 +174,14 @@ class _Loader:
         segment = self._segments[number]
         self._recovered.append(segment.base_offset)
         producers = self._producers_before(number)
-        recovered = recover_segment(segment, producers, self._epochs, self._config.index_interval_bytes)
+        try:
+            recovered = recover_segment(segment, producers, self._epochs, self._config.index_interval_bytes)
+        except JumpError as error:
+            _log.warning("%s is cut at byte %d of %d: %s", segment.log.path, error.position, segment.size, error)
+            dropped_bytes = segment.size - error.position
+            segment.log.truncate(error.position)
+            again = self._recover(number)
+            return Recovered(again.next_offset, again.dropped_bytes + dropped_bytes)
         self._snapshots.remove(recovered.next_offset)
         if recovered.next_offset > segment.base_offset:
             self._snapshots.write(recovered.next_offset, producers.active_producers())

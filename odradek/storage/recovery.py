@@ -28,12 +28,22 @@ class Recovered:
         self.dropped_bytes = dropped_bytes
 
 
+class JumpError(Exception):
+    """The batch at `position` has offsets that are too high to be true."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(f"the batch at position {position} has a higher offset than what follows it")
+        self.position = position
+
+
 def recover_segment(
     segment: Segment, producers: ProducerStateManager, epochs: LeaderEpochCache, index_interval: int
 ) -> Recovered:
     """Check every batch, make the indexes anew, and cut the file behind the last valid batch. Raises OSError.
 
-    `producers` is the state before the segment, and afterwards that behind it.
+    `producers` is the state before the segment, and afterwards that behind it. Checksums do not cover offsets: a batch
+    that leaves some out, as compaction does, and is followed at once by one with lower offsets, is not valid either.
+    Raises JumpError for that, with nothing cut yet.
     """
     segment.index.reset()
     segment.time_index.reset()
@@ -47,12 +57,16 @@ def recover_segment(
     indexed_ms = NO_TIMESTAMP
     latest_epoch = epochs.latest_epoch
     index, time_index = segment.index, segment.time_index
+    jumped_at: int | None = None
     try:
         for stored, view in scan_valid(segment.log, 0, size):
             header = stored.header
             last_offset = header.base_offset + header.last_offset_delta
             if header.base_offset < next_offset or last_offset > highest:
+                if jumped_at is not None:
+                    raise JumpError(jumped_at)
                 raise CorruptBatchError(f"offset {header.base_offset} at position {stored.position} is out of order")
+            jumped_at = stored.position if header.base_offset > next_offset else None
             if header.max_timestamp_ms > maximum:
                 maximum, offset_of_maximum = header.max_timestamp_ms, last_offset
             if end - indexed_at > index_interval:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 
 import pytest
 
@@ -135,6 +136,21 @@ def test_a_background_sync_that_fails_is_reported_and_moves_no_recovery_point() 
     assert isinstance(promise.error, KafkaError)
     assert disk.log.recovery_point == 0
     assert len(disk.failures) == 1
+
+
+def test_retention_that_cannot_read_takes_the_directory_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = FailingFileSystem()
+    logs, failed = start(fs, ["/one", "/two"])
+    log = logs.create_log(TopicPartition("topic", 0), None, LogConfig(segment_bytes=100))
+    for _ in range(3):
+        log.append_as_leader(batch(b"v" * 30), leader_epoch=0, now_ms=NOW_MS)
+    log.update_high_watermark(log.log_end_offset)
+    logs.shutdown()
+    logs, failed = start(fs, ["/one", "/two"])
+    monkeypatch.setattr(fs, "map", partial(FailingFileSystem.list, fs))
+    fs.failing = "/one"
+    assert logs.enforce_retention() == 0
+    assert failed == ["/one"]
 
 
 def test_a_damaged_batch_far_back_does_not_keep_producers_from_writing() -> None:

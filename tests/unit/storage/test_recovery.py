@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from odradek.storage.file_names import LEADER_EPOCH_CHECKPOINT
@@ -158,6 +160,43 @@ def test_batches_whose_offsets_go_back_end_the_log() -> None:
     patch(disk, LAST, len(whole), whole)
     disk.open()
     assert disk.read_all() == [(0, b"a"), (1, b"b")]
+
+
+def test_a_batch_whose_offset_is_too_high_for_what_follows_is_not_believed() -> None:
+    disk = Disk()
+    for number in range(5):
+        disk.append(b"%d" % number)
+    patch(disk, LAST, 2 * len(batch(b"0")) + 5, b"\x04")
+    disk.open()
+    assert disk.read_all() == [(0, b"0"), (1, b"1")]
+    assert disk.log.log_end_offset == 2
+
+
+def test_a_gap_that_compaction_has_made_is_not_blamed_for_damage_behind_it() -> None:
+    disk = Disk()
+    for number in range(2):
+        disk.append(b"%d" % number)
+    for offset in (5, 6, 7):
+        far = batch(b"%d" % offset)
+        struct.pack_into(">q", far, 0, offset)
+        disk.log.append_as_follower(bytes(far))
+    patch(disk, LAST, 4 * len(batch(b"0")) + 7, b"\x03")
+    disk.open()
+    assert disk.read_all() == [(0, b"0"), (1, b"1"), (5, b"5"), (6, b"6")]
+
+
+def test_an_index_that_leads_nowhere_is_made_anew_after_a_clean_stop_as_well() -> None:
+    disk = Disk(LogConfig(index_interval_bytes=0))
+    for number in range(5):
+        disk.append(b"%d" % number)
+    disk.log.close()
+    path = LAST.replace(".log", ".index")
+    whole = disk.fs.read(path)
+    patch(disk, path, 0, struct.pack(">ii", 3, 1 << 20))
+    cut(disk, path, 8)
+    disk.open(is_clean=True)
+    assert disk.log.log_end_offset == 5
+    assert disk.fs.read(path) == whole
 
 
 def test_a_background_sync_does_not_vouch_for_what_was_written_after_a_truncation() -> None:
