@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from odradek.net import files
 from odradek.net.files import OsFileSystem
 from odradek.ports import FileSystem
+from odradek.ports.files import Buffer
 from odradek.storage.memory_files import MemoryFileSystem
 
 
@@ -117,3 +122,43 @@ def test_only_real_files_have_descriptors_and_a_volume(place: tuple[FileSystem, 
     assert (file.fileno() is not None) is is_real
     assert (fs.usable_bytes(root)[0] > 0) is is_real
     file.close()
+
+
+def at_most(count: int) -> Callable[[int, Buffer, int], int]:
+    """A write that takes so many bytes at a time, as a system call may."""
+    return lambda fd, data, offset: os.pwrite(fd, memoryview(data)[:count], offset)
+
+
+@pytest.mark.skipif(not hasattr(os, "pwritev"), reason="the platform has no pwritev")
+def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = OsFileSystem().open(str(tmp_path / "f"), create=True)
+    monkeypatch.setattr(files, "_pwrite", at_most(3))
+    monkeypatch.setattr(
+        os, "pwritev", lambda fd, buffers, offset: os.pwrite(fd, memoryview(b"".join(buffers))[:4], offset)
+    )
+    assert file.pwrite(b"hello world", 2) == 11
+    assert file.pwritev([b"HE", b"LLO ", b"WORLD"], 2) == 11
+    assert file.pread(100, 0) == b"\0\0HELLO WORLD"
+    monkeypatch.setattr(files, "_pwrite", at_most(0))
+    with pytest.raises(OSError, match="no more bytes"):
+        file.pwrite(b"x", 0)
+    file.close()
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_an_atomic_write_that_fails_leaves_the_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    fs, path = OsFileSystem(), str(tmp_path / "f")
+    fs.write_atomically(path, b"old")
+
+    def fail(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, step, fail)
+        with pytest.raises(OSError, match="no space"):
+            fs.write_atomically(path, b"new")
+    assert fs.read(path) == b"old"
+    fs.write_atomically(path, b"newer")
+    assert fs.read(path) == b"newer"
