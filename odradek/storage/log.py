@@ -300,7 +300,7 @@ class Log:
                 self.truncate_fully_and_start_at(min(offset, self.log_start_offset))
                 return True
             self._cut_to(end_offset)
-            sync_files(self._env.fs, self.segments.active.paths, [self.directory])
+            sync_files(self._env.fs, self.segments.active.paths[1:], [self.directory])
             return True
 
     def truncate_fully_and_start_at(self, offset: int, log_start_offset: int | None = None) -> None:
