@@ -291,8 +291,7 @@ class Log:
                 self.truncate_fully_and_start_at(offset)
                 return True
             self._truncations += 1
-            # The last first, so that a crash leaves no hole.
-            removed = self.segments.remove_from(offset + 1)[::-1]
+            removed = self.segments.remove_from(offset + 1)
             delete_segments(self._env, removed, (), self.config.file_delete_delay_ms)
             end_offset = self.segments.active.truncate_to(offset, self._env.clock.now_ms())
             if end_offset < min(offset, self.log_start_offset):

@@ -68,6 +68,8 @@ def values_from(connection: Connection, offset: int) -> list[bytes | None]:
 
 @pytest.mark.parametrize("at", [5, 16, HEADER_BYTES + 100], ids=["offset", "magic", "record"])
 def test_after_a_crash_the_log_ends_before_what_is_damaged(broker: BrokerProcess, at: int) -> None:
+    if broker.name == "apache" and at < HEADER_BYTES:
+        pytest.skip("Apache Kafka takes for true what the checksum does not cover")
     values = fill(broker)
     broker.kill()
     damage(broker, at)
