@@ -129,7 +129,7 @@ def test_a_full_disk_takes_its_directory_offline_and_no_other(disk: SmallDisk, b
         assert 0 < len(on_small) < PARTITIONS
         elsewhere = set(range(PARTITIONS)) - on_small
         full = min(on_small)
-        errors = []
+        errors: list[str] = []
         while not errors:
             assert len(written[full]) * VALUE_BYTES < 1 << 20
             errors += [error for error in [write(connection, full)] if error != "NONE"]
