@@ -232,5 +232,4 @@ class _Loader:
         stale = [offset for offset in self._snapshots.offsets() if offsets and offset >= offsets[0]]
         paths = [self._snapshots.path(offset) for offset in stale]
         self._snapshots.forget(stale)
-        # The last first, so that a crash leaves no hole.
-        delete_segments(self._env, segments[::-1], paths, self._config.file_delete_delay_ms)
+        delete_segments(self._env, segments, paths, self._config.file_delete_delay_ms)

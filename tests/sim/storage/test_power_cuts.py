@@ -9,7 +9,7 @@ import pytest
 from odradek.storage.log_config import LogConfig
 from tests.sim.storage.crash_disk import PAGE_BYTES, CrashDisk
 from tests.sim.storage.life import Life
-from tests.unit.storage.support import DIRECTORY, Disk, batch
+from tests.unit.storage.support import DIRECTORY, NOW_MS, Disk, batch
 
 LIVES = int(os.environ.get("ODRADEK_SIM_LIVES", "100"))
 """Each has some forty power cuts; more lives take more time."""
@@ -83,3 +83,25 @@ def test_what_recovery_has_cut_off_is_not_behind_what_was_written_next() -> None
         assert disk.open().log_end_offset == 1
         disk.append(value(b"x"))
         assert letters_after_power_cut(disk, 0) in (b"a", b"ax"), f"seed {seed}"
+
+
+def test_a_segment_that_was_begun_before_a_kill_keeps_its_name() -> None:
+    for seed in range(CUTS):
+        disk = disk_with(seed, b"ab", batches_per_segment=2)
+        disk.append(value(b"c"))
+        disk.open(recovery_point=2)
+        disk.append(value(b"d"))
+        disk.log.flush()
+        assert letters_after_power_cut(disk, 4) == b"abcd", f"seed {seed}"
+
+
+def test_indexes_that_recovery_has_made_are_on_the_disk_after_a_clean_stop() -> None:
+    for seed in range(CUTS):
+        disk = disk_with(seed, b"ab")
+        disk.open(recovery_point=2)
+        disk.log.close()
+        assert isinstance(disk.fs, CrashDisk)
+        disk.fs.lose_power()
+        found = disk.open(is_clean=True).offset_for_timestamp(NOW_MS)
+        assert found is not None, f"seed {seed}"
+        assert found.offset == 0
