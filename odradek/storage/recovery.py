@@ -63,7 +63,7 @@ def recover_segment(
             header = stored.header
             last_offset = header.base_offset + header.last_offset_delta
             if header.base_offset < next_offset or last_offset > highest:
-                if jumped_at is not None:
+                if jumped_at is not None and header.base_offset < next_offset:
                     raise JumpError(jumped_at)
                 raise CorruptBatchError(f"offset {header.base_offset} at position {stored.position} is out of order")
             jumped_at = stored.position if header.base_offset > next_offset else None
