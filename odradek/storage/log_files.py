@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 
-from odradek.ports import FileSystem
+from odradek.ports import FileSystem, Promise
 from odradek.storage.environment import LogEnvironment
 from odradek.storage.file_names import DELETED_SUFFIX
 from odradek.storage.segment import Segment
@@ -24,12 +25,14 @@ def delete_segments(env: LogEnvironment, segments: Sequence[Segment], extra: Seq
     if not doomed:
         return
 
+    def removed(outcome: Promise[None]) -> None:
+        if isinstance(outcome.error, OSError):
+            env.on_failure(doomed[0].rpartition("/")[0].rpartition("/")[0], outcome.error)
+
     def remove() -> None:
-        try:
-            for path in doomed:
-                env.fs.remove(path)
-        except OSError as error:
-            env.on_failure(doomed[0].rpartition("/")[0].rpartition("/")[0], error)
+        # A large file that is in memory takes long. After the node's end the next start finds them by their names.
+        with contextlib.suppress(RuntimeError):
+            env.executor.submit(partial(_remove, env.fs, doomed)).on_done(removed)
 
     env.scheduler.call_later(delay_ms, remove)
 
@@ -46,6 +49,11 @@ def sync_files(fs: FileSystem, paths: Sequence[str], directories: Sequence[str])
     for directory in directories:
         with contextlib.suppress(FileNotFoundError):
             fs.sync_dir(directory)
+
+
+def _remove(fs: FileSystem, paths: Sequence[str]) -> None:
+    for path in paths:
+        fs.remove(path)
 
 
 def _mark(fs: FileSystem, paths: Sequence[str]) -> list[str]:

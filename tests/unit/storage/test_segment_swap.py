@@ -21,7 +21,7 @@ from tests.unit.storage.cleaner.support import (
 from tests.unit.storage.support import PARTITION, check_indexes, read_records
 
 
-class PowerCut(Exception):
+class PowerCut(BaseException):
     """Nothing after this happened."""
 
 
