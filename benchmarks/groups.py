@@ -71,6 +71,7 @@ def main(rounds: int, only: tuple[str, ...], protocol: tuple[str, ...], json_pat
     leave_on_sigterm()
     loads = [Load(SCENARIOS[name], kind) for name in only or SCENARIOS for kind in protocol or PROTOCOLS]
     runs: dict[Load, dict[str, list[Figures]]] = {load: {side.key: [] for side in SIDES} for load in loads}
+    failure: Exception | None = None
     try:
         with tempfile.TemporaryDirectory(prefix="odradek-bench-") as parent, ExitStack() as stack:
             started = {side.key: stack.enter_context(running(side, Path(parent) / side.key)) for side in SIDES}
@@ -81,13 +82,19 @@ def main(rounds: int, only: tuple[str, ...], protocol: tuple[str, ...], json_pat
                         figures = measure(load, started[side.key])
                         if number:
                             runs[load][side.key].append(figures)
-    except (BrokerFailed, ClientFailed) as reason:
-        raise click.ClickException(str(reason)) from reason
-    for load in loads:
-        console().print(table(load, comparisons(runs[load]), rounds))
+    except (BrokerFailed, ClientFailed, OSError) as reason:
+        failure = reason
+    for load, measured in runs.items():
+        # A run without its counterpart compares with nothing.
+        whole = min(len(found) for found in measured.values())
+        if whole:
+            paired = {key: found[:whole] for key, found in measured.items()}
+            console().print(table(load, comparisons(paired), whole))
     if json_path is not None:
         content = {"machine": machine(), "runs": {load.title: found for load, found in runs.items()}}
         json_path.write_text(json.dumps(content, indent=2) + "\n")
+    if failure is not None:
+        raise click.ClickException(f"ended early: {failure}") from failure
 
 
 def measure(load: Load, broker: BrokerProcess) -> Figures:
