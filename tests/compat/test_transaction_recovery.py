@@ -18,7 +18,13 @@ OwnBroker = Callable[..., BrokerProcess]
 Unique = Callable[[str], str]
 PARTITIONS = 4
 
-pytestmark = pytest.mark.owns_broker
+pytestmark = [
+    pytest.mark.owns_broker,
+    pytest.mark.odradek_only(
+        reason="Apache Kafka, when it starts slowly, takes partitions for deleted whose leader it has not learnt yet, "
+        "and completes decided transactions without their markers"
+    ),
+]
 
 
 class Recovery:
@@ -54,7 +60,8 @@ class Recovery:
         await_coordinator(self.connection, self.producer.transactional_id)
 
     def is_settled(self) -> bool:
-        return not describe(self.connection, self.producer.transactional_id).transaction_state.startswith("Prepare")
+        state = describe(self.connection, self.producer.transactional_id).transaction_state
+        return bool(state) and not state.startswith("Prepare")
 
     def check(self, expected: list[bytes], offset: int) -> None:
         """All partitions and the offset say the same."""
