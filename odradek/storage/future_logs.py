@@ -53,6 +53,10 @@ class LogHome(Protocol):
         """Keep a log from being served, and its files for the user. Raises OSError."""
         ...
 
+    def checkpoint(self, log_dir: str) -> None:
+        """Write all checkpoints of a directory."""
+        ...
+
     def lower_recovery_points(self, offsets: Iterable[tuple[Log, int]]) -> None:
         """Let a start after a crash check these logs from these offsets on."""
         ...
@@ -141,6 +145,8 @@ class FutureLogs:
         self._home.adopt(future)
         # A power cut must not take the new name once the old log is removed.
         synced = future.flush_later()
+        # Nor must a start after a crash forget what was known of the old one, which nobody could tell it again.
+        synced.on_done(lambda _synced: self._home.checkpoint(future.log_dir))
         if current is not None:
             try:
                 self._home.discard([current], synced)

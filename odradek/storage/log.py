@@ -14,6 +14,7 @@ from odradek.storage.batches import CorruptBatchError, scan_valid
 from odradek.storage.checkpoints import CorruptFileError
 from odradek.storage.environment import LogEnvironment
 from odradek.storage.file_names import LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA
+from odradek.storage.indexes import MAX_RELATIVE_OFFSET
 from odradek.storage.leader_epochs import LeaderEpochCache
 from odradek.storage.log_config import LogConfig
 from odradek.storage.log_files import delete_segments, sync_files
@@ -315,7 +316,7 @@ class Log:
             )  # fmt: skip
             self.segments = Segments([self._new_segment(offset)])
             self.leader_epochs.clear()
-            self.producers.clear(offset)
+            self.producers.clear()
             self.log_end_offset = offset
             self.log_start_offset = offset if log_start_offset is None else log_start_offset
             self._lower_checkpoints(offset)
@@ -384,20 +385,19 @@ class Log:
         self._env.executor.submit(lambda: sync_files(self._env.fs, (), (directory,))).on_done(done)
         return settled
 
-    def roll(self, base_offset: int | None = None) -> None:
+    def roll(self, base_offset: int = 0) -> None:
         """Begin a new active segment at the log end offset, or at `base_offset` if that is behind it.
 
         The old one is synced in the background. Raises KafkaError KAFKA_STORAGE_ERROR.
         """
         with self._disk():
             active = self.segments.active
-            begin = max(self.log_end_offset, base_offset or 0)
+            begin = max(self.log_end_offset, base_offset)
             if active.base_offset == begin and active.size == 0:
                 return
             self.has_unsynced_index |= active.seal()
-            self._take_snapshot()
+            self._take_snapshot(begin)
             self.segments.add(self._new_segment(begin))
-            self.producers.end_offset = begin
         self.flush_later()
 
     def skip_to(self, offset: int) -> None:
@@ -485,7 +485,9 @@ class Log:
         except OSError as error:
             raise self._failed(error) from error
         if is_full:
-            self.roll(base_offsets[0])
+            # Not at the first batch: where compaction left out what was before it, there would be a gap between
+            # segments, which looks like the loss of a segment's end once the log is compacted no more.
+            self.roll(last_offset - MAX_RELATIVE_OFFSET)
             segment = self.segments.active
         position = segment.log.size
         try:
@@ -535,13 +537,12 @@ class Log:
 
     def _seal(self) -> None:
         self.has_unsynced_index |= self.segments.active.seal()
-        self._take_snapshot()
+        self._take_snapshot(self.log_end_offset)
         self._sealed_at = (self._truncations, self.log_end_offset)
 
-    def _take_snapshot(self) -> None:
-        self.producers.end_offset = self.log_end_offset
+    def _take_snapshot(self, offset: int) -> None:
         if self.log_end_offset > self.log_start_offset:
-            self._snapshots.write(self.log_end_offset, self.producers.active_producers())
+            self._snapshots.write(offset, self.producers.active_producers())
 
     def _new_segment(self, base_offset: int) -> Segment:
         return Segment.create(

@@ -233,7 +233,7 @@ class LogManager:
             touched[log_dir] = None
         # A log of the same name that comes next must not be taken for one that was synced up to the old one's end.
         for log_dir in touched:
-            self._checkpoint(log_dir)
+            self.checkpoint(log_dir)
         if failure is not None:
             raise failure
 
@@ -305,6 +305,14 @@ class LogManager:
         for log in (*self.online_logs(), *self.future.all()):
             if log.recovery_point < log.log_end_offset and now_ms - log.last_flush_ms >= log.config.flush_ms:
                 log.flush_later()
+
+    def checkpoint(self, log_dir: str) -> None:
+        """Write all checkpoints of a directory."""
+        checkpoints = self._checkpoints
+        self._write_to(log_dir, checkpoints.write_recovery_points)
+        self._write_to(log_dir, checkpoints.write_log_starts)
+        self._write_to(log_dir, checkpoints.write_high_watermarks)
+        self._write_to(log_dir, checkpoints.write_cleaned)
 
     def checkpoint_cleaned(self, log_dir: str) -> None:
         """Write up to where the logs of a directory have been compacted."""
@@ -382,7 +390,7 @@ class LogManager:
                 _log.error("%s is not stopped cleanly: %s", log.topic_partition, error)
         for log_dir in self._log_dirs:
             if log_dir not in self._offline:
-                self._checkpoint(log_dir)
+                self.checkpoint(log_dir)
             if log_dir not in self._offline:
                 self._guard(log_dir, partial(write_clean_shutdown, self._fs, log_dir, broker_epoch))
 
@@ -459,7 +467,7 @@ class LogManager:
                     self.adopt(log)
                 else:
                     self.adopt(self.future.choose(log, other, assigned_dir(topic_partition)))
-                    self._checkpoint(other.log_dir)
+                    self.checkpoint(other.log_dir)
         self._distrust(log_dir, recovery_points, *log_starts, *high_watermarks, *cleaned)
         return broker_epoch
 
@@ -473,7 +481,7 @@ class LogManager:
         points = {log.topic_partition: log.recovery_point for log in self._logs_in(log_dir)}
         is_behind = any(offset > points.get(name, 0) for name, offset in recovery_points.items())
         if is_behind or any(name not in points for name in (*recovery_points, *others)):
-            self._checkpoint(log_dir)
+            self.checkpoint(log_dir)
 
     def set_aside(self, log: Log) -> None:
         """Keep what the metadata does not know from being served; nobody but the user deletes it. Raises OSError."""
@@ -529,13 +537,6 @@ class LogManager:
                 self.environment.executor.submit(partial(self._fs.remove_tree, directory)).on_done(removed)
 
         self.environment.scheduler.call_later(self.settings.file_delete_delay_ms, remove)
-
-    def _checkpoint(self, log_dir: str) -> None:
-        checkpoints = self._checkpoints
-        self._write_to(log_dir, checkpoints.write_recovery_points)
-        self._write_to(log_dir, checkpoints.write_log_starts)
-        self._write_to(log_dir, checkpoints.write_high_watermarks)
-        self._write_to(log_dir, checkpoints.write_cleaned)
 
     def _on_each_dir(self, write: CheckpointWriter) -> None:
         for log_dir in self._log_dirs:

@@ -125,7 +125,7 @@ class _UnreplicatedTransaction(NamedTuple):
 
 
 class ProducerStateManager:
-    """The producers of one log, by producer id. `end_offset` is up to where the log is reflected in it."""
+    """The producers of one log, by producer id."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -136,7 +136,6 @@ class ProducerStateManager:
         self._unreplicated: list[_UnreplicatedTransaction] = []
         """Completed, with markers at or above the high watermark."""
         self._verifications: dict[int, Verification] = {}
-        self.end_offset = 0
 
     def __len__(self) -> int:
         return len(self._producers)
@@ -334,9 +333,9 @@ class ProducerStateManager:
         if self._unreplicated:
             self._unreplicated = [txn for txn in self._unreplicated if txn.last_offset >= high_watermark]
 
-    def load(self, entries: Iterable[ProducerEntry], end_offset: int) -> None:
+    def load(self, entries: Iterable[ProducerEntry]) -> None:
         """Begin with a snapshot's content."""
-        self.clear(end_offset)
+        self.clear()
         for entry in entries:
             self._producers[entry.producer_id] = entry
         opened = (
@@ -346,13 +345,12 @@ class ProducerStateManager:
         )
         self._ongoing = {txn.first_offset: txn for txn in sorted(opened, key=lambda txn: txn.first_offset)}
 
-    def clear(self, end_offset: int) -> None:
-        """Forget all: the log is empty up to `end_offset`."""
+    def clear(self) -> None:
+        """Forget all: the log is empty."""
         self._producers.clear()
         self._ongoing.clear()
         self._unreplicated.clear()
         self._verifications.clear()
-        self.end_offset = end_offset
 
     def expire(self, now_ms: int, expiration_ms: int) -> None:
         """Forget producers that have not written for `producer.id.expiration.ms` and have no transaction open."""

@@ -84,7 +84,6 @@ def recover_segment(
             next_offset = last_offset + 1
     except (CorruptBatchError, KafkaError) as error:
         _log.warning("%s is cut at byte %d of %d: %s", segment.log.path, end, size, error)
-    producers.end_offset = next_offset
     segment.restart(maximum, offset_of_maximum, end)
     return Recovered(next_offset, size - end)
 
@@ -102,7 +101,6 @@ def rebuild_producers(
     if begin < end_offset:
         for segment in segments.from_offset(begin):
             replay_producers(segment, producers, begin, end_offset)
-    producers.end_offset = end_offset
 
 
 def replay_producers(segment: Segment, producers: ProducerStateManager, begin: int, end_offset: int) -> None:
@@ -134,9 +132,9 @@ def _load_snapshot(
             if not keep_snapshots:
                 snapshots.remove(offset)
             continue
-        producers.load([entry for entry in entries if not is_expired(entry, now_ms, expiration_ms)], offset)
+        producers.load(entry for entry in entries if not is_expired(entry, now_ms, expiration_ms))
         return offset
-    producers.clear(log_start_offset)
+    producers.clear()
     return log_start_offset
 
 

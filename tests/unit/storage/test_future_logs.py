@@ -12,6 +12,7 @@ from odradek.storage.manager import LogManager
 from odradek.storage.memory_files import MemoryFileSystem
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.records.header import rewrite_base_offset_and_epoch
 from tests.unit.fakes import FakeWorld
 from tests.unit.storage.support import NOW_MS, batch, read_records
 
@@ -172,3 +173,37 @@ def test_wishes_are_forgotten_when_there_are_too_many() -> None:
     counts = {ONE: 0, TWO: 5}
     assert choice.choose(T0, counts, None) == ONE
     assert choice.choose(TopicPartition("t", 1), counts, None) == TWO
+
+
+def test_a_crash_after_the_move_finds_what_was_known_of_the_log_in_its_old_directory(node: Node) -> None:
+    current, future = node.logs.log(T0), node.future()
+    assert current is not None
+    current.cleaned_offset = 2
+    append(current, b"c")
+    append(future, b"a", b"b", b"c")
+    for log in (current, future):
+        log.update_high_watermark(3)
+        log.delete_records_before(1)
+    node.logs.future.promote(T0)
+    node.world.run_soon()
+    node.start()
+    moved = node.logs.log(T0)
+    assert moved is not None
+    assert moved.directory == f"{TWO}/t-0"
+    assert (moved.log_start_offset, moved.high_watermark, moved.cleaned_offset) == (1, 3, 2)
+    assert read_offsets(node.files, f"{TWO}/recovery-point-offset-checkpoint") == {T0: 3}
+
+
+def test_a_moved_log_that_is_compacted_no_more_keeps_what_is_behind_a_gap(node: Node) -> None:
+    future = node.future()
+    for offset in (0, 2):
+        data = batch(b"%d" % offset)
+        rewrite_base_offset_and_epoch(data, 0, offset, 0)
+        future.config = LogConfig(segment_bytes=len(data))
+        future.append_as_follower(data)
+    assert [segment.base_offset for segment in future.segments] == [0, 1]
+    node.logs.future.promote(T0)
+    node.start()  # without a checkpoint: before the executor had its turn
+    moved = node.logs.log(T0)
+    assert moved is not None
+    assert read_records(moved, 0) == [(0, b"0"), (2, b"2")]
