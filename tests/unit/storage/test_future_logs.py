@@ -186,12 +186,12 @@ def test_a_crash_after_the_move_finds_what_was_known_of_the_log_in_its_old_direc
         log.delete_records_before(1)
     node.logs.future.promote(T0)
     node.world.run_soon()
+    assert read_offsets(node.files, f"{TWO}/recovery-point-offset-checkpoint") == {T0: 3}
     node.start()
     moved = node.logs.log(T0)
     assert moved is not None
     assert moved.directory == f"{TWO}/t-0"
     assert (moved.log_start_offset, moved.high_watermark, moved.cleaned_offset) == (1, 3, 2)
-    assert read_offsets(node.files, f"{TWO}/recovery-point-offset-checkpoint") == {T0: 3}
 
 
 def test_a_moved_log_that_is_compacted_no_more_keeps_what_is_behind_a_gap(node: Node) -> None:
