@@ -1,16 +1,13 @@
-"""One partition's log: append, read, truncate, roll and flush (Kafka's UnifiedLog)."""
+"""One partition's log: append, truncate, roll and flush (with `LogReads` Kafka's UnifiedLog)."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from odradek.ports import Promise
 from odradek.ports.files import Buffer
-from odradek.storage import log_lookup
 from odradek.storage.append_checks import check_leader_append, check_replicated, parse_headers
-from odradek.storage.batches import CorruptBatchError, scan_valid
 from odradek.storage.checkpoints import CorruptFileError
 from odradek.storage.environment import LogEnvironment
 from odradek.storage.file_names import LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA
@@ -18,7 +15,8 @@ from odradek.storage.indexes import MAX_RELATIVE_OFFSET
 from odradek.storage.leader_epochs import LeaderEpochCache
 from odradek.storage.log_config import LogConfig
 from odradek.storage.log_files import delete_segments, sync_files
-from odradek.storage.log_results import AppendInfo, AppendOrigin, LogSlice, TimestampOffset
+from odradek.storage.log_reads import LogReads
+from odradek.storage.log_results import AppendInfo, AppendOrigin
 from odradek.storage.markers import apply_batch
 from odradek.storage.producer_snapshot import SnapshotFiles
 from odradek.storage.producers import ProducerStateManager
@@ -27,7 +25,6 @@ from odradek.storage.segment import Segment
 from odradek.storage.segment_swap import swap_in
 from odradek.storage.segments import Segments
 from odradek.storage.topic_partition import TopicPartition
-from odradek.storage.txn_index import AbortedTransaction
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.records.header import (
     CONTROL_BIT,
@@ -41,7 +38,7 @@ if TYPE_CHECKING:
     from odradek.storage.cleaner.plan import CleanedSegment
 
 
-class Log:
+class Log(LogReads):
     """Batches of one partition, with offsets from `log_start_offset` up to `log_end_offset` (exclusive).
 
     All methods belong to the thread of the state machines. What meets a failing disk raises KafkaError
@@ -54,27 +51,17 @@ class Log:
         producers: ProducerStateManager, *, log_start_offset: int, log_end_offset: int, recovery_point: int,
         high_watermark: int, cleaned_offset: int | None = None,
     ) -> None:  # fmt: skip
-        self._env = env
-        self.directory = directory
-        """The directory of this log, which is in `log_dir`."""
-        self.topic_partition = topic_partition
+        super().__init__(env, directory, topic_partition, segments, producers, log_start_offset, log_end_offset)
         self.topic_id = topic_id
         """16 bytes; None where the directory does not say."""
         self.config = config
-        self.segments = segments
         self.leader_epochs = epochs
-        self.producers = producers
-        self.log_start_offset = log_start_offset
-        self.log_end_offset = log_end_offset
         self.recovery_point = recovery_point
         """All before it has been synced."""
         self.cleaned_offset = cleaned_offset
         """Up to where it has been compacted; None before the first time."""
-        self.high_watermark = 0
         self.has_unsynced_index = False
         """An index was written, or made anew, since the last sync, though no records may have come since."""
-        self.is_offline = False
-        """The disk failed: appends and reads are refused."""
         self._snapshots = snapshots
         self._is_settled = recovery_point > 0
         """Its directory's name and its topic id are synced, as the first flush does."""
@@ -85,29 +72,6 @@ class Log:
         self._last_flush_ms = env.clock.now_ms()
         segments.active.roll_jitter_ms = self._roll_jitter_ms()
         self.update_high_watermark(high_watermark)
-
-    @property
-    def log_dir(self) -> str:
-        """The entry of `log.dirs` that the log is in."""
-        return self.directory.rpartition("/")[0]
-
-    @property
-    def local_log_start_offset(self) -> int:
-        """The first offset that is on this disk: the log start offset, while there is no remote tier."""
-        return self.log_start_offset
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of all segments' batches."""
-        return self.segments.size_bytes()
-
-    @property
-    def last_stable_offset(self) -> int:
-        """All before it is below the high watermark and decided: what read_committed consumers may see."""
-        unstable = self.producers.first_unstable_offset()
-        if unstable is None or unstable >= self.high_watermark:
-            return self.high_watermark
-        return max(unstable, self.log_start_offset)
 
     @property
     def needs_flush(self) -> bool:
@@ -207,75 +171,6 @@ class Log:
     def assign_epoch(self, leader_epoch: int, start_offset: int) -> None:
         """A leader epoch begins at `start_offset`: called when a leader is elected, and by appends."""
         self.leader_epochs.assign(leader_epoch, start_offset)
-
-    def read(
-        self, offset: int, *, max_bytes: int, max_offset: int, min_one_message: bool, waits: bool = True
-    ) -> LogSlice:
-        """Batches from the one that holds `offset`, at most `max_bytes`, up to `max_offset` (exclusive).
-
-        With `min_one_message` the first batch is returned whole, however large. Raises KafkaError
-        OFFSET_OUT_OF_RANGE, CORRUPT_MESSAGE, KAFKA_STORAGE_ERROR, and ColdLookupError instead of waiting for a disk
-        if not `waits`.
-        """
-        if self.is_offline:
-            raise self._offline()
-        end_offset = self.log_end_offset
-        if offset < self.log_start_offset or offset > end_offset:
-            raise KafkaError(
-                ErrorCode.OFFSET_OUT_OF_RANGE,
-                f"{self.topic_partition} has offsets {self.log_start_offset} to {end_offset}, not {offset}",
-            )
-        if offset >= max_offset or offset == end_offset:
-            return log_lookup.nothing(self.segments)
-        with self._disk():
-            until = None if max_offset >= end_offset else max_offset
-            return log_lookup.read(
-                self.segments, offset, until, max_bytes, min_one_message=min_one_message, waits=waits
-            )
-
-    def iter_batches(self, from_offset: int, max_offset: int | None = None) -> Iterator[tuple[BatchHeader, memoryview]]:
-        """The batches from the one that holds `from_offset` (or comes next) with their bytes, checksums checked.
-
-        Stops before batches that begin at `max_offset`, which is the log end offset by default. Raises KafkaError
-        CORRUPT_MESSAGE, KAFKA_STORAGE_ERROR.
-        """
-        end_offset = self.log_end_offset if max_offset is None else max_offset
-        for segment in self.segments.from_offset(from_offset):
-            with self._disk():
-                located = segment.locate(from_offset)
-                if located is None:
-                    continue
-                for stored, view in scan_valid(segment.log, located.position, segment.size):
-                    if stored.header.base_offset >= end_offset:
-                        return
-                    yield stored.header, view
-
-    def timestamp_rehearsal(self, timestamp_ms: int | None) -> Callable[[], None]:
-        """What brings into memory what the two look-ups below need (None: the latter); any thread may run it."""
-        return log_lookup.rehearsal(self.segments, timestamp_ms, self.log_start_offset)
-
-    def offset_for_timestamp(self, timestamp_ms: int) -> TimestampOffset | None:
-        """The first record with at least this timestamp; None if there is none."""
-        with self._disk():
-            return log_lookup.find_timestamp(self.segments, timestamp_ms, self.log_start_offset)
-
-    def offset_of_max_timestamp(self) -> TimestampOffset | None:
-        """The record with the largest timestamp (KIP-734); None if no record has one."""
-        with self._disk():
-            return log_lookup.find_max_timestamp(self.segments)
-
-    def aborted_in(self, part: LogSlice, from_offset: int) -> list[AbortedTransaction]:
-        """The aborted transactions that a reader of a slice has to leave out, and maybe some that begin behind it."""
-        if not part.size:
-            return []
-        with self._disk():
-            upto_offset = min(log_lookup.offset_behind(self.segments, part), self.last_stable_offset)
-        return self.aborted_transactions(from_offset, upto_offset)
-
-    def aborted_transactions(self, from_offset: int, upto_offset: int) -> list[AbortedTransaction]:
-        """The aborted transactions that a reader of [from_offset, upto_offset) has to leave out."""
-        with self._disk():
-            return log_lookup.aborted_transactions(self.segments, from_offset, upto_offset)
 
     def truncate_to(self, offset: int) -> bool:
         """Cut off `offset` and all behind it; False if the log ends before it anyway. Raises KafkaError.
@@ -581,26 +476,3 @@ class Log:
         self.has_unsynced_index = False
         for segment in segments:
             segment.is_new = False
-
-    @contextlib.contextmanager
-    def _disk(self) -> Iterator[None]:
-        """Turn what files raise into what clients are told."""
-        try:
-            yield
-        except OSError as error:
-            raise self._failed(error) from error
-        except CorruptBatchError as error:
-            raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"{self.topic_partition}: {error}") from error
-        except CorruptFileError as error:
-            raise self._failed(error) from error
-
-    def failed(self, error: OSError) -> KafkaError:
-        """Reading a range of this log elsewhere met `error`: its directory is offline, as after any other failure."""
-        return self._failed(error)
-
-    def _offline(self) -> KafkaError:
-        return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{self.topic_partition} is in {self.log_dir}, which failed")
-
-    def _failed(self, error: Exception) -> KafkaError:
-        self._env.on_failure(self.log_dir, error)
-        return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{self.topic_partition}: {error}")

@@ -23,7 +23,7 @@ from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.records.batch import iter_records
 from tests.support.apache import ApacheKafka, Unavailable, require, tools_libs
 from tests.unit.fakes import FakeWorld
-from tests.unit.storage.support import NOW_MS, Disk, batch
+from tests.unit.storage.support import NOW_MS, Disk, batch, stored_batches
 
 SEGMENT_BYTES = 1 << 20
 CONFIG = LogConfig(segment_bytes=SEGMENT_BYTES, index_interval_bytes=512)
@@ -104,7 +104,7 @@ def load(directory: Path) -> LogManager:
 
 
 def records(log: Log) -> list[tuple[int, bytes | None]]:
-    return [(record.offset, record.value) for _, view in log.iter_batches(0) for record in iter_records(view)]
+    return [(record.offset, record.value) for _, view in stored_batches(log) for record in iter_records(view)]
 
 
 def fill(bootstrap: str) -> dict[str, list[bytes]]:

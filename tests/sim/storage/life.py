@@ -17,7 +17,7 @@ from odradek.wire.records.batch import iter_records
 from odradek.wire.records.header import parse_header
 from tests.sim.storage.crash_disk import CrashDisk, Fault, PowerCut
 from tests.unit.fakes import FakeWorld
-from tests.unit.storage.support import NOW_MS, batch, marker, read_records
+from tests.unit.storage.support import NOW_MS, batch, marker, read_records, stored_batches
 
 LOG_DIRS = ("/one", "/two")
 PARTITIONS = 3
@@ -388,7 +388,7 @@ class Life:
         model.start = model.latest_start = start
         log.update_high_watermark(end)
         expected = [each for each in model.batches if each.next_offset > start]
-        assert [_written(log, view) for _, view in log.iter_batches(start)] == expected
+        assert [_written(log, view) for _, view in stored_batches(log, start)] == expected
         self._compare_reads(log, expected)
         self._compare_producers(log, expected)
         for each in expected:

@@ -19,7 +19,7 @@ from odradek.wire.records.batch import build_batch, iter_records
 from odradek.wire.records.record import Record
 from tests.sim.storage.crash_disk import CrashDisk, PowerCut
 from tests.unit.fakes import FakeWorld
-from tests.unit.storage.support import NOW_MS
+from tests.unit.storage.support import NOW_MS, stored_batches
 
 PARTITION = TopicPartition("compacted", 0)
 PRODUCER = 9
@@ -155,13 +155,13 @@ class Life:
         assert self.synced <= end <= len(self.history)
         del self.history[end:]
         covered = {
-            offset for header, _ in log.iter_batches(0) for offset in range(header.base_offset, header.next_offset)
+            offset for header, _ in stored_batches(log) for offset in range(header.base_offset, header.next_offset)
         }
         for offset in range(self.synced, end):
             if offset not in covered:
                 self.history[offset] = self.history[offset]._replace(is_lost=True)
         records = [
-            record for header, view in log.iter_batches(0) if not header.is_control for record in iter_records(view)
+            record for header, view in stored_batches(log) if not header.is_control for record in iter_records(view)
         ]
         for record in records:
             assert (record.key, record.value) == self.history[record.offset][:2]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 from odradek.ports import FileSystem
-from odradek.storage.batches import scan
+from odradek.storage.batches import scan, scan_valid
 from odradek.storage.environment import LogEnvironment
 from odradek.storage.file_pool import FilePool
 from odradek.storage.log import Log
@@ -15,7 +16,7 @@ from odradek.storage.log_results import AppendInfo, AppendOrigin
 from odradek.storage.memory_files import MemoryFileSystem
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.records.batch import build_batch, iter_records
-from odradek.wire.records.header import iter_batches
+from odradek.wire.records.header import BatchHeader, iter_batches
 from odradek.wire.records.record import Record
 from tests.unit.fakes import FakeWorld
 
@@ -139,6 +140,24 @@ def check_indexes(disk: Disk) -> int:
         assert not batches or times[-1][0] == max(header.max_timestamp_ms for _, header in batches)
         count += len(offsets) + len(times)
     return count
+
+
+def stored_batches(
+    log: Log, from_offset: int = 0, max_offset: int | None = None
+) -> Iterator[tuple[BatchHeader, memoryview]]:
+    """The batches from the one that holds `from_offset` (or comes next) with their bytes, checksums checked.
+
+    Stops before batches that begin at `max_offset`, which is the log end offset by default.
+    """
+    end_offset = log.log_end_offset if max_offset is None else max_offset
+    for segment in log.segments.from_offset(from_offset):
+        located = segment.locate(from_offset)
+        if located is None:
+            continue
+        for stored, view in scan_valid(segment.log, located.position, segment.size):
+            if stored.header.base_offset >= end_offset:
+                return
+            yield stored.header, view
 
 
 def read_records(log: Log, offset: int, max_bytes: int = 1 << 20) -> list[tuple[int, bytes | None]]:

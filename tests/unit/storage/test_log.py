@@ -6,7 +6,7 @@ import pytest
 
 from odradek.storage.log_config import LogConfig
 from odradek.wire.errors import ErrorCode, KafkaError
-from tests.unit.storage.support import NOW_MS, Disk, batch, read_bytes
+from tests.unit.storage.support import NOW_MS, Disk, batch, read_bytes, stored_batches
 
 
 def test_appended_records_come_back_with_consecutive_offsets() -> None:
@@ -69,14 +69,14 @@ def test_log_append_time_replaces_the_timestamps_and_keeps_the_checksum_valid() 
     found = disk.log.offset_for_timestamp(NOW_MS + 5000)
     assert found is not None
     assert found.offset == 0
-    assert [view.nbytes for _, view in disk.log.iter_batches(0)] == [disk.log.size_bytes]
+    assert [view.nbytes for _, view in stored_batches(disk.log)] == [disk.log.size_bytes]
 
 
 def test_several_batches_in_one_append_get_consecutive_offsets() -> None:
     disk = Disk()
     info = disk.log.append_as_leader(bytearray(batch(b"a", b"b") + batch(b"c")), leader_epoch=3, now_ms=NOW_MS)
     assert (info.first_offset, info.last_offset) == (0, 2)
-    assert [(header.base_offset, header.leader_epoch) for header, _ in disk.log.iter_batches(0)] == [(0, 3), (2, 3)]
+    assert [(header.base_offset, header.leader_epoch) for header, _ in stored_batches(disk.log)] == [(0, 3), (2, 3)]
 
 
 def test_the_log_is_as_before_after_a_clean_stop() -> None:

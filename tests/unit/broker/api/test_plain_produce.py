@@ -24,6 +24,7 @@ from odradek.wire.records.batch import build_batch
 from odradek.wire.records.header import parse_header
 from odradek.wire.records.record import Record
 from tests.unit.broker.scene import CONNECTION, Scene
+from tests.unit.storage.support import stored_batches
 
 TIME_MS = 1_700_000_000_000
 VERSIONS = (8, 9, 12, 13)
@@ -69,7 +70,7 @@ class Broker:
 
     def log_of(self, topic: str) -> list[tuple[int, bytes]]:
         log = self.scene.replicas.partition(TopicPartition(topic, 0)).local_log()
-        return [(header.base_offset, bytes(view)) for header, view in log.iter_batches(0)]
+        return [(header.base_offset, bytes(view)) for header, view in stored_batches(log)]
 
 
 def frame(

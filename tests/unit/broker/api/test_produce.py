@@ -21,6 +21,7 @@ from odradek.wire.records.batch import iter_records
 from odradek.wire.records.compression import Codec
 from odradek.wire.records.header import parse_header
 from tests.unit.broker.scene import Scene, batch_of, settled
+from tests.unit.storage.support import stored_batches
 
 VERSION = 12
 
@@ -51,7 +52,7 @@ def produced(scene: Scene, asked: ProduceRequest, **options: int) -> PartitionPr
 
 def stored(scene: Scene, topic: str = "t") -> list[bytes | None]:
     log = scene.replicas.partition(next(name for name in scene.replicas.partitions if name.topic == topic)).local_log()
-    return [record.value for _header, view in log.iter_batches(0) for record in iter_records(view)]
+    return [record.value for _header, view in stored_batches(log) for record in iter_records(view)]
 
 
 def test_records_get_offsets_and_are_stored() -> None:
@@ -184,7 +185,7 @@ def test_a_topic_may_want_another_codec(wanted: str, codec: Codec) -> None:
     scene.create_topic("t", config={"compression.type": wanted})
     assert produced(scene, request(batch_of(b"a", b"b", codec=Codec.SNAPPY))).error_code == 0
     log = next(iter(scene.replicas.partitions.values())).local_log()
-    assert [header.codec for header, _view in log.iter_batches(0)] == [codec]
+    assert [header.codec for header, _view in stored_batches(log)] == [codec]
     assert stored(scene) == [b"a", b"b"]
 
 

@@ -27,6 +27,7 @@ from odradek.wire.records.batch import iter_records
 from odradek.wire.records.control import ControlType, EndTxnMarkerValue, build_end_txn_batch
 from odradek.wire.schema import Message
 from tests.unit.broker.scene import NODE_ID, Scene, batch_of
+from tests.unit.storage.support import stored_batches
 
 Resp = TypeVar("Resp", bound=Message)
 NAME = TopicPartition("t", 0)
@@ -139,7 +140,7 @@ class Producing:
         log = self.scene.replicas.partition(NAME).local_log()
         return [
             record.value
-            for header, view in log.iter_batches(0)
+            for header, view in stored_batches(log)
             if not header.is_control
             for record in iter_records(view)
         ]

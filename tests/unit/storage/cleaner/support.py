@@ -17,7 +17,7 @@ from odradek.wire.records.batch import build_batch, iter_records
 from odradek.wire.records.compression import Codec
 from odradek.wire.records.header import BatchHeader
 from odradek.wire.records.record import Record
-from tests.unit.storage.support import NOW_MS, Disk
+from tests.unit.storage.support import NOW_MS, Disk, stored_batches
 
 COMPACTED = LogConfig(cleanup_policy=("compact",), index_interval_bytes=200, delete_retention_ms=1000)
 Pair = tuple[str, str | None]
@@ -96,7 +96,7 @@ class CompactedDisk(Disk):
 
     def headers(self) -> list[BatchHeader]:
         """The headers of all batches."""
-        return [header for header, _ in self.log.iter_batches(self.log.log_start_offset)]
+        return [header for header, _ in stored_batches(self.log, self.log.log_start_offset)]
 
 
 def decoded(record: Record) -> Pair:
@@ -108,7 +108,7 @@ def all_records(log: Log) -> list[Record]:
     """All data records."""
     return [
         record
-        for header, batch in log.iter_batches(log.log_start_offset)
+        for header, batch in stored_batches(log, log.log_start_offset)
         if not header.is_control
         for record in iter_records(batch)
     ]
@@ -120,7 +120,7 @@ def committed_records(log: Log) -> list[Record]:
     upcoming = sorted(log.aborted_transactions(start, end), key=lambda txn: txn.first_offset)
     aborting: set[int] = set()
     delivered = []
-    for header, batch in log.iter_batches(start, end):
+    for header, batch in stored_batches(log, start, end):
         while upcoming and upcoming[0].first_offset <= header.last_offset:
             aborting.add(upcoming.pop(0).producer_id)
         if header.is_control:

@@ -16,6 +16,7 @@ from odradek.wire.records.compression import Codec
 from odradek.wire.records.header import DELETE_HORIZON_BIT, BatchHeader, parse_header, seal_batch
 from odradek.wire.records.record import Record
 from tests.unit.storage.cleaner.support import COMPACTED, NOW_MS, CompactedDisk, Producer, all_records
+from tests.unit.storage.support import stored_batches
 
 HORIZON_MS = NOW_MS + COMPACTED.delete_retention_ms
 
@@ -28,10 +29,10 @@ def test_a_batch_that_stays_whole_is_copied_byte_for_byte() -> None:
     disk = CompactedDisk()
     disk.write(("a", "1"), ("b", "1"), codec=Codec.LZ4, timestamps_ms=[NOW_MS + 7, NOW_MS - 3])
     disk.write(("c", "1"))
-    before = [bytes(view) for _, view in disk.log.iter_batches(0)]
+    before = [bytes(view) for _, view in stored_batches(disk.log)]
     disk.roll()
     disk.clean()
-    assert [bytes(view) for _, view in disk.log.iter_batches(0)] == before
+    assert [bytes(view) for _, view in stored_batches(disk.log)] == before
 
 
 def test_a_smaller_batch_keeps_offsets_producer_epochs_and_timestamps() -> None:
@@ -345,4 +346,4 @@ def test_every_codec_is_read_and_written(codec: Codec) -> None:
     disk.clean()
     assert disk.pairs() == [(50, "other", "1"), (51, "key", "last")]
     assert [header.codec for header in disk.headers()] == [codec, codec]
-    assert [len(list(iter_records(view))) for _, view in disk.log.iter_batches(0)] == [1, 1]
+    assert [len(list(iter_records(view))) for _, view in stored_batches(disk.log)] == [1, 1]
