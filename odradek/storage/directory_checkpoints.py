@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from odradek.ports import FileSystem
 from odradek.storage.checkpoints import CorruptFileError, read_offsets, write_offsets
@@ -22,6 +23,15 @@ CheckpointWriter = Callable[[str, Sequence[Log]], None]
 """Writes one checkpoint of a log directory, given the logs in it; raises OSError."""
 
 
+class CheckpointedOffsets(NamedTuple):
+    """What a start finds, by partition: how far logs are synced, where they begin, and so on."""
+
+    recovery_points: Mapping[TopicPartition, int]
+    log_starts: Mapping[TopicPartition, int]
+    high_watermarks: Mapping[TopicPartition, int]
+    cleaned: Mapping[TopicPartition, int]
+
+
 class DirectoryCheckpoints:
     """Reads and writes them. A file that says already what it should is left alone: an idle node touches no disk."""
 
@@ -29,20 +39,17 @@ class DirectoryCheckpoints:
         self._fs = fs
         self._written: dict[str, dict[TopicPartition, int]] = {}
 
-    def read(self, log_dir: str, name: str) -> dict[TopicPartition, int]:
-        """The offsets in one file, none where it is damaged; raises OSError."""
-        try:
-            return read_offsets(self._fs, f"{log_dir}/{name}")
-        except CorruptFileError as error:
-            _log.warning("a checkpoint is not used: %s", error)
-            return {}
-
-    def read_cleaned(self, log_dir: str) -> dict[TopicPartition, int]:
-        """Up to where logs have been compacted; raises OSError."""
-        offsets = self.read(log_dir, CLEANER_CHECKPOINT)
+    def read_all(self, log_dir: str) -> CheckpointedOffsets:
+        """What the files of a directory say, nothing where they are damaged; raises OSError."""
+        cleaned = self._read(log_dir, CLEANER_CHECKPOINT)
         # What a stop finds unchanged stays as it is, and where nothing was ever compacted there is no file.
-        self._written[f"{log_dir}/{CLEANER_CHECKPOINT}"] = dict(offsets)
-        return offsets
+        self._written[f"{log_dir}/{CLEANER_CHECKPOINT}"] = dict(cleaned)
+        return CheckpointedOffsets(
+            self._read(log_dir, RECOVERY_POINT_CHECKPOINT),
+            self._read(log_dir, LOG_START_CHECKPOINT),
+            self._read(log_dir, HIGH_WATERMARK_CHECKPOINT),
+            cleaned,
+        )
 
     def write_recovery_points(self, log_dir: str, logs: Sequence[Log]) -> None:
         """Up to where each log is synced."""
@@ -70,3 +77,10 @@ class DirectoryCheckpoints:
         if self._written.get(path) != offsets:
             write_offsets(self._fs, path, offsets)
             self._written[path] = offsets
+
+    def _read(self, log_dir: str, name: str) -> dict[TopicPartition, int]:
+        try:
+            return read_offsets(self._fs, f"{log_dir}/{name}")
+        except CorruptFileError as error:
+            _log.warning("a checkpoint is not used: %s", error)
+            return {}

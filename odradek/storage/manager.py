@@ -7,38 +7,31 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from odradek.ports import Clock, Executor, FileSystem, Promise, Random, Scheduler, TimerHandle
+from odradek.ports import Clock, Executor, FileSystem, Promise, Random, Scheduler
 from odradek.storage.checkpoints import (
     CorruptFileError,
-    read_clean_shutdown,
     write_clean_shutdown,
     write_topic_id,
 )
 from odradek.storage.cleaner.runner import CleaningRunner
-from odradek.storage.directory_checkpoints import CheckpointWriter, DirectoryCheckpoints
+from odradek.storage.directory_checkpoints import CheckpointedOffsets, CheckpointWriter, DirectoryCheckpoints
 from odradek.storage.directory_choice import DirectoryChoice
+from odradek.storage.directory_loader import begin_directory, load_logs
 from odradek.storage.environment import LogEnvironment
 from odradek.storage.file_names import (
-    CLEAN_SHUTDOWN,
-    CLUSTER_METADATA_TOPIC,
-    HIGH_WATERMARK_CHECKPOINT,
-    LOG_START_CHECKPOINT,
-    RECOVERY_POINT_CHECKPOINT,
     deleted_dir_name,
     is_marked_for_deletion,
     log_dir_name,
-    partition_of_dir,
-    partition_of_future_dir,
     stray_dir_name,
 )
 from odradek.storage.file_pool import FilePool
 from odradek.storage.future_logs import AssignedDir, FutureLogs
 from odradek.storage.log import Log
 from odradek.storage.log_cleaner import LogCleaner
-from odradek.storage.log_config import INFINITE, LogConfig
-from odradek.storage.log_loader import load_log
+from odradek.storage.log_config import LogConfig
 from odradek.storage.manager_settings import LogManagerSettings
 from odradek.storage.new_log import new_log
+from odradek.storage.repeating_timers import RepeatingTimers
 from odradek.storage.retention import delete_old_segments
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -91,7 +84,7 @@ class LogManager:
         self._log_dirs = [path.rstrip("/") or "/" for path in log_dirs]
         self._offline: dict[str, Exception] = {}
         self._logs: dict[TopicPartition, Log] = {}
-        self._timers: dict[str, TimerHandle] = {}
+        self._timers = RepeatingTimers(scheduler)
         self._retained: Iterator[Log] | None = None
         """The logs that retention has yet to look at, while it is under way."""
         self._checkpoints = DirectoryCheckpoints(fs)
@@ -379,9 +372,7 @@ class LogManager:
         self.is_closed = True
         if not self._is_loaded:
             return
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._timers.cancel()
         self.cleaner.close()
         for log in (*self.online_logs(), *self.future.all()):
             try:
@@ -424,63 +415,35 @@ class LogManager:
         self, log_dir: str, config_of: Callable[[str], LogConfig], is_stray: StrayTest, assigned_dir: AssignedDir
     ) -> int | None:
         """Open the logs of one directory; the broker epoch of the clean stop before, None after another."""
-        self._fs.mkdir(log_dir)
-        broker_epoch = read_clean_shutdown(self._fs, log_dir)
-        self._fs.remove(f"{log_dir}/{CLEAN_SHUTDOWN}")
-        # A power cut must not bring the marker back: the logs would be trusted as they are then.
-        self._fs.sync_dir(log_dir)
-        checkpoints = self._checkpoints
-        recovery_points = checkpoints.read(log_dir, RECOVERY_POINT_CHECKPOINT)
-        log_starts = checkpoints.read(log_dir, LOG_START_CHECKPOINT)
-        high_watermarks = checkpoints.read(log_dir, HIGH_WATERMARK_CHECKPOINT)
-        cleaned = checkpoints.read_cleaned(log_dir)
-        configs: dict[str, LogConfig] = {}
-        for name in self._fs.list(log_dir):
-            directory = f"{log_dir}/{name}"
-            if is_marked_for_deletion(name):
-                self._remove_later(log_dir, directory)
-                continue
-            future_of = partition_of_future_dir(name)
-            topic_partition = future_of or partition_of_dir(name)
-            if topic_partition is None or topic_partition.topic == CLUSTER_METADATA_TOPIC:
-                continue
-            if not self._fs.is_dir(directory):
-                continue
-            topic = topic_partition.topic
-            if topic not in configs:
-                configs[topic] = config_of(topic)
-            log = load_log(
-                self.environment, directory, topic_partition, configs[topic],
-                recovery_point=recovery_points.get(topic_partition, 0),
-                log_start_offset=log_starts.get(topic_partition, 0),
-                high_watermark=high_watermarks.get(topic_partition, 0),
-                cleaned_offset=cleaned.get(topic_partition),
-                is_clean=broker_epoch is not None,
-            )  # fmt: skip
-            if is_stray(topic_partition, log.topic_id):
+        broker_epoch = begin_directory(self._fs, log_dir)
+        for dir_name in self._fs.list(log_dir):
+            if is_marked_for_deletion(dir_name):
+                self._remove_later(log_dir, f"{log_dir}/{dir_name}")
+        offsets = self._checkpoints.read_all(log_dir)
+        for found in load_logs(self.environment, log_dir, offsets, config_of, is_clean=broker_epoch is not None):
+            log = found.log
+            name = log.topic_partition
+            other = self._logs.get(name)
+            if is_stray(name, log.topic_id):
                 self.set_aside(log)
-            elif future_of is not None:
-                self.future.found(log, assigned_dir(topic_partition))
+            elif found.is_future:
+                self.future.found(log, assigned_dir(name))
+            elif other is None:
+                self.adopt(log)
             else:
-                other = self._logs.get(topic_partition)
-                if other is None:
-                    self.adopt(log)
-                else:
-                    self.adopt(self.future.choose(log, other, assigned_dir(topic_partition)))
-                    self.checkpoint(other.log_dir)
-        self._distrust(log_dir, recovery_points, *log_starts, *high_watermarks, *cleaned)
+                self.adopt(self.future.choose(log, other, assigned_dir(name)))
+                self.checkpoint(other.log_dir)
+        self._distrust(log_dir, offsets)
         return broker_epoch
 
-    def _distrust(
-        self, log_dir: str, recovery_points: Mapping[TopicPartition, int], *others: TopicPartition
-    ) -> None:  # fmt: skip
+    def _distrust(self, log_dir: str, offsets: CheckpointedOffsets) -> None:
         """Write checkpoints anew that have a log which is not there, or a recovery point behind a log's end.
 
         They must say nothing about a log that is created by the name, nor about what is written there from now on.
         """
         points = {log.topic_partition: log.recovery_point for log in self._logs_in(log_dir)}
-        is_behind = any(offset > points.get(name, 0) for name, offset in recovery_points.items())
-        if is_behind or any(name not in points for name in (*recovery_points, *others)):
+        is_behind = any(offset > points.get(name, 0) for name, offset in offsets.recovery_points.items())
+        if is_behind or any(name not in points for each in offsets for name in each):
             self.checkpoint(log_dir)
 
     def set_aside(self, log: Log) -> None:
@@ -568,23 +531,12 @@ class LogManager:
     def _start_timers(self) -> None:
         settings = self.settings
         initial_ms = settings.initial_delay_ms
-        self._repeat("retention", initial_ms, settings.retention_check_interval_ms, self.begin_retention)
-        self._repeat("flush", initial_ms, settings.flush_check_interval_ms, self.flush_dirty_logs)
-        self._repeat(
-            "recovery points", initial_ms, settings.recovery_point_interval_ms, self.checkpoint_recovery_points
-        )
-        self._repeat("log starts", initial_ms, settings.log_start_interval_ms, self.checkpoint_log_starts)
+        repeat = self._timers.repeat
+        repeat(initial_ms, settings.retention_check_interval_ms, self.begin_retention)
+        repeat(initial_ms, settings.flush_check_interval_ms, self.flush_dirty_logs)
+        repeat(initial_ms, settings.recovery_point_interval_ms, self.checkpoint_recovery_points)
+        repeat(initial_ms, settings.log_start_interval_ms, self.checkpoint_log_starts)
         interval_ms = settings.high_watermark_interval_ms
-        self._repeat("high watermarks", interval_ms, interval_ms, self.checkpoint_high_watermarks)
+        repeat(interval_ms, interval_ms, self.checkpoint_high_watermarks)
         interval_ms = settings.producer_expiration_check_ms
-        self._repeat("producers", interval_ms, interval_ms, self.expire_producers)
-
-    def _repeat(self, name: str, initial_ms: int, interval_ms: int, work: Callable[[], object]) -> None:
-        if interval_ms >= INFINITE:
-            return
-
-        def tick() -> None:
-            self._timers[name] = self.environment.scheduler.call_later(interval_ms, tick)
-            work()
-
-        self._timers[name] = self.environment.scheduler.call_later(initial_ms, tick)
+        repeat(interval_ms, interval_ms, self.expire_producers)

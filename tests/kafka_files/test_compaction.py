@@ -28,7 +28,7 @@ from tests.unit.fakes import FakeWorld
 from tests.unit.storage.cleaner.support import COMPACTED, committed_records, latest
 from tests.unit.storage.support import NOW_MS, marker
 
-STEPS = 16
+STEPS = 32
 """More renames than a swap has."""
 TOPICS = [f"cut-before-{step}" for step in range(STEPS)]
 
