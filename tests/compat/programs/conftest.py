@@ -1,0 +1,58 @@
+"""Fixtures for whole programs: processes, the class paths of those in Java, and what a topic holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.apache import ROOT, Unavailable, kafka_libs, tools_libs
+from tests.support.building import java_classpath
+from tests.support.program import JAVA_OPTIONS, Program
+
+StartJava = Callable[..., Program]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Starts programs that end with the test: ``start(argv, name="worker")``."""
+    with ExitStack() as stack:
+
+        def spawn(argv: Sequence[str], *, name: str, env: Mapping[str, str] | None = None) -> Program:
+            program = Program(argv, tmp_path, name=name, env=env)
+            stack.callback(program.close)
+            program.start()
+            return program
+
+        yield spawn
+
+
+@pytest.fixture
+def start_java(start: Callable[..., Program]) -> StartJava:
+    """Starts a class of tests/java-programs or of what that depends on: ``start_java("Main", "argument", name="x")``."""
+    try:
+        classpath = java_classpath(ROOT / "tests" / "java-programs")
+    except Unavailable as missing:
+        pytest.skip(f"no Java programs here: {missing}")
+
+    def spawn(main: str, *arguments: str, name: str, options: Sequence[str] = ()) -> Program:
+        return start(["java", *JAVA_OPTIONS, *options, "-cp", classpath, main, *arguments], name=name)
+
+    return spawn
+
+
+@pytest.fixture
+def start_tool(start: Callable[..., Program]) -> StartJava:
+    """Starts one of Kafka's tools, on the newest client: ``start_tool("VerifiableConsumer", "--topic", "t", name="x")``."""
+    try:
+        client = next(kafka_libs().glob("kafka-clients-*.jar"))
+        classpath = f"{client}:{tools_libs()}/*"
+    except Unavailable as missing:
+        pytest.skip(f"no tools of Kafka here: {missing}")
+
+    def spawn(tool: str, *arguments: str, name: str) -> Program:
+        return start(["java", *JAVA_OPTIONS, "-cp", classpath, f"org.apache.kafka.tools.{tool}", *arguments], name=name)
+
+    return spawn

@@ -1,0 +1,48 @@
+"""Builds what the tests have in Java and Go once, into the project's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.support.apache import ROOT, Unavailable, require
+
+CACHE = ROOT / ".cache" / "drivers"
+BUILD_TIMEOUT_S = 600
+
+
+def java_classpath(project: Path) -> str:
+    """The class path of a Maven project with its dependencies. Raises Unavailable."""
+    require("java", "mvn")
+    built = CACHE / f"{project.name}-{digest(project / 'pom.xml', *sorted(project.rglob('*.java')))}"
+    if not (built / "done").exists():
+        command = ["mvn", "-q", "-B", "-f", str(project / "pom.xml"), f"-Doutput.directory={built}"]
+        build([*command, "compile", "dependency:copy-dependencies", f"-DoutputDirectory={built}/libs"], project)
+        (built / "done").touch()
+    return f"{built}/classes:{built}/libs/*"
+
+
+def digest(*paths: Path) -> str:
+    """A name for what these files make."""
+    found = hashlib.sha256()
+    for path in paths:
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def build(argv: list[str], directory: Path, env: Mapping[str, str] | None = None) -> None:
+    """Run a build. Raises Unavailable with what it said."""
+    done = subprocess.run(
+        argv,
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=BUILD_TIMEOUT_S,
+        check=False,
+        env={**os.environ, **(env or {})},
+    )
+    if done.returncode:
+        raise Unavailable(f"{argv[0]} could not build {directory}: {done.stdout[-800:]}{done.stderr[-800:]}")

@@ -1,0 +1,86 @@
+"""A program that a test starts, pauses, kills and starts again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+STOP_TIMEOUT_S = 60.0
+JAVA_OPTIONS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+
+class ProgramFailed(Exception):
+    """The program ended by itself; the message holds the end of its output."""
+
+
+class Program:
+    """One command line over one directory. Its output goes to a file there, that of later starts behind that of earlier."""
+
+    def __init__(self, argv: Sequence[str], directory: Path, *, name: str, env: Mapping[str, str] | None = None) -> None:
+        self.output_path = directory / f"{name}.log"
+        self._argv = list(argv)
+        self._directory = directory
+        self._env = {**os.environ, **(env or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def output(self) -> str:
+        """Standard output and error of all starts."""
+        return self.output_path.read_text(errors="replace")
+
+    def start(self) -> None:
+        with self.output_path.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self._directory,
+                env=self._env,
+            )
+
+    def check(self) -> None:
+        """Raises ProgramFailed unless it runs, or has ended with 0."""
+        if self._process is not None and self._process.poll():
+            tail = "\n".join(self.output.splitlines()[-40:])
+            raise ProgramFailed(f"{self._argv[0]} ended with {self._process.returncode}:\n{tail}")
+
+    def pause(self) -> None:
+        """SIGSTOP: to everybody else it looks as if its machine hung."""
+        self._send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._send(signal.SIGCONT)
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL: it cannot say good-bye to anybody."""
+        self._end(signal.SIGKILL)
+
+    def close(self) -> None:
+        """End it if it runs."""
+        if self.running:
+            self.kill()
+
+    def _send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def _end(self, number: signal.Signals) -> int:
+        assert self._process is not None
+        self._process.send_signal(number)
+        try:
+            return self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
