@@ -47,7 +47,7 @@ class Program:
             )
 
     def check(self) -> None:
-        """Raises ProgramFailed unless it runs, or has ended with 0."""
+        """Raises ProgramFailed if it ended by itself, and not with 0."""
         if self._process is not None and self._process.poll():
             tail = "\n".join(self.output.splitlines()[-40:])
             raise ProgramFailed(f"{self._argv[0]} ended with {self._process.returncode}:\n{tail}")
@@ -77,10 +77,11 @@ class Program:
         self._process.send_signal(number)
 
     def _end(self, number: signal.Signals) -> int:
-        assert self._process is not None
-        self._process.send_signal(number)
+        process, self._process = self._process, None
+        assert process is not None
+        process.send_signal(number)
         try:
-            return self._process.wait(STOP_TIMEOUT_S)
+            return process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
+            process.kill()
+            return process.wait()
