@@ -17,9 +17,11 @@ class ProgramFailed(Exception):
 
 
 class Program:
-    """One command line over one directory. Its output goes to a file there, that of later starts behind that of earlier."""
+    """One command line over one directory. Its output goes to a file there, over all its starts."""
 
-    def __init__(self, argv: Sequence[str], directory: Path, *, name: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, argv: Sequence[str], directory: Path, *, name: str, env: Mapping[str, str] | None = None
+    ) -> None:
         self.output_path = directory / f"{name}.log"
         self._argv = list(argv)
         self._directory = directory

@@ -31,7 +31,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
 
 @pytest.fixture
 def start_java(start: Callable[..., Program]) -> StartJava:
-    """Starts a class of tests/java-programs or of what that depends on: ``start_java("Main", "argument", name="x")``."""
+    """Starts a class of tests/java-programs or its dependencies: ``start_java("Main", "argument", name="x")``."""
     try:
         classpath = java_classpath(ROOT / "tests" / "java-programs")
     except Unavailable as missing:
@@ -45,7 +45,7 @@ def start_java(start: Callable[..., Program]) -> StartJava:
 
 @pytest.fixture
 def start_tool(start: Callable[..., Program]) -> StartJava:
-    """Starts one of Kafka's tools, on the newest client: ``start_tool("VerifiableConsumer", "--topic", "t", name="x")``."""
+    """Starts one of Kafka's tools, on the newest client: ``start_tool("VerifiableProducer", "--help", name="x")``."""
     try:
         client = next(kafka_libs().glob("kafka-clients-*.jar"))
         classpath = f"{client}:{tools_libs()}/*"

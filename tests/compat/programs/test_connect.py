@@ -151,7 +151,7 @@ def test_files_go_through_a_topic_to_files_once_whatever_becomes_of_the_worker(
     worker.program.start()
     wait_for(arrived(LINES), "lines written while the worker was dead came through", START_S)
     worker.wait_until_running("source", "sink")
-    # A sink delivers again what it had not committed; the topic, that a transactional source writes, has each line once.
+    # A sink delivers again what it had not committed; the topic, written in transactions, has each line once.
     assert list(dict.fromkeys(sink.read_text().splitlines())) == lines
     messages = read_committed(target.bootstrap, topic, 1, lambda found: len(found) >= LINES)
     assert [message.value().decode() for message in messages] == lines

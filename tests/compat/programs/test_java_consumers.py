@@ -61,7 +61,7 @@ def test_a_group_reads_everything_while_members_come_die_and_go(
     wait_for(consumed(members[2], 200), "a member that came later reads", 40)
     assert second.stop() in (0, 143)
     wait_for(lambda: len(_events(producer, "producer_send_success")) == MESSAGES, "all is sent", 40)
-    ends = {number: 0 for number in range(PARTITIONS)}
+    ends = dict.fromkeys(range(PARTITIONS), 0)
     for event in _events(producer, "producer_send_success"):
         ends[event["partition"]] = max(ends[event["partition"]], event["offset"] + 1)
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})

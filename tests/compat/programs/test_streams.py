@@ -26,7 +26,7 @@ def test_counts_of_a_word_count_over_a_windowed_join_are_exact(
     start_java: Callable[..., Program],
     tmp_path: Path,
 ) -> None:
-    """Each joined line and each step of each count comes out once, though the application was killed, and lost its disk."""
+    """Each joined line and each step of each count comes out once, though the application died, and lost its disk."""
     left, right, joined, counts = (new_topic(PARTITIONS) for _ in range(4))
     properties = tmp_path / "streams.properties"
     properties.write_text(

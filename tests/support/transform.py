@@ -1,0 +1,118 @@
+"""Consume, transform, produce: the loop of every exactly-once application, with confluent-kafka and some aborts.
+
+`python -m tests.support.transform BOOTSTRAP GROUP INPUT OUTPUT TRANSACTIONAL_ID SEED`: each record of INPUT goes to the
+same partition of OUTPUT in upper case; runs until SIGTERM.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+from dataclasses import dataclass
+from itertools import count
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+SESSION_TIMEOUT_MS = 3000
+TRANSACTION_TIMEOUT_MS = 4000
+BATCH = 20
+ABORTED = 0.2
+"""The share of transactions that are given up."""
+CALL_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The arguments, in their order."""
+
+    bootstrap: str
+    group: str
+    source: str
+    sink: str
+    transactional_id: str
+    seed: str
+
+
+class Stop(Exception):
+    """SIGTERM."""
+
+
+def main(settings: Settings) -> None:
+    def stop(*_: object) -> None:
+        raise Stop
+
+    signal.signal(signal.SIGTERM, stop)
+    chance = random.Random(settings.seed)
+    consumer = Consumer(
+        {
+            "bootstrap.servers": settings.bootstrap,
+            "group.id": settings.group,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "session.timeout.ms": SESSION_TIMEOUT_MS,
+            "heartbeat.interval.ms": 500,
+            "fetch.wait.max.ms": 100,
+        }
+    )
+    consumer.subscribe([settings.source])
+    try:
+        for life in count():
+            try:
+                _run(consumer, settings, chance)
+            except KafkaException as failed:
+                # Fenced, or otherwise beyond repair: another life of the producer takes over from this one.
+                print(f"life {life} ended: {failed}", flush=True)  # noqa: T201 - for whoever reads a failed test
+                _rewind(consumer)
+    except Stop:
+        consumer.close()
+
+
+def _run(consumer: Consumer, settings: Settings, chance: random.Random) -> None:
+    """Transactions of one producer, until it raises KafkaException."""
+    producer = Producer(
+        {
+            "bootstrap.servers": settings.bootstrap,
+            "transactional.id": settings.transactional_id,
+            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+            "linger.ms": 1,
+        }
+    )
+    producer.init_transactions(CALL_TIMEOUT_S)
+    while True:
+        messages = consumer.consume(BATCH, 0.2)
+        if not messages:
+            continue
+        producer.begin_transaction()
+        try:
+            for message in messages:
+                if message.error():
+                    raise KafkaException(message.error())
+                value = message.value()
+                assert value is not None
+                producer.produce(settings.sink, value.upper(), partition=message.partition() or 0)
+            places = consumer.position(consumer.assignment())
+            producer.send_offsets_to_transaction(places, consumer.consumer_group_metadata(), CALL_TIMEOUT_S)
+            if chance.random() < ABORTED:
+                producer.abort_transaction(CALL_TIMEOUT_S)
+                _rewind(consumer)
+            else:
+                producer.commit_transaction(CALL_TIMEOUT_S)
+        except KafkaException as failed:
+            error = failed.args[0]
+            if error.fatal() or not error.txn_requires_abort():
+                raise
+            producer.abort_transaction(CALL_TIMEOUT_S)
+            _rewind(consumer)
+
+
+def _rewind(consumer: Consumer) -> None:
+    """Go back to what is committed: what was polled in the meantime counts for nothing."""
+    for place in consumer.committed(consumer.assignment(), CALL_TIMEOUT_S):
+        start = max(place.offset, 0)
+        consumer.seek(TopicPartition(place.topic, place.partition, start))
+
+
+if __name__ == "__main__":
+    main(Settings(*sys.argv[1:]))
