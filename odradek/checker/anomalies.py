@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from odradek.checker.cycles import find_cycles
-from odradek.checker.history import History, Operation, Outcome, Process
+from odradek.checker.dependencies import Dependency, dependency_edges, reads
+from odradek.checker.history import Assign, History, Operation, Outcome, Poll, Process
 from odradek.checker.model import Model, build_model
 
 
@@ -20,10 +21,16 @@ class Anomaly:
     text: str
 
 
-def check_history(history: History) -> list[Anomaly]:
-    """All anomalies in a history; raises HistoryError if its values are not unique."""
+def check_history(history: History, dependencies: Collection[Dependency] = (Dependency.READ,)) -> list[Anomaly]:
+    """All anomalies in a history; raises HistoryError if its values are not unique.
+
+    Cycles are made of `dependencies`. Kafka only promises that there are none of reads (G1c): records of transactions
+    that run at the same time lie between each other, and a transaction polls each partition at another moment. The
+    others are for applications that make sure of more, say with one writer at a time.
+    """
     model = build_model(history)
-    return [anomaly for check in _CHECKS for anomaly in check(model)]
+    anomalies = [anomaly for check in _CHECKS for anomaly in check(model)]
+    return anomalies + list(_cycles(model, dependencies))
 
 
 def _inconsistent_offsets(model: Model) -> Iterator[Anomaly]:
@@ -32,7 +39,7 @@ def _inconsistent_offsets(model: Model) -> Iterator[Anomaly]:
         for offset in log.order:
             values = log.values_at[offset]
             if len(values) > 1:
-                lines = tuple(writer.ended for value in values if (writer := model.writer(name, value)) is not None)
+                lines = tuple(writer.line for value in values if (writer := model.writer(name, value)) is not None)
                 yield Anomaly("inconsistent-offsets", name, lines, f"offset {offset} has {_listed(values)}")
 
 
@@ -42,119 +49,109 @@ def _duplicates(model: Model) -> Iterator[Anomaly]:
         for value, offsets in log.offsets_of.items():
             if len(offsets) > 1:
                 writer = model.writer(name, value)
-                lines = () if writer is None else (writer.ended,)
+                lines = () if writer is None else (writer.line,)
                 yield Anomaly("duplicate", name, lines, f"{value!r} is at offsets {_listed(offsets)}")
 
 
 def _lost_writes(model: Model) -> Iterator[Anomaly]:
-    """Acknowledged and never polled, though somebody polled what comes behind it, or everything there is."""
+    """Committed and never polled, though somebody polled what comes behind it, or everything there is."""
     for (name, value), writer in model.writers.items():
         log = model.partitions[name]
-        if writer.outcome is not Outcome.OK or value in log.seen:
+        if value in log.seen or not model.is_committed(writer):
             continue
         offset = min(log.offsets_of.get(value, ()), default=None)
         if offset is not None and offset < log.last_seen_offset:
             text = f"{value!r} at offset {offset} was never polled, but offset {log.last_seen_offset} was"
-            yield Anomaly("lost-write", name, (writer.ended,), text)
+            yield Anomaly("lost-write", name, (writer.line,), text)
         elif model.history.is_drained:
-            yield Anomaly("unseen", name, (writer.ended,), f"{value!r} was not there when all was read to the end")
+            yield Anomaly("unseen", name, (writer.line,), f"{value!r} was not there when all was read to the end")
 
 
 def _aborted_reads(model: Model) -> Iterator[Anomaly]:
     """A record of a transaction that was aborted, or of a send that failed (G1a)."""
-    for reader, name, offset, writer in _reads(model):
+    for reader, name, offset, writer in reads(model):
         if writer.outcome is Outcome.FAIL:
             text = f"offset {offset} was polled, but whoever sent it has aborted"
-            yield Anomaly("aborted-read", name, (writer.ended, reader.ended), text)
+            yield Anomaly("aborted-read", name, (writer.line, reader.line), text)
 
 
 def _precommitted_reads(model: Model) -> Iterator[Anomaly]:
     """A record of a transaction whose commit had not been asked for: its own, or another's."""
-    for reader, name, offset, writer in _reads(model):
+    for reader, name, offset, writer in reads(model):
         if not writer.is_transaction or writer.outcome is Outcome.FAIL:
             continue
-        decided = writer.committing or writer.invoked
-        if reader is writer or reader.ended < decided:
+        if reader is writer or writer.committing is None or reader.ended < writer.committing:
             text = f"offset {offset} was polled before its transaction was committed"
-            yield Anomaly("precommitted-read", name, (decided, reader.ended), text)
+            yield Anomaly("precommitted-read", name, (writer.committing or writer.line, reader.line), text)
 
 
 def _polls(model: Model) -> Iterator[Anomaly]:
     """Positions that go back, or jump over records, with no rebalance or seek in between."""
-    positions: dict[tuple[Process, str], tuple[int, int]] = {}
+    positions: dict[Process, dict[str, tuple[int, int]]] = {}
     for operation in model.history.operations:
-        if operation.kind == "assign":
-            for key in [key for key in positions if key[0] == operation.process]:
-                del positions[key]
-        for poll in operation.polls():
-            for name, records in poll.records.items():
-                key = (operation.process, name)
-                for offset, _ in records:
-                    before = positions.get(key)
-                    if before is not None:
-                        yield from _poll_step(model, operation, name, before, offset)
-                    positions[key] = (offset, operation.ended)
+        for step in operation.steps:
+            if isinstance(step, Assign):
+                positions.pop(operation.process, None)
+            elif isinstance(step, Poll):
+                yield from _poll(model, operation, step, positions.setdefault(operation.process, {}))
+
+
+def _poll(model: Model, operation: Operation, poll: Poll, positions: dict[str, tuple[int, int]]) -> Iterator[Anomaly]:
+    for name, records in poll.records.items():
+        for offset, _ in records:
+            before = positions.get(name)
+            if before is not None:
+                yield from _poll_step(model, operation, name, before, offset)
+            positions[name] = (offset, operation.line)
 
 
 def _poll_step(
     model: Model, operation: Operation, name: str, before: tuple[int, int], offset: int
 ) -> Iterator[Anomaly]:
     last_offset, line = before
-    prefix = "int-" if line == operation.ended else ""
-    lines = tuple(dict.fromkeys((line, operation.ended)))
+    prefix = "int-" if line == operation.line else ""
+    lines = tuple(dict.fromkeys((line, operation.line)))
     if offset <= last_offset:
         yield Anomaly(f"{prefix}nonmonotonic-poll", name, lines, f"offset {offset} was polled after {last_offset}")
-    skipped = [at for at in model.partitions[name].between(last_offset, offset) if _is_committed(model, name, at)]
+    skipped = [at for at in model.partitions[name].between(last_offset, offset) if _must_be_seen(model, name, at)]
     if skipped:
         text = f"offset {offset} was polled after {last_offset}, without {_listed(dict.fromkeys(skipped))} between"
         yield Anomaly(f"{prefix}poll-skip", name, lines, text)
 
 
-def _is_committed(model: Model, name: str, offset: int) -> bool:
-    """Whether readers must see the offset, unless it was taken for an anomaly of another kind."""
-    writers = (model.writer(name, value) for value in model.partitions[name].values_at[offset])
-    return all(writer is None or writer.outcome is not Outcome.FAIL for writer in writers)
+def _must_be_seen(model: Model, name: str, offset: int) -> bool:
+    """Whether what is at the offset was committed: it is known to be, or somebody polled it."""
+    log = model.partitions[name]
+    for value in log.values_at[offset]:
+        writer = model.writer(name, value)
+        known = writer is None or model.is_committed(writer)
+        if not known and (value not in log.seen or (writer is not None and writer.outcome is Outcome.FAIL)):
+            return False
+    return True
 
 
 def _sends(model: Model) -> Iterator[Anomaly]:
     """Offsets of one producer's records that go back."""
     last: dict[tuple[Process, str], tuple[int, int]] = {}
     for operation in model.history.operations:
-        if operation.outcome is not Outcome.OK:
-            continue
         for send in operation.sends():
             if send.offset is None:
                 continue
             key = (operation.process, send.partition)
             before = last.get(key)
             if before is not None and send.offset <= before[0]:
-                prefix = "int-" if before[1] == operation.ended else ""
-                lines = tuple(dict.fromkeys((before[1], operation.ended)))
+                prefix = "int-" if before[1] == operation.line else ""
+                lines = tuple(dict.fromkeys((before[1], operation.line)))
                 text = f"{send.value!r} went to offset {send.offset} after the record before it went to {before[0]}"
                 yield Anomaly(f"{prefix}nonmonotonic-send", send.partition, lines, text)
-            last[key] = (send.offset, operation.ended)
+            last[key] = (send.offset, operation.line)
 
 
-def _cycles(model: Model) -> Iterator[Anomaly]:
-    """Transactions each of which saw something of the next, in a circle (G1c): none can have been first."""
-    edges: dict[int, dict[int, None]] = {}
-    for reader, _, _, writer in _reads(model):
-        if reader is not writer and writer.outcome is not Outcome.FAIL and reader.outcome is Outcome.OK:
-            edges.setdefault(writer.ended, {})[reader.ended] = None
-    for cycle in find_cycles(edges):
-        text = f"{len(cycle)} operations saw each other's records in a circle"
+def _cycles(model: Model, dependencies: Collection[Dependency]) -> Iterator[Anomaly]:
+    """Operations each of which must have come before the next, in a circle: none can have been first."""
+    for cycle in find_cycles(dependency_edges(model, dependencies)):
+        text = f"{len(cycle)} operations must each have come before another of them, in a circle"
         yield Anomaly("cycle", None, tuple(cycle), text)
-
-
-def _reads(model: Model) -> Iterator[tuple[Operation, str, int, Operation]]:
-    """(reader, partition, offset, writer) of all that was polled and is known to have been sent."""
-    for reader in model.history.operations:
-        for poll in reader.polls():
-            for name, records in poll.records.items():
-                for offset, value in records:
-                    writer = model.writer(name, value)
-                    if writer is not None:
-                        yield reader, name, offset, writer
 
 
 def _listed(items: dict[object, None] | dict[int, None] | dict[str | int | float, None]) -> str:
@@ -170,5 +167,4 @@ _CHECKS: tuple[Callable[[Model], Iterator[Anomaly]], ...] = (
     _precommitted_reads,
     _polls,
     _sends,
-    _cycles,
 )

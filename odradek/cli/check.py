@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from typing import TextIO
 
 import click
 
 from odradek.checker.anomalies import Anomaly, check_history
+from odradek.checker.dependencies import Dependency
 from odradek.checker.history import HistoryError, read_history
 from odradek.cli.errors import EXIT_FAILED, EXIT_USAGE, fail
 from odradek.cli.session import note, print_table
@@ -18,8 +20,18 @@ SHOWN_PER_KIND = 5
 
 @click.command()
 @click.argument("history", type=click.File("r", encoding="utf-8"))
+@click.option(
+    "--dependency",
+    "-d",
+    "dependencies",
+    type=click.Choice([kind.value for kind in Dependency]),
+    multiple=True,
+    default=[Dependency.READ.value],
+    show_default=True,
+    help="What cycles are made of; repeatable. Kafka itself only rules out those of wr: polls of what the other sent.",
+)
 @click.option("--all", "show_all", is_flag=True, help=f"List every anomaly, not only {SHOWN_PER_KIND} of a kind.")
-def check(history: TextIO, show_all: bool) -> None:
+def check(history: TextIO, dependencies: Sequence[str], show_all: bool) -> None:
     """Check a HISTORY of sends, polls and transactions (JSON lines; - is standard input) for what Kafka rules out.
 
     Lost writes, duplicates, aborted and precommitted reads, inconsistent offsets, skipped and non-monotonic polls and
@@ -27,7 +39,7 @@ def check(history: TextIO, show_all: bool) -> None:
     """
     try:
         found = read_history(history)
-        anomalies = check_history(found)
+        anomalies = check_history(found, [Dependency(kind) for kind in dependencies])
     except (HistoryError, UnicodeDecodeError) as error:
         fail(f"{history.name}: {error}", EXIT_USAGE)
     if not anomalies:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from odradek.checker.anomalies import check_history
 from odradek.checker.cycles import find_cycles
-from odradek.checker.history import HistoryError, Poll, Send, format_steps, read_history
+from odradek.checker.dependencies import Dependency
+from odradek.checker.history import Assign, HistoryError, Poll, Send, format_steps, read_history
 from odradek.cli import main
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -25,9 +27,9 @@ ANOMALIES = {
 }  # fmt: skip
 
 
-def found_in(name: str) -> set[str]:
+def found_in(name: str, dependencies: Collection[Dependency] = (Dependency.READ,)) -> set[str]:
     with open(HISTORIES / f"{name}.jsonl", encoding="utf-8") as lines:
-        return {anomaly.name for anomaly in check_history(read_history(lines))}
+        return {anomaly.name for anomaly in check_history(read_history(lines), dependencies)}
 
 
 def test_a_sound_history_has_none() -> None:
@@ -36,11 +38,24 @@ def test_a_sound_history_has_none() -> None:
 
 @pytest.mark.parametrize("name", BAD)
 def test_each_known_bad_history_is_rejected_for_what_it_is(name: str) -> None:
-    assert found_in(name) == {name.removesuffix("-own")}
+    assert found_in(name) == {name.partition(".")[0]}
 
 
 def test_there_is_a_bad_history_of_every_anomaly() -> None:
-    assert {name.removesuffix("-own") for name in BAD} == ANOMALIES
+    assert {name.partition(".")[0] for name in BAD} == ANOMALIES
+
+
+@pytest.mark.parametrize("kind", [Dependency.WRITE, Dependency.ANTI])
+def test_circles_that_kafka_allows_are_found_when_asked_for(kind: Dependency) -> None:
+    name = f"circles/{kind.value}"
+    assert found_in(name) == set()
+    assert found_in(name, [kind]) == {"cycle"}
+
+
+def test_what_never_ended_is_named_by_its_last_line() -> None:
+    lines = (HISTORIES / "precommitted-read.never-asked.jsonl").read_text().splitlines()
+    (anomaly,) = check_history(read_history(lines))
+    assert anomaly.lines == (1, 3)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +67,7 @@ def test_there_is_a_bad_history_of_every_anomaly() -> None:
         ('{"process": 1, "type": "ok", "f": "txn"}', "begun nothing"),
         ('{"process": 1, "type": "invoke"}', '"f"'),
         ('{"process": 1, "type": "commit"}', "begun nothing"),
+        ('{"process": 1, "type": "huh", "f": "txn"}', "begun nothing"),
     ],
 )
 def test_a_line_that_is_no_event_is_named(line: str, complaint: str) -> None:
@@ -81,8 +97,27 @@ def test_an_operation_at_a_time_and_unique_values() -> None:
         check_history(read_history([begin, end, begin, end]))
 
 
+def test_a_transaction_has_to_be_committed_to_succeed_and_outcomes_are_three() -> None:
+    begin = '{"process": 1, "type": "invoke", "f": "txn"}'
+    for kind, complaint in (("ok", "line 2.*commit"), ("huh", "line 2.*'huh'")):
+        with pytest.raises(HistoryError, match=complaint):
+            read_history([begin, json.dumps({"process": 1, "type": kind, "f": "txn"})])
+
+
+def test_the_last_value_of_an_operation_counts() -> None:
+    def event(**fields: object) -> str:
+        return json.dumps({"process": 1, "f": "txn", **fields})
+
+    lines = [event(type="invoke", value=[["send", "t-0", "a", None], ["send", "t-0", "b", None]])]
+    assert read_history(lines).operations[0].steps == (Send("t-0", "a", None), Send("t-0", "b", None))
+    lines.append(event(type="commit", value=[["send", "t-0", "a", 4]]))
+    assert read_history(lines).operations[0].steps == (Send("t-0", "a", 4),)
+    lines.append(event(type="info"))
+    assert read_history(lines).operations[0].steps == (Send("t-0", "a", 4),)
+
+
 def test_steps_are_written_as_they_are_read() -> None:
-    steps = (Send("t-0", "a", None), Send("t-1", 5, 7), Poll({"t-0": ((0, "a"), (3, "b"))}))
+    steps = (Send("t-0", "a", None), Send("t-1", 5, 7), Assign(), Poll({"t-0": ((0, "a"), (3, "b"))}))
     begin = '{"process": 1, "type": "invoke", "f": "txn"}'
     end = json.dumps({"process": 1, "type": "info", "f": "txn", "value": format_steps(steps)})
     assert read_history([begin, end]).operations[0].steps == steps
@@ -127,3 +162,6 @@ def test_the_command_lists_what_it_found_and_says_so_by_its_exit_code(tmp_path: 
     assert "lost-write" in bad.output
     (tmp_path / "none").write_text("{}")
     assert run(main, ["check", str(tmp_path / "none")]).exit_code == 2
+    circle = str(HISTORIES / "circles" / "ww.jsonl")
+    assert run(main, ["check", circle]).exit_code == 0
+    assert run(main, ["check", circle, "-d", "wr", "-d", "ww"]).exit_code == 1
