@@ -120,14 +120,13 @@ def _poll_step(
 
 
 def _must_be_seen(model: Model, name: str, offset: int) -> bool:
-    """Whether what is at the offset was committed: it is known to be, or somebody polled it."""
+    """Whether others polled what is at the offset, and rightly so. What nobody ever polled is a lost write."""
     log = model.partitions[name]
-    for value in log.values_at[offset]:
-        writer = model.writer(name, value)
-        known = writer is None or model.is_committed(writer)
-        if not known and (value not in log.seen or (writer is not None and writer.outcome is Outcome.FAIL)):
-            return False
-    return True
+    return all(value in log.seen and not _has_failed(model.writer(name, value)) for value in log.values_at[offset])
+
+
+def _has_failed(writer: Operation | None) -> bool:
+    return writer is not None and writer.outcome is Outcome.FAIL
 
 
 def _sends(model: Model) -> Iterator[Anomaly]:

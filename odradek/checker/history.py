@@ -90,7 +90,6 @@ class Operation:
     is_transaction: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.line = self.line or self.invoked
         self.is_transaction = self.kind == "txn"
 
     def sends(self) -> Iterator[Send]:
@@ -144,7 +143,7 @@ class _Reader:
             if process in self._open:
                 raise HistoryError(f"process {process} begins an operation before its last one ended")
             self._open[process] = Operation(process, _name(event), number)
-        elif kind != "commit" and _name(event, default="") in MARKS:
+        elif _name(event, default="") in MARKS:
             self._mark(process, _name(event), number)
             return
         operation = self._open.get(process)
@@ -167,7 +166,7 @@ class _Reader:
 
     def _mark(self, process: Process, name: str, number: int) -> None:
         self._history.is_drained = self._history.is_drained or name == "drained"
-        mark = Operation(process, name, number, ended=number, outcome=Outcome.OK, steps=(Assign(),))
+        mark = Operation(process, name, number, ended=number, line=number, outcome=Outcome.OK, steps=(Assign(),))
         self._history.operations.append(mark)
 
     def _end(self, operation: Operation, number: int) -> None:

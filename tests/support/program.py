@@ -54,6 +54,12 @@ class Program:
             tail = "\n".join(self.output.splitlines()[-40:])
             raise ProgramFailed(f"{self._argv[0]} ended with {self._process.returncode}:\n{tail}")
 
+    def wait(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Until it has ended by itself. Raises ProgramFailed if not with 0, TimeoutExpired."""
+        assert self._process is not None
+        self._process.wait(timeout_s)
+        self.check()
+
     def pause(self) -> None:
         """SIGSTOP: to everybody else it looks as if its machine hung."""
         self._send(signal.SIGSTOP)

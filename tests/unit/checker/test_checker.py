@@ -41,6 +41,15 @@ def test_each_known_bad_history_is_rejected_for_what_it_is(name: str) -> None:
     assert found_in(name) == {name.partition(".")[0]}
 
 
+@pytest.mark.parametrize("name", BAD)
+def test_an_anomaly_names_lines_that_tell_of_it(name: str) -> None:
+    lines = (HISTORIES / f"{name}.jsonl").read_text().splitlines()
+    for anomaly in check_history(read_history(lines)):
+        assert anomaly.lines
+        assert set(anomaly.lines) <= set(range(1, len(lines) + 1))
+        assert any('"value"' in lines[number - 1] for number in anomaly.lines)
+
+
 def test_there_is_a_bad_history_of_every_anomaly() -> None:
     assert {name.partition(".")[0] for name in BAD} == ANOMALIES
 
