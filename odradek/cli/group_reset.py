@@ -63,9 +63,7 @@ class Scenario:
 @click.option("--to-current", is_flag=True, help="To what is committed, or to the end where nothing is.")
 @click.option("--to-offset", type=int, metavar="OFFSET", help="To an offset.")
 @click.option("--shift-by", type=int, metavar="COUNT", help="By a number of offsets, back if it is negative.")
-@click.option(
-    "--to-datetime", metavar="DATETIME", help="To a time, 2026-11-26T10:00:00.000 (UTC, or with +01:00)."
-)
+@click.option("--to-datetime", metavar="DATETIME", help="To a time, 2026-11-26T10:00:00.000 (UTC, or with +01:00).")
 @click.option("--by-duration", metavar="DURATION", help="To that long ago, such as P1DT2H30M5S.")
 @click.option("--execute", is_flag=True, help="Do it. Without, only show what it would do.")
 @bootstrap_option

@@ -59,6 +59,7 @@ def test_circles_that_kafka_allows_are_found_when_asked_for(kind: Dependency) ->
     name = f"circles/{kind.value}"
     assert found_in(name) == set()
     assert found_in(name, [kind]) == {"cycle"}
+    assert found_in("circles/none", list(Dependency)) == set()
 
 
 def test_what_never_ended_is_named_by_its_last_line() -> None:
