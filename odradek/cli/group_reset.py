@@ -39,9 +39,9 @@ class Scenario:
 
     def __post_init__(self) -> None:
         """Raises UsageError unless exactly one is given."""
-        given = (self.to_earliest, self.to_latest, self.to_current, self.to_offset is not None)
-        given += (self.shift_by is not None, self.to_datetime is not None, self.by_duration is not None)
-        if given.count(True) != 1:
+        flags = (self.to_earliest, self.to_latest, self.to_current)
+        values = (self.to_offset, self.shift_by, self.to_datetime, self.by_duration)
+        if sum(flags) + sum(value is not None for value in values) != 1:
             raise click.UsageError(
                 "Say where to go, once: --to-earliest, --to-latest, --to-current, --to-offset, --shift-by, "
                 "--to-datetime or --by-duration."

@@ -75,6 +75,10 @@ class Program:
         """SIGKILL: it cannot say good-bye to anybody."""
         self._end(signal.SIGKILL)
 
+    def end_with(self, number: signal.Signals) -> None:
+        """Send a signal that ends it, and wait until it has."""
+        self._end(number)
+
     def close(self) -> None:
         """End it if it runs."""
         if self.running:

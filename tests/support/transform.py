@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from itertools import count
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 SESSION_TIMEOUT_MS = 3000
 TRANSACTION_TIMEOUT_MS = 4000
@@ -56,11 +56,16 @@ def main(settings: Settings) -> None:
             "fetch.wait.max.ms": 100,
         }
     )
-    consumer.subscribe([settings.source])
+    moved: list[bool] = []
+
+    def rebalanced(*_: object) -> None:
+        moved.append(True)
+
+    consumer.subscribe([settings.source], on_assign=rebalanced, on_revoke=rebalanced, on_lost=rebalanced)
     try:
         for life in count():
             try:
-                _run(consumer, settings, chance)
+                _run(consumer, settings, chance, moved)
             except KafkaException as failed:
                 # Fenced, or otherwise beyond repair: another life of the producer takes over from this one.
                 print(f"life {life} ended: {failed}", flush=True)  # noqa: T201 - for whoever reads a failed test
@@ -69,8 +74,8 @@ def main(settings: Settings) -> None:
         consumer.close()
 
 
-def _run(consumer: Consumer, settings: Settings, chance: random.Random) -> None:
-    """Transactions of one producer, until it raises KafkaException."""
+def _run(consumer: Consumer, settings: Settings, chance: random.Random, moved: list[bool]) -> None:
+    """Transactions of one producer, until it raises KafkaException; ``moved`` holds something after a rebalance."""
     producer = Producer(
         {
             "bootstrap.servers": settings.bootstrap,
@@ -82,6 +87,11 @@ def _run(consumer: Consumer, settings: Settings, chance: random.Random) -> None:
     producer.init_transactions(CALL_TIMEOUT_S)
     while True:
         messages = consumer.consume(BATCH, 0.2)
+        if moved:
+            # Some of the messages may be somebody else's by now.
+            moved.clear()
+            _rewind(consumer)
+            continue
         if not messages:
             continue
         producer.begin_transaction()
@@ -92,8 +102,7 @@ def _run(consumer: Consumer, settings: Settings, chance: random.Random) -> None:
                 value = message.value()
                 assert value is not None
                 producer.produce(settings.sink, value.upper(), partition=message.partition() or 0)
-            places = consumer.position(consumer.assignment())
-            producer.send_offsets_to_transaction(places, consumer.consumer_group_metadata(), CALL_TIMEOUT_S)
+            producer.send_offsets_to_transaction(_behind(messages), consumer.consumer_group_metadata(), CALL_TIMEOUT_S)
             if chance.random() < ABORTED:
                 producer.abort_transaction(CALL_TIMEOUT_S)
                 _rewind(consumer)
@@ -105,6 +114,12 @@ def _run(consumer: Consumer, settings: Settings, chance: random.Random) -> None:
                 raise
             producer.abort_transaction(CALL_TIMEOUT_S)
             _rewind(consumer)
+
+
+def _behind(messages: list[Message]) -> list[TopicPartition]:
+    """Where the messages' partitions go on."""
+    last = {(message.topic() or "", message.partition() or 0): message.offset() or 0 for message in messages}
+    return [TopicPartition(*place, offset + 1) for place, offset in last.items()]
 
 
 def _rewind(consumer: Consumer) -> None:

@@ -153,10 +153,10 @@ def test_files_go_through_a_topic_to_files_once_whatever_becomes_of_the_worker(
     worker.wait_until_running("source", "sink")
     # A sink delivers again what it had not committed; the topic, written in transactions, has each line once.
     assert list(dict.fromkeys(sink.read_text().splitlines())) == lines
-    messages = read_committed(target.bootstrap, topic, 1, lambda found: len(found) >= LINES)
-    assert [message.value().decode() for message in messages] == lines
+    committed = read_committed(target.bootstrap, topic, 1, lambda found: len(found) >= LINES)
+    assert [record.value for record in committed] == lines
     assert worker.call("GET", "/connectors/source/offsets") == {
         "offsets": [{"partition": {"filename": str(source)}, "offset": {"position": source.stat().st_size}}]
     }
-    (committed,) = worker.call("GET", "/connectors/sink/offsets")["offsets"]
-    assert committed["partition"] == {"kafka_topic": topic, "kafka_partition": 0}
+    (place,) = worker.call("GET", "/connectors/sink/offsets")["offsets"]
+    assert place["partition"] == {"kafka_topic": topic, "kafka_partition": 0}

@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from confluent_kafka import Message, Producer
+from confluent_kafka import Producer
 
-from tests.support.drain import read_committed
+from tests.support.drain import Committed, read_committed
 from tests.support.program import Program
 from tests.support.targets import Target
 
@@ -60,20 +60,20 @@ producer.transaction.timeout.ms=5000
         application.start()
 
     lines = _wait_for_lines(target, joined, len(expected), application)
-    assert Counter(message.value().decode() for message in lines) == Counter(expected)
-    assert {message.key() for message in lines} == {_key(number) for number in range(LINES) if _are_close(number)}
+    assert Counter(line.value for line in lines) == Counter(expected)
+    assert {line.key for line in lines} == {_key(number) for number in range(LINES) if _are_close(number)}
     words = Counter(word for line in expected for word in line.split())
     steps = read_committed(
         target.bootstrap, counts, PARTITIONS, lambda found: len(found) >= words.total(), check=application.check
     )
     by_word: dict[str, list[int]] = defaultdict(list)
-    for message in steps:
-        by_word[message.key().decode()].append(int(message.value()))
+    for step in steps:
+        by_word[step.key].append(int(step.value))
     assert by_word == {word: list(range(1, count + 1)) for word, count in words.items()}
     application.stop()
 
 
-def _wait_for_lines(target: Target, topic: str, count: int, application: Program) -> list[Message]:
+def _wait_for_lines(target: Target, topic: str, count: int, application: Program) -> list[Committed]:
     return read_committed(
         target.bootstrap, topic, PARTITIONS, lambda found: len(found) >= count, check=application.check
     )
@@ -84,9 +84,9 @@ def _send_lines(bootstrap: str, left: str, right: str, numbers: Sequence[int]) -
     for number in numbers:
         at_ms = NOW_MS + number
         apart_ms = MINUTE_MS if _are_close(number) else MINUTE_MS + 1
-        place = {"key": _key(number), "partition": number % PARTITIONS}
-        producer.produce(left, _word(number, 7), timestamp=at_ms, **place)
-        producer.produce(right, _word(number, 11), timestamp=at_ms + apart_ms, **place)
+        for topic, words, timestamp in ((left, 7, at_ms), (right, 11, at_ms + apart_ms)):
+            partition = number % PARTITIONS
+            producer.produce(topic, _word(number, words), _key(number), timestamp=timestamp, partition=partition)
     assert producer.flush(30) == 0
 
 
@@ -94,8 +94,8 @@ def _are_close(number: int) -> bool:
     return number % 5 != 0
 
 
-def _key(number: int) -> bytes:
-    return b"%d" % number
+def _key(number: int) -> str:
+    return str(number)
 
 
 def _word(number: int, words: int) -> str:

@@ -6,10 +6,10 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 
-from confluent_kafka import Message, Producer
+from confluent_kafka import Producer
 
 from tests.support.apache import ROOT
-from tests.support.drain import read_committed
+from tests.support.drain import Committed, read_committed
 from tests.support.program import Program
 from tests.support.targets import Target
 
@@ -26,12 +26,12 @@ def test_what_goes_in_comes_out_once_and_in_order(
     names = unique("first"), unique("second")
     writer = Producer({"bootstrap.servers": target.bootstrap, "transactional.id": unique("writer"), "linger.ms": 1})
     writer.init_transactions(30)
-    sent: dict[int, list[bytes]] = defaultdict(list)
+    sent: dict[int, list[str]] = defaultdict(list)
 
     def send(begin: int, end: int) -> None:
         for number in range(begin, end, PER_TRANSACTION):
             writer.begin_transaction()
-            values = [b"value-%d" % value for value in range(number, number + PER_TRANSACTION)]
+            values = [f"value-{value}" for value in range(number, number + PER_TRANSACTION)]
             for index, value in enumerate(values):
                 writer.produce(source, value, partition=index % PARTITIONS)
             if number % (4 * PER_TRANSACTION):
@@ -41,7 +41,7 @@ def test_what_goes_in_comes_out_once_and_in_order(
             else:
                 writer.abort_transaction(30)
 
-    def arrived(share: float) -> list[Message]:
+    def arrived(share: float) -> list[Committed]:
         count = int(share * sum(map(len, sent.values())))
 
         def check() -> None:
@@ -70,7 +70,7 @@ def test_what_goes_in_comes_out_once_and_in_order(
     arrived(1)
     for worker in workers:
         assert worker.stop() == 0, worker.output
-    came: dict[int, list[bytes]] = defaultdict(list)
-    for message in arrived(1):
-        came[message.partition() or 0].append(message.value() or b"")
+    came: dict[int, list[str]] = defaultdict(list)
+    for record in arrived(1):
+        came[record.partition].append(record.value)
     assert came == sent

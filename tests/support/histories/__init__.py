@@ -1,0 +1,1 @@
+"""Random clients whose history is recorded for `odradek check`, and the faults that they live through."""
