@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from enum import Enum
 
-from odradek.checker.history import Operation, Outcome
+from odradek.checker.history import Operation
 from odradek.checker.model import Model
 
 
@@ -44,7 +44,7 @@ def reads(model: Model) -> Iterator[tuple[Operation, str, int, Operation]]:
 
 def _read(model: Model) -> Iterator[tuple[Operation, Operation]]:
     for reader, _, _, writer in reads(model):
-        if writer.outcome is not Outcome.FAIL and reader.outcome is Outcome.OK:
+        if model.is_committed(reader):
             yield writer, reader
 
 
@@ -61,7 +61,7 @@ def _write(model: Model) -> Iterator[tuple[Operation, Operation]]:
 
 def _anti(model: Model) -> Iterator[tuple[Operation, Operation]]:
     for reader in model.history.operations:
-        if reader.outcome is Outcome.OK:
+        if model.is_committed(reader):
             for name, last_offset in _last_polled(reader).items():
                 for offset in model.partitions[name].after(last_offset):
                     writer = _committed_writer(model, name, offset)
