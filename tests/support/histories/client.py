@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -48,10 +48,6 @@ class Settings:
     group: str
 
 
-class Stop(Exception):
-    """SIGTERM."""
-
-
 class Fenced(Exception):
     """This producer cannot go on."""
 
@@ -65,6 +61,7 @@ class Client:
         self.recorder = Recorder(Path(settings.history), settings.name)
         self.recorder.die_on_signal()
         self.steps: list[Step] = []
+        self.is_asked_to_stop = False
         self._values = (f"{settings.name}:{number}" for number in count())
 
     def consumer(self, **options: object) -> Consumer:
@@ -153,7 +150,7 @@ def transact(client: Client) -> None:
         **{"transactional.id": client.settings.transactional_id, "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS}
     )
     _patiently(lambda: producer.init_transactions(CALL_TIMEOUT_S))
-    while True:
+    while not client.is_asked_to_stop:
         planned = client.plan(4)
         client.steps = []
         client.recorder.invoke("txn", planned)
@@ -240,7 +237,7 @@ def _patiently(call: Callable[[], T]) -> T:
 def send(client: Client) -> None:
     """Sends without transactions."""
     producer = client.producer(**{"message.timeout.ms": 20_000})
-    while True:
+    while not client.is_asked_to_stop:
         planned = client.plan(3)
         client.steps = []
         client.recorder.invoke("send", planned)
@@ -257,19 +254,14 @@ def poll(client: Client) -> None:
     places = [TopicPartition(client.settings.topic, number, 0) for number in range(int(client.settings.partitions))]
     consumer = client.consumer()
     consumer.assign(places)
-    for _ in _operations(client):
+    while not client.is_asked_to_stop:
+        client.steps = []
+        client.recorder.invoke("poll")
         client.poll(consumer, client.chance.randint(1, 50), 0.3)
         if client.chance.random() < 0.02:
             for place in places:
                 consumer.seek(place)
             client.steps.append(Assign())
-
-
-def _operations(client: Client) -> Iterator[None]:
-    while True:
-        client.steps = []
-        client.recorder.invoke("poll")
-        yield
         client.recorder.end("poll", "ok", client.steps)
 
 
@@ -277,14 +269,15 @@ ROLES = {"transactor": transact, "sender": send, "poller": poll}
 
 
 def main(settings: Settings) -> None:
+    client = Client(settings)
+
     def stop(*_: object) -> None:
-        raise Stop
+        client.is_asked_to_stop = True
 
     signal.signal(signal.SIGTERM, stop)
-    client = Client(settings)
     try:
         ROLES[settings.role](client)
-    except (Stop, Fenced) as ended:
+    except Fenced as ended:
         print(f"{settings.name}: {ended!r} {ended.__cause__!r}", flush=True)  # noqa: T201 - for whoever reads a failed test
 
 
