@@ -25,7 +25,7 @@ class Program:
         self.output_path = directory / f"{name}.log"
         self._argv = list(argv)
         self._directory = directory
-        self._env = {**os.environ, **(env or {})}
+        self._env = {**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -67,9 +67,12 @@ class Program:
     def resume(self) -> None:
         self._send(signal.SIGCONT)
 
-    def stop(self) -> int:
-        """SIGTERM; returns the exit code."""
-        return self._end(signal.SIGTERM)
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """SIGTERM, and SIGABRT for one that does not end in time: Python and Java then write where they were.
+
+        Returns the exit code, -SIGABRT in this case.
+        """
+        return self._end(signal.SIGTERM, timeout_s)
 
     def kill(self) -> None:
         """SIGKILL: it cannot say good-bye to anybody."""
@@ -88,12 +91,12 @@ class Program:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def _end(self, number: signal.Signals) -> int:
+    def _end(self, number: signal.Signals, timeout_s: float = STOP_TIMEOUT_S) -> int:
         process, self._process = self._process, None
         assert process is not None
         process.send_signal(number)
         try:
-            return process.wait(STOP_TIMEOUT_S)
+            return process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            process.kill()
+            process.send_signal(signal.SIGABRT)
             return process.wait()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
@@ -246,7 +247,7 @@ def send(client: Client) -> None:
         producer.flush(25)
         known = all(isinstance(step, Send) and step.offset is not None for step in client.steps)
         client.recorder.end("send", "ok" if known else "info", client.steps)
-        producer.flush(client.chance.uniform(0, 0.05))
+        time.sleep(client.chance.uniform(0, 0.04))
 
 
 def poll(client: Client) -> None:

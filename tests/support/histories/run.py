@@ -21,6 +21,7 @@ PARTITIONS = 4
 TRANSACTORS = 3
 ROLES = {**{f"t{number}": "transactor" for number in range(TRANSACTORS)}, "s0": "sender", "p0": "poller"}
 BROKER_KILLS = 2
+STOP_S = 15.0
 DRAIN_S = 60.0
 
 
@@ -54,7 +55,9 @@ class Run:
             self._let_pass(2.0)
             for program in (*self._zombies, *self._slots.values()):
                 if program.running:
-                    assert program.stop() == 0, program.output
+                    # librdkafka's send_offsets_to_transaction may hang for good after the broker came back quickly:
+                    # it has its answer, and does not send TxnOffsetCommit.
+                    assert program.stop(STOP_S) in (0, -signal.SIGABRT), program.output
             self._drain()
         finally:
             for program in (*self._zombies, *self._slots.values()):
