@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= odradek-data
 LISTEN ?= localhost:9092
 
-.PHONY: run test lint check docs jars oracles apache bench clean
+.PHONY: run test lint check docs programs jars oracles apache bench clean
 
 run: $(VENV)/.runtime
 	@echo "Data: $(DATA). Once it is ready, send a first message from another terminal:"
@@ -15,7 +15,7 @@ run: $(VENV)/.runtime
 
 test: $(VENV)/.development
 	$(BIN)/python -m pytest tests/unit tests/sim tests/cluster
-	$(BIN)/python -m pytest tests/compat --target odradek
+	$(BIN)/python -m pytest tests/compat --ignore tests/compat/programs --target odradek
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .
@@ -24,6 +24,10 @@ lint: $(VENV)/.development
 	$(BIN)/lint-imports
 
 check: test lint
+
+# Programs that people run on Kafka, whole, under faults: minutes. Those in Java are skipped where it is missing.
+programs: $(VENV)/.development
+	$(BIN)/python -m pytest tests/compat/programs --target odradek
 
 # What needs Java: Kafka's jars (fetched by Maven), files both ways, and the conformance suite on the real broker.
 jars: $(VENV)/.development

@@ -11,7 +11,7 @@ from odradek import __version__
 _COMMANDS = {
     "serve": ("odradek.cli.serve:serve", "Run a broker."),
     "topic": ("odradek.cli.topic:topic", "List, create, describe and delete topics."),
-    "group": ("odradek.cli.group:group", "List, describe and delete consumer groups."),
+    "group": ("odradek.cli.group:group", "List, describe and delete consumer groups, reset their offsets."),
     "produce": ("odradek.cli.produce:produce", "Send lines as records."),
     "consume": ("odradek.cli.consume:consume", "Print records."),
     "log": ("odradek.cli.log:log", "Look into log directories."),

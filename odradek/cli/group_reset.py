@@ -20,7 +20,7 @@ from odradek.wire import ErrorCode, KafkaError
 
 _INACTIVE = ("Empty", "Dead")
 _DURATION = re.compile(
-    r"P(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?",
+    r"P(?:(?P<days>\d+)D)?(?:T(?=\d)(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?",
     re.IGNORECASE,
 )
 
@@ -148,8 +148,9 @@ async def _new_offsets(
     if found.error_code:
         raise KafkaError(ErrorCode(found.error_code), f"no topic {topic} here")
     known = {each.partition_index for each in found.partitions}
-    if numbers is not None and not known.issuperset(numbers):
-        raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{topic} has no partition {max(numbers)}")
+    unknown = [number for number in numbers or () if number not in known]
+    if unknown:
+        raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{topic} has no partition {unknown[0]}")
     starts = await list_offsets(client, found, EARLIEST, numbers)
     ends = await list_offsets(client, found, LATEST, numbers)
     at_time = {} if timestamp_ms is None else await list_offsets(client, found, timestamp_ms, numbers)

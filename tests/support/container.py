@@ -42,6 +42,14 @@ class ApacheContainer(BrokerProcess):
         if self._container is not None:
             self._container.get_wrapped_container().kill()
 
+    def pause(self) -> None:
+        if self._container is not None:
+            self._container.get_wrapped_container().pause()
+
+    def resume(self) -> None:
+        if self._container is not None:
+            self._container.get_wrapped_container().unpause()
+
     def restart(self, *, kill: bool = False) -> None:
         if kill:
             self.kill()

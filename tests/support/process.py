@@ -96,6 +96,13 @@ class BrokerProcess:
         """SIGKILL: nothing gets the chance to clean up."""
         self._end(signal.SIGKILL)
 
+    def pause(self) -> None:
+        """SIGSTOP: connections stay, and nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
     def restart(self, *, kill: bool = False) -> None:
         if self.running:
             self._end(signal.SIGKILL if kill else signal.SIGTERM)

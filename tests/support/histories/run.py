@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import sys
@@ -121,9 +120,9 @@ class Run:
             self._broker.restart(kill=True)
         else:
             self.faults.append("pause broker")
-            os.kill(self._broker.pid, signal.SIGSTOP)
+            self._broker.pause()
             self._let_pass(self._chance.uniform(0.2, 2.0))
-            os.kill(self._broker.pid, signal.SIGCONT)
+            self._broker.resume()
 
     def _drain(self) -> None:
         """Read all partitions to their ends, once nothing is undecided any more."""

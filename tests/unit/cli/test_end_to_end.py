@@ -145,6 +145,25 @@ def test_a_group_goes_on_where_it_left_off(broker: str) -> None:
     assert "GROUP_ID_NOT_FOUND" in odradek(broker, "group", "delete", "readers", exit_code=1).stderr
 
 
+def test_a_group_can_be_sent_elsewhere(broker: str) -> None:
+    odradek(broker, "topic", "create", "again", "-p", "2")
+    for partition in ("0", "1"):
+        odradek(broker, "produce", "again", "-p", partition, stdin="one\ntwo\nthree\n")
+    reset = ("group", "reset", "rereaders", "--topic", "again:1")
+    planned = odradek(broker, *reset, "--to-latest")
+    assert planned.stdout == "rereaders\tagain\t1\t3\n"
+    assert "--execute" in planned.stderr
+    assert "GROUP_ID_NOT_FOUND" in odradek(broker, "group", "describe", "rereaders", exit_code=1).stderr
+    odradek(broker, *reset, "--to-latest", "--execute")
+    assert odradek(broker, "group", "describe", "rereaders").stdout == "rereaders\tagain\t1\t3\t3\t0\t-\n"
+    assert odradek(broker, *reset, "--shift-by", "-2").stdout == "rereaders\tagain\t1\t1\n"
+    all_topics = ("group", "reset", "rereaders", "--all-topics", "--to-offset", "2", "--execute")
+    assert odradek(broker, *all_topics).stdout == "rereaders\tagain\t1\t2\n"
+    missing = odradek(broker, "group", "reset", "rereaders", "--topic", "again:5", "--to-latest", exit_code=1)
+    assert "no partition 5" in missing.stderr
+    assert odradek(broker, "group", "list", "--state", "stable", "--type", "classic").stdout == ""
+
+
 def test_without_records_consuming_ends_after_its_time_out(broker: str) -> None:
     odradek(broker, "topic", "create", "quiet")
     assert odradek(broker, "consume", "quiet", "--timeout-ms", "100").stdout == ""
