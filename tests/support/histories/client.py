@@ -10,8 +10,10 @@ until SIGTERM, or until another client with its transactional id has fenced it. 
 
 from __future__ import annotations
 
+import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +28,7 @@ from odradek.checker.history import Assign, Poll, Send, Step
 from tests.support.histories.recorder import Recorder
 
 SESSION_TIMEOUT_MS = 3000
-TRANSACTION_TIMEOUT_MS = 4000
+TRANSACTION_TIMEOUT_MS = 8000
 CALL_TIMEOUT_S = 10.0
 ATTEMPTS = 5
 """Of calls that may succeed later."""
@@ -178,6 +180,9 @@ def _transaction(client: Client, producer: Producer, consumer: Consumer, planned
             client.poll(consumer, 1, TRANSACTION_TIMEOUT_MS / 1000 * client.chance.uniform(0.2, 1.5))
         producer.send_offsets_to_transaction(client.polled(), consumer.consumer_group_metadata(), CALL_TIMEOUT_S)
         producer.flush(CALL_TIMEOUT_S)
+        if client.chance.random() < 0.02:
+            # Long enough for the group to go on without this member, and perhaps in time for the commit.
+            _hang(client.chance.uniform(3.2, 7.0))
         if client.chance.random() < 0.25 or Assign() in client.steps:
             # After a rebalance somebody else may have got what was polled before it.
             producer.abort_transaction(CALL_TIMEOUT_S)
@@ -204,6 +209,13 @@ def _transaction(client: Client, producer: Producer, consumer: Consumer, planned
         else:
             return "ok"
     raise Fenced
+
+
+def _hang(duration_s: float) -> None:
+    """Stop this process as if its machine hung."""
+    own = os.getpid()
+    subprocess.Popen(["sh", "-c", f"sleep {duration_s:.1f}; kill -CONT {own}"])
+    os.kill(own, signal.SIGSTOP)
 
 
 def _give_up(producer: Producer, failed: KafkaException) -> None:
