@@ -10,7 +10,7 @@ import random
 import signal
 import sys
 from dataclasses import dataclass
-from itertools import count
+from threading import Event
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
@@ -34,15 +34,9 @@ class Settings:
     seed: str
 
 
-class Stop(Exception):
-    """SIGTERM."""
-
-
 def main(settings: Settings) -> None:
-    def stop(*_: object) -> None:
-        raise Stop
-
-    signal.signal(signal.SIGTERM, stop)
+    stopping, moved = Event(), Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     chance = random.Random(settings.seed)
     consumer = Consumer(
         {
@@ -56,26 +50,23 @@ def main(settings: Settings) -> None:
             "fetch.wait.max.ms": 100,
         }
     )
-    moved: list[bool] = []
 
     def rebalanced(*_: object) -> None:
-        moved.append(True)
+        moved.set()
 
     consumer.subscribe([settings.source], on_assign=rebalanced, on_revoke=rebalanced, on_lost=rebalanced)
-    try:
-        for life in count():
-            try:
-                _run(consumer, settings, chance, moved)
-            except KafkaException as failed:
-                # Fenced, or otherwise beyond repair: another life of the producer takes over from this one.
-                print(f"life {life} ended: {failed}", flush=True)  # noqa: T201 - for whoever reads a failed test
-                _rewind(consumer)
-    except Stop:
-        consumer.close()
+    while not stopping.is_set():
+        try:
+            _run(consumer, settings, chance, moved, stopping)
+        except KafkaException as failed:
+            # Fenced, or otherwise beyond repair: another producer takes over from this one.
+            print(f"a producer ended: {failed}", flush=True)  # noqa: T201 - for whoever reads a failed test
+            moved.set()
+    consumer.close()
 
 
-def _run(consumer: Consumer, settings: Settings, chance: random.Random, moved: list[bool]) -> None:
-    """Transactions of one producer, until it raises KafkaException; ``moved`` holds something after a rebalance."""
+def _run(consumer: Consumer, settings: Settings, chance: random.Random, moved: Event, stopping: Event) -> None:
+    """Transactions of one producer, until it raises KafkaException; ``moved`` is set where positions are not right."""
     producer = Producer(
         {
             "bootstrap.servers": settings.bootstrap,
@@ -85,9 +76,9 @@ def _run(consumer: Consumer, settings: Settings, chance: random.Random, moved: l
         }
     )
     producer.init_transactions(CALL_TIMEOUT_S)
-    while True:
+    while not stopping.is_set():
         messages = consumer.consume(BATCH, 0.2)
-        if moved:
+        if moved.is_set():
             # Some of the messages may be somebody else's by now.
             moved.clear()
             _rewind(consumer)

@@ -175,9 +175,9 @@ def _transaction(client: Client, producer: Producer, consumer: Consumer, planned
             if client.chance.random() < 0.7:
                 client.poll(consumer, 8, client.chance.choice((0.0, 0.05, 0.2)))
             client.send(producer, send)
-        if client.chance.random() < 0.1:
-            # Idle for longer than the transaction may take.
-            client.poll(consumer, 1, TRANSACTION_TIMEOUT_MS / 1000 * client.chance.uniform(0.2, 1.5))
+        if client.chance.random() < 0.01:
+            # Perhaps for longer than the transaction may take.
+            time.sleep(TRANSACTION_TIMEOUT_MS / 1000 * client.chance.uniform(0.2, 1.2))
         producer.send_offsets_to_transaction(client.polled(), consumer.consumer_group_metadata(), CALL_TIMEOUT_S)
         producer.flush(CALL_TIMEOUT_S)
         if client.chance.random() < 0.02:
@@ -290,7 +290,8 @@ def main(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, stop)
     try:
         ROLES[settings.role](client)
-    except Fenced as ended:
+    except (Fenced, KafkaException) as ended:
+        # Whoever runs it starts another.
         print(f"{settings.name}: {ended!r} {ended.__cause__!r}", flush=True)  # noqa: T201 - for whoever reads a failed test
 
 
