@@ -17,6 +17,11 @@ from odradek.wire.messages.find_coordinator import FindCoordinatorRequest
 from odradek.wire.messages.list_offsets import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
 from odradek.wire.messages.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 from odradek.wire.messages.produce import ProduceRequest, ProduceResponse
+from odradek.wire.messages.txn_offset_commit import (
+    TxnOffsetCommitRequest,
+    TxnOffsetCommitRequestPartition,
+    TxnOffsetCommitRequestTopic,
+)
 from odradek.wire.records.compression import Codec, compress
 from odradek.wire.schema import Message
 from tests.support.batches import Lies, batch, varint
@@ -30,6 +35,7 @@ QUICK_S = 2.0
 SOON_S = 0.75
 """Small requests while large ones are handled: long enough for a busy machine, far less than the large ones take."""
 ELEMENTS = 60_000
+DECIDED_ELEMENTS = 16_000
 MEMORY_CEILING_BYTES = 192 << 20
 """How much an attack may add to this project's broker at any moment."""
 BOMB_CEILING_BYTES = 288 << 20
@@ -83,12 +89,15 @@ def test_half_a_header_waits_and_harms_nobody(target: Target) -> None:
             connection.close()
 
 
-def test_requests_with_tens_of_thousands_of_elements(target: Target) -> None:
+def test_requests_with_tens_of_thousands_of_elements(target: Target, new_topic: NewTopic) -> None:
     """Whoever has little to ask is answered soon, however much others ask for at the same time."""
     names = [f"no-such-{number}" for number in range(ELEMENTS)]
     partitions = [FetchPartition(partition=number) for number in range(ELEMENTS)]
     offsets = [ListOffsetsPartition(partition_index=number, timestamp=-1) for number in range(ELEMENTS)]
+    commits = [TxnOffsetCommitRequestPartition(committed_offset=number) for number in range(DECIDED_ELEMENTS)]
+    committed = [TxnOffsetCommitRequestTopic(name=new_topic(), partitions=commits)]
     requests: list[tuple[Message, int]] = [
+        (TxnOffsetCommitRequest(transactional_id="t", group_id="g", producer_id=1, topics=committed), 5),
         (FetchRequest(session_epoch=-1, topics=[FetchTopic(topic="no-such", partitions=partitions)]), 12),
         (ListOffsetsRequest(topics=[ListOffsetsTopic(name="no-such", partitions=offsets)]), 7),
         (FindCoordinatorRequest(key_type=0, coordinator_keys=names), 4),

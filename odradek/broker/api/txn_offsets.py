@@ -63,10 +63,9 @@ class TxnOffsetsApi:
         accepted = []
         for topic in request.topics:
             image, code = self._find(context, topic)
-            known = [] if image is None else [
-                entry for entry in topic.partitions if entry.partition_index in image.partitions
-            ]  # fmt: skip
-            unknown = [entry.partition_index for entry in topic.partitions if entry not in known]
+            indexes = () if image is None else image.partitions
+            known = [entry for entry in topic.partitions if entry.partition_index in indexes]
+            unknown = [entry.partition_index for entry in topic.partitions if entry.partition_index not in indexes]
             if unknown:
                 refused.append(_refused(topic, unknown, code))
             if image is not None and known:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
+from odradek.broker.regexes import InvalidRegexError, Matcher, compile_regex
 from odradek.broker.transactions.metadata import TransactionMetadata
 from odradek.broker.transactions.state import STATES_BY_LABEL
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -32,24 +32,11 @@ class TransactionFilter:
         )
 
 
-class _Pattern(Protocol):
-    def fullmatch(self, text: str, /) -> object | None: ...
-
-
-def _compiled(pattern: str) -> _Pattern:
+def _compiled(pattern: str) -> Matcher:
     try:
-        import re2  # loaded when the first administrator asks
-    except ImportError as error:
-        raise KafkaError(
-            ErrorCode.INVALID_REGULAR_EXPRESSION, f"the broker lacks the package google-re2 ({error})"
-        ) from error
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        compiled: _Pattern = re2.compile(pattern, options)
-    except re2.error as error:
+        return compile_regex(pattern)
+    except InvalidRegexError as error:
         raise KafkaError(
             ErrorCode.INVALID_REGULAR_EXPRESSION,
             f"Transaction ID pattern `{pattern}` is not a valid regular expression: {error}.",
         ) from error
-    return compiled

@@ -29,7 +29,9 @@ _log = logging.getLogger(__name__)
 _ABORT_TIMER = "abort-timed-out"
 _EXPIRY_TIMER = "expire-transactional-ids"
 MAX_ABORTS_AT_ONCE = 200
-"""How many timed-out transactions are aborted in one go; the others follow in the thread's next turn."""
+"""How many timed-out transactions are aborted in one go."""
+_MORE_ABORTS_MS = 100
+"""When the others follow; not at once, for the log may not take them now."""
 
 
 class Outcome(NamedTuple):
@@ -288,7 +290,7 @@ class TransactionShard:
         ]
         for metadata in overdue[:MAX_ABORTS_AT_ONCE]:
             self._effects.timed_out(self._context.partition, metadata)
-        self._schedule_aborts(0 if len(overdue) > MAX_ABORTS_AT_ONCE else self._options.abort_check_interval_ms)
+        self._schedule_aborts(_MORE_ABORTS_MS if len(overdue) > MAX_ABORTS_AT_ONCE else self._options.abort_check_interval_ms)
         return CoordinatorResult((), None)
 
     def _expire(self) -> CoordinatorResult[None]:

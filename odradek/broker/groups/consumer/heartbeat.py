@@ -112,6 +112,7 @@ class Heartbeats:
     def _go_on(self, beat: Beat) -> CoordinatorResult[ConsumerGroupHeartbeatResponse]:
         request = beat.request
         records: list[CoordinatorRecord] = []
+        classic = self._table.classic(request.group_id)
         group = self._group(request, records)
         check_room(group, request.member_id, request.instance_id, self._table.options.consumer_max_size)
         member_id = request.member_id or uuid_to_string(self._table.random.uuid())
@@ -121,6 +122,10 @@ class Heartbeats:
         update = Update(group, old, new, records)
         names_changed = self._updates.store_member(update)
         regex_change = self._updates.change_regex(update, beat.may_describe)
+        replaced = group.static_member(request.instance_id)
+        if replaced is not None and request.member_epoch == JOINING_EPOCH:
+            # Not earlier: one who is refused takes nobody's place.
+            self._sessions.cancel(group.group_id, replaced.member_id)
         assignor_changed = self._assignor_changed(update)
         bump = names_changed or regex_change is RegexChange.RESOLVED or assignor_changed
         epoch = group.head.epoch
@@ -132,7 +137,8 @@ class Heartbeats:
         response = self._alive(group.group_id, member)
         if request.member_epoch == JOINING_EPOCH or _is_full(request) or member.assigned != old.assigned:
             response.assignment = _assignment(member.assigned)
-        return CoordinatorResult(records, response)
+        taken_over = None if classic is None else self._migration.take_over(classic, group)
+        return CoordinatorResult(records, response, on_committed=taken_over)
 
     def _leave(self, request: ConsumerGroupHeartbeatRequest) -> CoordinatorResult[ConsumerGroupHeartbeatResponse]:
         group = self._existing(request.group_id)
@@ -160,9 +166,7 @@ class Heartbeats:
         if isinstance(group, ClassicGroup):
             if not group.is_empty:
                 return self._migration.upgrade(group, records)
-            self._migration.forget_classic_timers(group)
             records.append(group_tombstone(group_id))
-            _log.info("group %s: the empty classic group becomes a consumer group", group_id)
         return self._migration.draft(group_id)
 
     def _existing(self, group_id: str) -> ConsumerGroup:
@@ -203,7 +207,6 @@ class Heartbeats:
                 f"Static member {member_id} with instance id {request.instance_id} cannot join the group because the "
                 f"instance id is owned by {present.member_id} member.",
             )
-        self._sessions.cancel(group.group_id, present.member_id)
         return replace_static(group, present, member_id, records)
 
     def _assignor_changed(self, update: Update) -> bool:

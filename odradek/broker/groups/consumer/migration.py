@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from odradek.broker.coordinator.result import CoordinatorRecord
@@ -60,25 +60,34 @@ class Migration:
         """A group that is not in the table: replaying the records that are decided upon with it puts it there."""
         return ConsumerGroup(group_id, Timeline())
 
-    def forget_classic_timers(self, group: ClassicGroup) -> None:
-        """A classic group ends."""
-        self._rebalances.cancel_timers(group)
-
     def upgrade(self, group: ClassicGroup, records: list[CoordinatorRecord]) -> ConsumerGroup:
         """Make a consumer group of a classic one that has members, who go on with what they have.
 
-        Everyone whose request is parked has to join again. Raises GROUP_ID_NOT_FOUND where that is not possible.
+        Raises GROUP_ID_NOT_FOUND where that is not possible.
         """
         self._check_upgrade(group)
         upgraded = self._upgraded(group)
-        self._answer_parked(group)
-        self._rebalances.cancel_timers(group)
         records.append(group_tombstone(group.group_id))
         records += _records_of(upgraded)
-        for member in upgraded.members.values():
-            self._sessions.schedule(group.group_id, member)
-        _log.info("group %s: becomes a consumer group with %d members", group.group_id, len(upgraded.members))
         return upgraded
+
+    def take_over(self, classic: ClassicGroup, group: ConsumerGroup) -> Callable[[KafkaError | None], None]:
+        """What happens once the records of a consumer group in the place of a classic one are in the log.
+
+        Not before: whoever causes them may be refused yet, and then the classic group goes on as if nothing had been.
+        Everyone whose request is parked has to join again.
+        """
+
+        def stored(error: KafkaError | None) -> None:
+            if error is not None and error.code is not ErrorCode.REQUEST_TIMED_OUT:
+                return
+            self._answer_parked(classic)
+            self._rebalances.cancel_timers(classic)
+            for member in group.members.values():
+                self._sessions.schedule(group.group_id, member)
+            _log.info("group %s: becomes a consumer group with %d classic members", group.group_id, len(group.members))
+
+        return stored
 
     def can_downgrade(self, group: ConsumerGroup, leaving: Sequence[ConsumerMember]) -> bool:
         """Whether only members of the classic protocol are left without `leaving`, and they may be a classic group."""

@@ -1,12 +1,12 @@
-"""Regular expressions in RE2's syntax (google-re2), which match in time linear to what they look at."""
+"""The regular expressions by which members of a group subscribe, and the topics that they match."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
 
 from odradek.broker.groups.consumer.subscriptions import ResolvedRegex
+from odradek.broker.regexes import InvalidRegexError, Matcher, compile_regex
 from odradek.metadata.image import MetadataImage
 from odradek.wire.errors import ErrorCode, KafkaError
 
@@ -31,36 +31,17 @@ _REASONS = {
 """What google-re2 says, and what Kafka's re2j says of the same."""
 
 
-class Matcher(Protocol):
-    """A compiled expression."""
-
-    def fullmatch(self, text: str) -> object | None:
-        """Something if all of `text` matches, else None."""
-        ...
-
-
-def compile_regex(regex: str) -> Matcher:
+def compile_subscription(regex: str) -> Matcher:
     """The expression; raises INVALID_REGULAR_EXPRESSION, also where google-re2 is not installed."""
     try:
-        import re2  # loaded when the first group needs it
-    except ImportError as error:
-        raise KafkaError(
-            ErrorCode.INVALID_REGULAR_EXPRESSION,
-            f"SubscribedTopicRegex `{regex}` cannot be used: the broker lacks the package google-re2 ({error}).",
-        ) from error
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        matcher: Matcher = re2.compile(regex, options)
-    except re2.error as error:
-        said = error.args[0] if error.args else b""
-        text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+        return compile_regex(regex)
+    except InvalidRegexError as error:
+        text = str(error)
         reason = next((reason for begin, reason in _REASONS.items() if text.startswith(begin)), text)
         raise KafkaError(
             ErrorCode.INVALID_REGULAR_EXPRESSION,
             f"SubscribedTopicRegex `{regex}` is not a valid regular expression: {reason}.",
         ) from error
-    return matcher
 
 
 class Resolution:
@@ -93,21 +74,17 @@ class Resolution:
         names = list(self._image.topics.by_name)
         for regex, topics in self.found.items():
             try:
-                matcher = compile_regex(regex)
+                matcher = compile_subscription(regex)
             except KafkaError as error:
                 _log.error("an expression that a group subscribes by is ignored: %s", error)
                 continue
-            for index, name in enumerate(names):
+            yield
+            for name in names:
                 if matcher.fullmatch(name) is not None and self._is_visible(name):
                     topics.append(name)
-                if index % _TOPICS_PER_STEP == _TOPICS_PER_STEP - 1:
-                    yield
-            yield
+                yield
 
     def _is_visible(self, name: str) -> bool:
         if name not in self._visible:
             self._visible[name] = self._may_describe(name)
         return self._visible[name]
-
-
-_TOPICS_PER_STEP = 128

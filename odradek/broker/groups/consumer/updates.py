@@ -21,7 +21,7 @@ from odradek.broker.groups.consumer.records import (
     regex_record,
     regex_tombstone,
 )
-from odradek.broker.groups.consumer.regexes import REFRESH_PAUSE_MS, Resolution, compile_regex
+from odradek.broker.groups.consumer.regexes import REFRESH_PAUSE_MS, Resolution, compile_subscription
 from odradek.broker.groups.consumer.sessions import Sessions
 from odradek.broker.groups.consumer.subscriptions import count_all
 from odradek.broker.groups.consumer.targets import TargetOf, is_due, next_targets, topic_ids
@@ -83,7 +83,7 @@ class Updates:
             if old and users.get(old) == 1:
                 update.records.append(regex_tombstone(group.group_id, old))
             if new and new not in users:
-                compile_regex(new)
+                compile_subscription(new)
                 is_new, change = True, RegexChange.CHANGED
         if is_new or users:
             after = dict(users)

@@ -245,6 +245,19 @@ def test_an_upgrade_that_cannot_be_written_did_not_happen(broken: Exception) -> 
     assert scene.heartbeat(classic, generation) == ErrorCode.NONE
 
 
+def test_an_upgrade_that_is_refused_leaves_the_classic_group_to_its_rebalance() -> None:
+    """Requests stay parked, and those who are silent are out in time, though the last check of all failed."""
+    scene = Mixed()
+    scene.classic(0, 1, 2, 3)
+    waiting = scene.new_id()
+    joining = scene.join(waiting, offers=said())
+    assert scene.member(regex="(").join().error_code == ErrorCode.INVALID_REGULAR_EXPRESSION
+    assert scene.kind is ClassicGroup
+    assert not joining.done
+    scene.world.advance(CLASSIC_SESSION_MS)
+    assert scene.answer(joining).members[0].member_id == waiting
+
+
 def test_every_state_on_the_way_is_what_the_log_says() -> None:
     scene = Mixed()
     states: dict[int, object] = {}

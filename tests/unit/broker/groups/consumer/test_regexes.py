@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from typing import cast
 
 import pytest
 
 from odradek.broker.groups.consumer.metadata_hash import TopicHashes
-from odradek.broker.groups.consumer.regexes import REFRESH_PAUSE_MS, Resolution, compile_regex
+from odradek.broker.groups.consumer.member import STATIC_LEAVING_EPOCH
+from odradek.broker.groups.consumer.regexes import REFRESH_PAUSE_MS, Resolution, compile_subscription
 from odradek.broker.groups.options import GroupOptions
 from odradek.wire.errors import ErrorCode, KafkaError
-from tests.unit.broker.groups.consumer.scene import HEARTBEAT_MS, Consumers, Member, state
+from tests.unit.broker.groups.consumer.scene import HEARTBEAT_MS, SESSION_MS, Consumers, Member, state
 
 
 def wait(scene: Consumers, *members: Member, milliseconds: int) -> None:
@@ -175,15 +178,35 @@ REASONS = {
 @pytest.mark.parametrize("regex", REASONS)
 def test_why_an_expression_is_not_valid_is_told_as_re2j_tells_it(regex: str) -> None:
     with pytest.raises(KafkaError) as caught:
-        compile_regex(regex)
+        compile_subscription(regex)
     assert caught.value.code is ErrorCode.INVALID_REGULAR_EXPRESSION
     expected = f"SubscribedTopicRegex `{regex}` is not a valid regular expression: {REASONS[regex]}."
     assert caught.value.message == expected
 
 
-def test_an_expression_that_would_be_enormous_is_refused() -> None:
+@pytest.mark.parametrize("regex", ["((((a{100}){100}){100}){100})", "(a|b|c)?" * 30_000])
+def test_an_expression_that_would_be_enormous_is_refused(regex: str) -> None:
     with pytest.raises(KafkaError):
-        compile_regex("((((a{100}){100}){100}){100})")
+        compile_subscription(regex)
+
+
+def test_what_groups_match_is_not_kept() -> None:
+    """Thousands of them would take gigabytes while one name is looked at."""
+    matched = cast("re.Match[str]", compile_subscription("(a|b|c)?" * 1000).fullmatch("a" * 249))
+    assert matched.groups() == ()
+
+
+def test_who_is_refused_takes_no_static_members_place() -> None:
+    """Who left for a while has its session until it ends."""
+    scene = Consumers({"a1": 1})
+    member = scene.member("a1", instance="one")
+    member.join()
+    member.leave(STATIC_LEAVING_EPOCH)
+    answer = scene.member(regex="(", instance="one").join()
+    assert answer.error_code == ErrorCode.INVALID_REGULAR_EXPRESSION
+    assert len(scene.group.members)
+    scene.world.advance(SESSION_MS)
+    assert not len(scene.group.members)
 
 
 def test_without_the_library_the_client_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
