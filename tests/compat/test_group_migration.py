@@ -283,6 +283,27 @@ def test_groups_that_cannot_be_upgraded(
 
 
 @pytest.mark.owns_broker
+def test_a_consumer_that_comes_before_the_first_generation(own_broker: Callable[..., BrokerProcess]) -> None:
+    """There is nothing to upgrade yet: it is refused, and the classic member goes on."""
+    broker = own_broker({"group.initial.rebalance.delay.ms": "3000"})
+    with connect(broker) as connection:
+        await_coordinator(connection, "g")
+        create_topic(connection, "orders", 2)
+        classic = ClassicConsumer(broker, "g", "orders")
+        classic.rejoin()
+        classic.start_join()
+        wait_for(lambda: describe_classic(connection, "g").group_state == "PreparingRebalance", "it waits")
+        consumer = RawConsumer(connection, "g", "orders")
+        assert code(consumer.join().error_code) == "UNKNOWN_SERVER_ERROR"
+        joined = classic.finish_join()
+        if code(joined.error_code) != "NONE":  # as Apache Kafka has it
+            joined = classic.rejoin()
+        assert joined.generation_id == 1
+        assert code(consumer.join().error_code) == "NONE"
+        classic.close()
+
+
+@pytest.mark.owns_broker
 @pytest.mark.parametrize("policy", ["disabled", "upgrade", "downgrade"])
 def test_the_migration_policy(own_broker: Callable[..., BrokerProcess], policy: str) -> None:
     """`group.consumer.migration.policy` says which ways are open."""

@@ -44,6 +44,9 @@ class ConsumerGroupsApi:
                     differences=(
                         "Regular expressions are google-re2's: why one is not valid may be told in other words, and "
                         "two parts of one may have the same name.",
+                        "An expression that takes more than 256 KiB once it is compiled is INVALID_REGULAR_EXPRESSION.",
+                        "Assignors that are given as Java classes of one's own in `group.consumer.assignors` stop the "
+                        "start.",
                         "Of two assignors that as many members ask for, the first by name serves the group.",
                     ),
                 )

@@ -46,7 +46,17 @@ class TxnAdminApi:
                     max_objects=MAX_DECIDED_OBJECTS,
                 )
             ),
-            erase(Handler(ListTransactionsRequest, self._list, Operation.DESCRIBE, transactional_id)),
+            erase(
+                Handler(
+                    ListTransactionsRequest,
+                    self._list,
+                    Operation.DESCRIBE,
+                    transactional_id,
+                    differences=(
+                        "A pattern that takes more than 256 KiB once it is compiled is INVALID_REGULAR_EXPRESSION.",
+                    ),
+                )
+            ),
         ]
 
     async def _describe(

@@ -18,6 +18,8 @@ class OffsetStore:
         self._groups: dict[str, Offsets] = {}
         self._pending: dict[int, dict[str, dict[TopicAndPartition, CommittedOffset]]] = {}
         """By producer id and group: what becomes committed if the transaction does."""
+        self._unstable: dict[str, dict[TopicAndPartition, int]] = {}
+        """By group: in how many unfinished transactions each offset is committed."""
 
     def replay(
         self, group_id: str, key: TopicAndPartition, committed: CommittedOffset | None, producer_id: int
@@ -28,7 +30,10 @@ class OffsetStore:
         elif producer_id == NO_PRODUCER_ID:
             self._put(group_id, key, committed)
         else:
-            self._pending.setdefault(producer_id, {}).setdefault(group_id, {})[key] = committed
+            pending = self._pending.setdefault(producer_id, {}).setdefault(group_id, {})
+            if key not in pending:
+                self._count(group_id, key, 1)
+            pending[key] = committed
 
     def replay_end_of_transaction(self, producer_id: int, *, committed: bool) -> None:
         """The transaction of `producer_id` ended.
@@ -36,9 +41,10 @@ class OffsetStore:
         Offsets that were committed outside of it after it wrote its own stay: the later record wins.
         """
         for group_id, pending in self._pending.pop(producer_id, {}).items():
-            for key, offset in pending.items() if committed else ():
+            for key, offset in pending.items():
+                self._count(group_id, key, -1)
                 current = self.latest(group_id, key)
-                if current is None or offset.record_offset > current.record_offset:
+                if committed and (current is None or offset.record_offset > current.record_offset):
                     self._put(group_id, key, offset)
 
     def latest(self, group_id: str, key: TopicAndPartition) -> CommittedOffset | None:
@@ -71,11 +77,11 @@ class OffsetStore:
 
     def has_pending(self, group_id: str) -> bool:
         """Whether an unfinished transaction has committed offsets for the group."""
-        return any(group_id in groups for groups in self._pending.values())
+        return group_id in self._unstable
 
     def is_pending(self, group_id: str, key: TopicAndPartition) -> bool:
         """Whether an unfinished transaction has committed this offset."""
-        return any(key in groups.get(group_id, ()) for groups in self._pending.values())
+        return key in self._unstable.get(group_id, ())
 
     def pending_keys(self, group_id: str | None = None) -> list[tuple[str, TopicAndPartition, CommittedOffset]]:
         """What unfinished transactions have committed, for one group or (None) for all, each key once."""
@@ -87,6 +93,15 @@ class OffsetStore:
                         found.setdefault((name, key), committed)
         return [(name, key, committed) for (name, key), committed in found.items()]
 
+    def _count(self, group_id: str, key: TopicAndPartition, change: int) -> None:
+        """A transaction has, or has no longer, an offset that is not decided."""
+        counts = self._unstable.setdefault(group_id, {})
+        counts[key] = counts.get(key, 0) + change
+        if not counts[key]:
+            del counts[key]
+            if not counts:
+                del self._unstable[group_id]
+
     def _put(self, group_id: str, key: TopicAndPartition, committed: CommittedOffset) -> None:
         offsets = self._groups.get(group_id)
         if offsets is None:
@@ -94,8 +109,9 @@ class OffsetStore:
         offsets.set(key, committed)
 
     def _remove(self, group_id: str, key: TopicAndPartition) -> None:
-        for groups in self._pending.values():
-            groups.get(group_id, {}).pop(key, None)
+        for groups in self._pending.values() if self.is_pending(group_id, key) else ():
+            if groups.get(group_id, {}).pop(key, None) is not None:
+                self._count(group_id, key, -1)
         offsets = self._groups.get(group_id)
         if offsets is None:
             return

@@ -290,7 +290,9 @@ class TransactionShard:
         ]
         for metadata in overdue[:MAX_ABORTS_AT_ONCE]:
             self._effects.timed_out(self._context.partition, metadata)
-        self._schedule_aborts(_MORE_ABORTS_MS if len(overdue) > MAX_ABORTS_AT_ONCE else self._options.abort_check_interval_ms)
+        self._schedule_aborts(
+            _MORE_ABORTS_MS if len(overdue) > MAX_ABORTS_AT_ONCE else self._options.abort_check_interval_ms
+        )
         return CoordinatorResult((), None)
 
     def _expire(self) -> CoordinatorResult[None]:

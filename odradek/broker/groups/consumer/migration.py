@@ -63,7 +63,7 @@ class Migration:
     def upgrade(self, group: ClassicGroup, records: list[CoordinatorRecord]) -> ConsumerGroup:
         """Make a consumer group of a classic one that has members, who go on with what they have.
 
-        Raises GROUP_ID_NOT_FOUND where that is not possible.
+        Raises GROUP_ID_NOT_FOUND where that is not possible, and UNKNOWN_SERVER_ERROR where it is not possible yet.
         """
         self._check_upgrade(group)
         upgraded = self._upgraded(group)
@@ -151,8 +151,11 @@ class Migration:
         try:
             for member in group.members.values():
                 self._add_upgraded(upgraded, group, member)
-        except (ProtocolError, ValueError) as error:
+        except ProtocolError as error:
             raise _cannot_upgrade(group, "the embedded consumer protocol is malformed.") from error
+        except ValueError as error:
+            # The next generation, with a protocol that they all have, is not formed yet.
+            raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR) from error
         upgraded.replay_epoch(group.generation, self._hashes.group_hash(upgraded.subscriptions.topics))
         upgraded.replay_assignment_epoch(group.generation, NEVER_ASSIGNED_MS)
         return upgraded
