@@ -8,8 +8,8 @@ from typing import cast
 
 import pytest
 
-from odradek.broker.groups.consumer.metadata_hash import TopicHashes
 from odradek.broker.groups.consumer.member import STATIC_LEAVING_EPOCH
+from odradek.broker.groups.consumer.metadata_hash import TopicHashes
 from odradek.broker.groups.consumer.regexes import REFRESH_PAUSE_MS, Resolution, compile_subscription
 from odradek.broker.groups.options import GroupOptions
 from odradek.wire.errors import ErrorCode, KafkaError
