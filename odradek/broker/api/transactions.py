@@ -116,7 +116,7 @@ class TransactionsApi:
             )
         )
 
-    def _add_partitions(
+    async def _add_partitions(
         self, context: RequestContext, request: AddPartitionsToTxnRequest
     ) -> Promise[AddPartitionsToTxnResponse]:
         if context.api_version < FIRST_FOR_BROKERS:
@@ -139,7 +139,7 @@ class TransactionsApi:
                 )
             )
 
-        all_results = gather([named(transaction) for transaction in request.transactions])
+        all_results = gather([named(transaction) async for transaction in context.slices().each(request.transactions)])
         return all_results.then(lambda results: AddPartitionsToTxnResponse(results_by_transaction=results))
 
     def _add(
