@@ -163,7 +163,7 @@ class ProducerStateManager:
     def is_next(self, producer_id: int, epoch: int, base_sequence: int, *, is_transactional: bool) -> bool:
         """Whether a batch follows the producer's latest, as nearly all do: then it is new, and may be written."""
         entry = self._producers.get(producer_id)
-        if entry is None or entry.producer_epoch != epoch or not entry.batches:
+        if entry is None or entry.producer_epoch != epoch or not entry.batches or producer_id in self._verifications:
             return False
         is_in_order = base_sequence == entry.batches[-1].last_sequence + 1
         return is_in_order and (is_transactional or entry.txn_first_offset == NO_OFFSET)

@@ -301,6 +301,21 @@ def test_sequences_of_transactions(connection: Connection, new_topic: NewTopic, 
     assert values(connection, topic, committed=True)[-3:] == [b"a", b"b", b"d"]
 
 
+def test_a_transaction_begins_with_the_lowest_sequence_that_came(
+    connection: Connection, new_topic: NewTopic, transactional_id: str
+) -> None:
+    """Be it that of a batch that was there already: then what follows it cannot be the first."""
+    topic = new_topic()
+    producer = RawTransactions(connection, transactional_id, is_v2=False)
+    producer.init()
+    producer.write(topic, b"0")
+    producer.finish(commit=True)
+    assert eventually(lambda: producer.add(topic), str) == "NONE"
+    again = producer.send(topic, b"0", sequence=0)
+    assert (code(again.error_code), again.base_offset) == ("NONE", 0)
+    assert code(producer.send(topic, b"1").error_code) == "OUT_OF_ORDER_SEQUENCE_NUMBER"
+
+
 @pytest.mark.parametrize("commit", [True, False])
 def test_a_waiting_consumer_hears_of_the_end_at_once(
     target: Target, connection: Connection, new_topic: NewTopic, producer: RawTransactions, commit: bool
