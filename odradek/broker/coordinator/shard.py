@@ -27,6 +27,9 @@ _log = logging.getLogger(__name__)
 S = TypeVar("S", bound=StateMachine)
 R = TypeVar("R")
 
+REPLY_SLICE_MS = 1.0
+"""How long one turn of replies may keep the thread from other work."""
+
 
 class ShardState(Enum):
     """Where a shard is in its life."""
@@ -48,8 +51,11 @@ class ShardContext(Generic[S]):
         self.timers = timers
 
     def reply(self, promise: Promise[R], value: R) -> None:
-        """Settle `promise` once the operation that runs now has ended, so that what follows finds it ended."""
-        self._shard.after_operation(lambda: promise.resolve(value))
+        """Settle `promise` once the operation that runs now has ended, so that what follows finds it ended.
+
+        A rebalance answers every member of a group: many replies leave in slices, with turns for others in between.
+        """
+        self._shard.reply(lambda: promise.resolve(value))
 
 
 class ShardOptions(Generic[S]):
@@ -110,6 +116,8 @@ class Shard(Generic[S]):
         self._waiting: deque[_Waiting] = deque()
         self._queue: deque[Callable[[], None]] = deque()
         self._afterwards: deque[Callable[[], None]] = deque()
+        self._replies: deque[Callable[[], None]] = deque()
+        self._is_replying = False
         self._busy = False
         self._high_watermark = 0
         self.machine = options.factory(ShardContext(self, options.clock, self._timeline, self._timers))
@@ -146,8 +154,7 @@ class Shard(Generic[S]):
         if was_active:
             self.machine.on_unloaded()
         self._timers.cancel_all()
-        if not self._busy:
-            self._drain()
+        self.after_operation(self._reply_slice)
 
     def check_active(self) -> None:
         """Raise what a client is told while the shard cannot answer."""
@@ -187,11 +194,31 @@ class Shard(Generic[S]):
         self._submit(lambda: self._complete_transaction(producer, marker, transaction_version, promise))
         return promise
 
+    def reply(self, settle: Callable[[], None]) -> None:
+        """Run `settle`, behind those that came before, when nothing runs in this shard."""
+        self._replies.append(settle)
+        if not self._is_replying:
+            self._is_replying = True
+            self.after_operation(self._reply_slice)
+
     def after_operation(self, action: Callable[[], None]) -> None:
         """Run `action` when nothing runs in this shard: now, or at the end of what does."""
         self._afterwards.append(action)
         if not self._busy:
             self._drain()
+
+    def _reply_slice(self) -> None:
+        clock = self._options.clock
+        until_ms = clock.monotonic_ms() + REPLY_SLICE_MS
+        try:
+            while self._replies:
+                self._replies.popleft()()
+                if self.state is not ShardState.CLOSED and clock.monotonic_ms() >= until_ms:
+                    break
+        finally:
+            self._is_replying = bool(self._replies)
+            if self._is_replying:
+                self._options.scheduler.call_soon(lambda: self.after_operation(self._reply_slice))
 
     def _submit(self, run: Callable[[], None]) -> None:
         self._queue.append(run)

@@ -8,7 +8,7 @@ from odradek.broker.coordinator.batches import RecordCodec
 from odradek.broker.coordinator.loader import SLICE_MS
 from odradek.broker.coordinator.result import CoordinatorRecord, CoordinatorResult, Producer
 from odradek.broker.coordinator.runtime import CoordinatorRuntime
-from odradek.broker.coordinator.shard import ShardContext, ShardState
+from odradek.broker.coordinator.shard import REPLY_SLICE_MS, ShardContext, ShardState
 from odradek.broker.coordinator.timeline import TimelineMap
 from odradek.ports import Promise
 from odradek.storage.topic_partition import TopicPartition
@@ -449,3 +449,44 @@ def test_what_fails_when_records_are_committed_does_not_hold_up_other_requests()
     toy.world.run_soon()
     assert toy.runtime.state(PARTITION) is ShardState.ACTIVE
     assert (toy.latest("a"), toy.latest("b")) == (1, 1)
+
+
+class Crowd:
+    """Five who wait for one operation, and whose answers take long."""
+
+    def __init__(self, toy: Toy) -> None:
+        self.toy = toy
+        self.answered: list[str] = []
+        promises = [Promise[str]() for _ in range(5)]
+        for promise in promises:
+            promise.on_done(self._take)
+
+        def answer(machine: Counters) -> CoordinatorResult[None]:
+            for number, promise in enumerate(promises):
+                machine.context.reply(promise, str(number))
+            return CoordinatorResult((), None)
+
+        assert toy.runtime.write(PARTITION, answer).done
+
+    def _take(self, promise: Promise[str]) -> None:
+        self.answered.append(promise.result())
+        self.toy.world.advance_clock(REPLY_SLICE_MS * 0.6)
+
+
+def test_many_replies_leave_in_turns_and_others_are_answered_between_them() -> None:
+    toy = Toy()
+    crowd = Crowd(toy)
+    assert crowd.answered == ["0", "1"]
+    assert toy.bump().result() == 1
+    toy.world.run_one_turn()
+    assert crowd.answered == ["0", "1", "2", "3"]
+    toy.world.run_one_turn()
+    assert crowd.answered == ["0", "1", "2", "3", "4"]
+    assert Crowd(toy).answered == ["0", "1"]
+
+
+def test_replies_that_are_left_when_a_shard_is_given_up_leave_at_once() -> None:
+    toy = Toy()
+    crowd = Crowd(toy)
+    toy.runtime.close()
+    assert crowd.answered == ["0", "1", "2", "3", "4"]
