@@ -76,6 +76,11 @@ def _capped_name(partition: TopicPartition, unique_id: bytes, mark: str) -> str:
     return partition.topic[: MAX_DIR_NAME_CHARS - len(suffix)] + suffix
 
 
+def _partition_of_marked_dir(name: str) -> TopicPartition | None:
+    plain, dot, _unique_id_and_mark = name.rpartition(".")
+    return partition_of_dir(plain) if dot else None
+
+
 def partition_of_dir(name: str) -> TopicPartition | None:
     """The partition whose log a directory of this name holds; None for any other directory."""
     topic, dash, number = name.rpartition("-")
@@ -86,8 +91,14 @@ def partition_of_dir(name: str) -> TopicPartition | None:
 
 def partition_of_future_dir(name: str) -> TopicPartition | None:
     """The partition whose future log a directory of this name holds; None for any other directory."""
-    plain, dot, _unique_id = name.removesuffix(FUTURE_DIR_SUFFIX).rpartition(".")
-    return partition_of_dir(plain) if dot and name.endswith(FUTURE_DIR_SUFFIX) else None
+    return _partition_of_marked_dir(name) if name.endswith(FUTURE_DIR_SUFFIX) else None
+
+
+def partition_of_any_dir(name: str) -> TopicPartition | None:
+    """The partition whose log, also a future, deleted or stray one, a directory of this name holds; None for others."""
+    if name.endswith((FUTURE_DIR_SUFFIX, DELETE_DIR_SUFFIX, STRAY_DIR_SUFFIX)):
+        return _partition_of_marked_dir(name)
+    return partition_of_dir(name)
 
 
 def is_marked_for_deletion(name: str) -> bool:

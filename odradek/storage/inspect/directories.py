@@ -22,7 +22,9 @@ from odradek.storage.file_names import (
     TIME_INDEX_SUFFIX,
     TXN_INDEX_SUFFIX,
     offset_of_name,
+    partition_of_any_dir,
     partition_of_dir,
+    partition_of_future_dir,
 )
 
 METADATA_SNAPSHOT_SUFFIX = ".checkpoint"
@@ -96,8 +98,11 @@ def known_files(fs: FileSystem, directory: str) -> list[KnownFile]:
 
 
 def partition_directories(fs: FileSystem, data_dir: str) -> list[str]:
-    """The directories of partitions in a data directory, by topic and number. Raises OSError."""
-    names = ((partition_of_dir(name), name) for name in fs.list(data_dir))
+    """The directories of partitions in a data directory, by topic and number, and of those that move there.
+
+    Raises OSError.
+    """
+    names = ((partition_of_dir(name) or partition_of_future_dir(name), name) for name in fs.list(data_dir))
     return [
         f"{data_dir}/{name}" for found, name in sorted((f, n) for f, n in names if f) if fs.is_dir(f"{data_dir}/{name}")
     ]
@@ -114,7 +119,7 @@ def is_partition(fs: FileSystem, directory: str) -> bool:
 def topic_of(path: str) -> str:
     """The topic that a partition's directory, or a file in it, belongs to; "" if the names do not say."""
     for name in reversed(path.rstrip("/").split("/")[-2:]):
-        partition = partition_of_dir(name)
+        partition = partition_of_any_dir(name)
         if partition is not None:
             return partition.topic
     return ""

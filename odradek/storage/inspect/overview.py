@@ -25,7 +25,8 @@ def partition_rows(fs: FileSystem, data_dir: str) -> Iterator[Row]:
     watermarks = _offsets(fs, f"{data_dir}/{HIGH_WATERMARK_CHECKPOINT}")
     for directory in partition_directories(fs, data_dir):
         partition = partition_of_dir(directory.rpartition("/")[2])
-        assert partition is not None, "that is how it was found"
+        if partition is None:
+            continue  # on its way here: the checkpoints say nothing about what is served
         try:
             logs = [file for file in known_files(fs, directory) if file.kind is FileKind.LOG]
             size = sum(fs.size(file.path) for file in logs)

@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 
 from odradek.ports import FileSystem
+from odradek.storage.inspect.directories import topic_of
 from odradek.storage.inspect.verify import Finding, Verified, verify_data_dir, verify_partition
 from odradek.storage.log_config import LogConfig
 from odradek.storage.memory_files import MemoryFile, MemoryFileSystem
@@ -226,6 +227,18 @@ def test_a_batch_that_is_still_being_written_is_no_damage() -> None:
     BusyFile.rest = content[-20:]
     assert findings(fs) == []
     assert fs.read(path) == content
+
+
+def test_a_log_on_its_way_into_a_directory_is_looked_at_and_what_waits_to_be_removed_is_not() -> None:
+    disk = stored()
+    for mark in ("future", "delete", "stray"):
+        directory = f"/data/topic-1.{'0' * 32}-{mark}"
+        disk.fs.mkdir(directory)
+        disk.fs.write_atomically(f"{directory}/{0:020d}.log", b"no batch")
+        assert topic_of(directory) == "topic"
+    assert {finding.path.rpartition("-")[2][:6] for finding in verify_data_dir(disk.fs, "/data", Verified())} == {
+        "future"
+    }
 
 
 def test_checkpoints_of_a_data_directory_are_looked_at() -> None:
