@@ -35,7 +35,7 @@ from odradek.wire.records.header import LOG_OVERHEAD_BYTES, BatchHeader, pack_he
 from odradek.wire.records.record import Record
 from tests.support.odradek import Odradek
 from tests.support.process import wait_for
-from tests.support.requests import connect, fetch, fetch_request, produce, serves
+from tests.support.requests import connect, create_topic, fetch, fetch_request, produce, serves
 from tests.unit.fakes import FakeWorld
 
 PARTITION = TopicPartition("large", 0)
@@ -116,6 +116,33 @@ def measure_log(log_dir: Path, samples: Sequence[tuple[int, int]]) -> list[float
     return figures
 
 
+def measure_start(size_bytes: int) -> float:
+    """Seconds until a node with one partition of this size is ready after a clean stop, in the best of some starts."""
+    root = Path(tempfile.mkdtemp(prefix="odradek-scale-"))
+    broker = Odradek(root, {})
+    try:
+        broker.start()
+        with connect(broker) as connection:
+            create_topic(connection, PARTITION.topic)
+        broker.stop()
+        directory = broker.data_dir / f"{PARTITION.topic}-0"
+        topic_id = (directory / "partition.metadata").read_bytes()
+        shutil.rmtree(directory)
+        SparseLog(broker.data_dir, size_bytes)
+        (directory / "partition.metadata").write_bytes(topic_id)
+        ready_s = []
+        for _ in range(ROUNDS):
+            broker.start()
+            ready_s.append(broker.ready_after_s)
+            with connect(broker) as connection:
+                assert fetch(connection, fetch_request(PARTITION.topic, HOLE_RECORDS)).records
+            broker.stop()
+        return min(ready_s)
+    finally:
+        broker.close()
+        shutil.rmtree(root)
+
+
 def _best_us(log: Log, chosen: Sequence[tuple[int, int]], look_up: Callable[[Log, int, int], None]) -> float:
     """CPU microseconds per look-up in the best of some rounds; the first, which meets cold caches, does not count."""
     best = float("inf")
@@ -188,6 +215,11 @@ def measure_node(directory: Path, topics: int, partitions: int) -> list[tuple[st
     return figures
 
 
+def _row(title: str, figures: Sequence[float]) -> str:
+    widths = (17, 13, 9, 9, 14)
+    return f"{title:14}" + "".join(f"{figure:{width}.2f}" for figure, width in zip(figures, widths, strict=True))
+
+
 @click.command()
 @click.option("--sizes", default="1,10,50", show_default=True, help="GiB in the one partition.")
 @click.option("--topics", default=100, show_default=True, help="Topics of the node; 0: no node.")
@@ -196,7 +228,9 @@ def main(sizes: str, topics: int, partitions: int) -> None:
     """Measure, and print what was measured."""
     rows = []
     if sizes:
-        click.echo("one partition      start CPU ms  KiB/segment  read us  find us   (us: CPU per look-up)")
+        click.echo(
+            "one partition      start CPU ms  KiB/segment  read us  find us  node ready s   (us: CPU per look-up)"
+        )
     for size in sizes.split(",") if sizes else []:
         root = Path(tempfile.mkdtemp(prefix="odradek-scale-"))
         try:
@@ -204,11 +238,11 @@ def main(sizes: str, topics: int, partitions: int) -> None:
             figures = measure_log(root, stored.samples)
         finally:
             shutil.rmtree(root)
+        figures.append(measure_start(int(size) << 30))
         rows.append(figures)
-        click.echo(f"{size:>5} GiB     {figures[0]:16.2f} {figures[1]:12.2f} {figures[2]:8.1f} {figures[3]:8.1f}")
+        click.echo(_row(f"{size:>5} GiB", figures))
     if len(rows) > 1:
-        ratios = [last / first for first, last in zip(rows[0], rows[-1], strict=True)]
-        click.echo("ratio         " + f"{ratios[0]:16.2f} {ratios[1]:12.2f} {ratios[2]:8.2f} {ratios[3]:8.2f}")
+        click.echo(_row("ratio", [last / first for first, last in zip(rows[0], rows[-1], strict=True)]))
     if topics:
         root = Path(tempfile.mkdtemp(prefix="odradek-scale-"))
         try:
