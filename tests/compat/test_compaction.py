@@ -98,6 +98,8 @@ def headers(connection: Connection, topic: str) -> list[tuple[BatchHeader, memor
     found = []
     while offset < end:
         answer = fetch(connection, fetch_request(topic, offset))
+        if code(answer.error_code) == "OFFSET_OUT_OF_RANGE":
+            return headers(connection, topic)  # retention has moved the start
         assert code(answer.error_code) == "NONE"
         data = raw(answer.records)
         assert data, f"nothing comes from offset {offset} of {end}"
