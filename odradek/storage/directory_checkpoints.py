@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from odradek.ports import FileSystem
+from odradek.ports import Executor, FileSystem, Promise
 from odradek.storage.checkpoints import CorruptFileError, read_offsets, write_offsets
 from odradek.storage.file_names import (
     CLEANER_CHECKPOINT,
@@ -38,6 +38,7 @@ class DirectoryCheckpoints:
     def __init__(self, fs: FileSystem) -> None:
         self._fs = fs
         self._written: dict[str, dict[TopicPartition, int]] = {}
+        self._being_written: dict[str, None] = {}
 
     def read_all(self, log_dir: str) -> CheckpointedOffsets:
         """What the files of a directory say, nothing where they are damaged; raises OSError."""
@@ -65,8 +66,32 @@ class DirectoryCheckpoints:
         self._write(f"{log_dir}/{LOG_START_CHECKPOINT}", offsets)
 
     def write_high_watermarks(self, log_dir: str, logs: Sequence[Log]) -> None:
-        """The high watermarks."""
-        self._write(f"{log_dir}/{HIGH_WATERMARK_CHECKPOINT}", {log.topic_partition: log.high_watermark for log in logs})
+        """The high watermarks, unless they are being written in the background: any that was true once is good."""
+        path = f"{log_dir}/{HIGH_WATERMARK_CHECKPOINT}"
+        if path not in self._being_written:
+            self._write(path, {log.topic_partition: log.high_watermark for log in logs})
+
+    def write_high_watermarks_later(
+        self, log_dir: str, logs: Sequence[Log], executor: Executor, failed: Callable[[OSError], None]
+    ) -> None:
+        """`write_high_watermarks` in the background: it comes every few seconds, and a busy disk makes a sync long.
+
+        The other checkpoints have to be in the file before what they allow is done.
+        """
+        path = f"{log_dir}/{HIGH_WATERMARK_CHECKPOINT}"
+        offsets = {log.topic_partition: log.high_watermark for log in logs}
+        if path in self._being_written or self._written.get(path) == offsets:
+            return
+
+        def written(outcome: Promise[None]) -> None:
+            del self._being_written[path]
+            if isinstance(outcome.error, OSError):
+                failed(outcome.error)
+            elif outcome.error is None:
+                self._written[path] = offsets
+
+        self._being_written[path] = None
+        executor.submit(lambda: write_offsets(self._fs, path, offsets)).on_done(written)
 
     def write_cleaned(self, log_dir: str, logs: Sequence[Log]) -> None:
         """Up to where the logs have been compacted, of those that ever were."""

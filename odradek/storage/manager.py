@@ -323,6 +323,14 @@ class LogManager:
         """Write the high watermarks of all directories."""
         self._on_each_dir(self._checkpoints.write_high_watermarks)
 
+    def begin_high_watermark_checkpoint(self) -> None:
+        """`checkpoint_high_watermarks` as its timer does it: in the background."""
+        for log_dir in self._log_dirs:
+            if log_dir not in self._offline:
+                self._checkpoints.write_high_watermarks_later(
+                    log_dir, self._logs_in(log_dir), self.environment.executor, partial(self._dir_failed, log_dir)
+                )
+
     def expire_producers(self) -> None:
         """Forget producers that have not written for long."""
         now_ms = self.environment.clock.now_ms()
@@ -537,6 +545,6 @@ class LogManager:
         repeat(initial_ms, settings.recovery_point_interval_ms, self.checkpoint_recovery_points)
         repeat(initial_ms, settings.log_start_interval_ms, self.checkpoint_log_starts)
         interval_ms = settings.high_watermark_interval_ms
-        repeat(interval_ms, interval_ms, self.checkpoint_high_watermarks)
+        repeat(interval_ms, interval_ms, self.begin_high_watermark_checkpoint)
         interval_ms = settings.producer_expiration_check_ms
         repeat(interval_ms, interval_ms, self.expire_producers)

@@ -8,6 +8,7 @@ import pytest
 
 from odradek.net.files import OsFileSystem
 from odradek.ports import FileSystem
+from odradek.ports.files import Buffer
 from odradek.storage.checkpoints import read_offsets, write_clean_shutdown
 from odradek.storage.log import Log
 from odradek.storage.log_config import LogConfig
@@ -280,6 +281,35 @@ def test_checkpoints_are_written_as_kafka_writes_them(node: Node) -> None:
     assert node.fs.read(f"{log_dir}/replication-offset-checkpoint") == b"0\n1\ntopic 3 1\n"
     assert node.fs.read(f"{log_dir}/recovery-point-offset-checkpoint") == b"0\n1\ntopic 3 0\n"
     assert node.fs.read(f"{log_dir}/log-start-offset-checkpoint") == b"0\n0\n"
+
+
+def test_high_watermarks_are_written_every_few_seconds_without_waiting_for_the_disk(node: Node) -> None:
+    path = f"{node.log_dirs[0]}/replication-offset-checkpoint"
+    append(node.create(), b"one")
+    node.logs.begin_high_watermark_checkpoint()
+    assert not node.fs.exists(path)
+    node.logs.checkpoint_high_watermarks()
+    assert not node.fs.exists(path), "two writers of one file at a time"
+    node.world.run_soon()
+    assert read_offsets(node.fs, path) == {PARTITION: 1}
+    append(node.log(), b"two")
+    node.world.advance(LogManagerSettings().high_watermark_interval_ms)
+    assert read_offsets(node.fs, path) == {PARTITION: 2}
+
+
+def test_a_disk_that_fails_in_the_background_takes_its_directory_offline() -> None:
+    class Full(MemoryFileSystem):
+        def write_atomically(self, path: str, data: Buffer) -> None:
+            if path.endswith("replication-offset-checkpoint"):
+                raise OSError(28, "no space left")
+            super().write_atomically(path, data)
+
+    node = Node(Full(), ["/data"])
+    append(node.create(), b"one")
+    node.logs.begin_high_watermark_checkpoint()
+    assert not node.logs.is_offline("/data")
+    node.world.run_soon()
+    assert node.logs.is_offline("/data")
 
 
 def test_checkpoints_that_are_empty_or_damaged_do_not_prevent_a_start(node: Node) -> None:
