@@ -33,15 +33,22 @@ _NICE = 10
 def main() -> None:
     """Run jobs until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
-    if hasattr(os, "nice"):
-        with contextlib.suppress(OSError):
-            os.nice(_NICE)
+    _give_way()
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin.buffer, requests), daemon=True).start()
     output = Output(sys.stdout.buffer)
     while True:
         job, rate, request = json.loads(requests.get())
         run(job, request, rate, output)
+
+
+def _give_way() -> None:
+    """Take what others leave of the processors: a node's thread that wakes up must not wait for a time slice to end."""
+    with contextlib.suppress(OSError):
+        if sys.platform == "linux":
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        elif hasattr(os, "nice"):
+            os.nice(_NICE)
 
 
 def _read(source: BinaryIO, requests: queue.SimpleQueue[bytes]) -> None:

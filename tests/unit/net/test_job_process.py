@@ -145,6 +145,11 @@ def test_failures_are_told_and_the_process_goes_on(jobs: Jobs, request_: str, ki
     assert int(jobs.result(jobs.run(echo))) == pid
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no such scheduling policy")
+def test_the_process_takes_what_others_leave_of_the_processors(jobs: Jobs) -> None:
+    assert os.sched_getscheduler(int(jobs.result(jobs.run(echo)))) == os.SCHED_IDLE
+
+
 def test_a_process_that_dies_costs_its_job_only(jobs: Jobs) -> None:
     with pytest.raises(JobLostError, match="exit code 7"):
         jobs.result(jobs.run(fail, "exit"))
