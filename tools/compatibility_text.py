@@ -101,6 +101,8 @@ DIFFERENCES = (
     "A cleaning for which the disk has no space left, or whose process has died, is tried twice more, and then the "
     "partition is uncleanable until the next start; Kafka takes the log directory offline.",
     "`log.cleaner.io.max.bytes.per.second` is shared out evenly among `log.cleaner.threads`.",
+    "Compaction leaves segments alone that are not synced yet, and on Linux it takes only what others leave of the "
+    "processors.",
     "The last entries of a log's active indexes are in memory until they are flushed, so another program that "
     "looks at the files of a running node may find them shorter.",
 )
