@@ -27,19 +27,13 @@ from odradek.storage.cleaner.job import SYNC_BYTES, clean
 from odradek.storage.cleaner.plan import CleanerLimits, CleaningPlan, SegmentToClean
 from odradek.storage.file_pool import FilePool
 from odradek.storage.segment import Segment
-from odradek.wire.messages.incremental_alter_configs import (
-    AlterableConfig,
-    AlterConfigsResource,
-    IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse,
-)
 from odradek.wire.records.batch import build_batch
 from odradek.wire.records.crc import crc32c
 from odradek.wire.records.header import parse_header
 from odradek.wire.records.record import Record
 from tests.support.odradek import Odradek
 from tests.support.process import wait_for
-from tests.support.requests import connect, create_topic, produce
+from tests.support.requests import connect, create_topic, produce, set_topic_config
 from tests.support.wire import Connection
 
 MIB = 1 << 20
@@ -49,8 +43,6 @@ CHUNK_BYTES = 256 * 1024
 BATCH_BYTES = 64 * 1024
 PACE_S = 0.001
 PRODUCED_BYTES = 1000
-_TOPIC_RESOURCE = 2
-_SET = 0
 
 
 class Shape(NamedTuple):
@@ -191,14 +183,6 @@ def fill(connection: Connection, topic: str, size_bytes: int) -> None:
         written += len(batch)
 
 
-def make_dirty(connection: Connection, topic: str) -> None:
-    """Let the cleaner have the log."""
-    config = AlterableConfig(name="min.cleanable.dirty.ratio", config_operation=_SET, value="0.01")
-    resource = AlterConfigsResource(resource_type=_TOPIC_RESOURCE, resource_name=topic, configs=[config])
-    request = IncrementalAlterConfigsRequest(resources=[resource])
-    assert connection.call(request, IncrementalAlterConfigsResponse).responses[0].error_code == 0
-
-
 def produce_steadily(connection: Connection, topic: str, is_over: Callable[[], bool]) -> list[float]:
     """Milliseconds from when each batch was due to its answer, at a steady pace."""
     batch = build_batch([Record(0, int(time.time() * 1000), b"key", b"x" * PRODUCED_BYTES)])
@@ -227,7 +211,7 @@ def measure_producer(root: Path, size_bytes: int, rounds: int, seconds: float) -
             fill(connection, topic, size_bytes)
             time.sleep(3.0)  # what was written reaches the disk
             alone = produce_steadily(connection, "steady", _Deadline(seconds).is_over)
-            make_dirty(connection, topic)
+            set_topic_config(connection, topic, "min.cleanable.dirty.ratio", "0.01")
             wait_for(partial(is_being_cleaned, node.data_dir / f"{topic}-0"), "cleaning has begun", 30)
             begun = time.perf_counter()
             beside = produce_steadily(connection, "steady", _Watch(checkpoint, topic).is_clean)

@@ -27,6 +27,9 @@ _WINDOWS_DESCRIPTORS = 8192
 RESERVED_DESCRIPTORS = 64
 """For files that are opened for a moment only, listening sockets and the loop."""
 MIN_CONNECTIONS = 16
+_FORGOTTEN_BYTES = 1 << 20
+"""About 0.2 ms of work."""
+_FORGETTING_PAUSE_S = 0.0005
 _BUSY_ATTEMPTS = 25
 _BUSY_PAUSE_S = 0.02
 """Half a second in all, for whoever has a file open to be done with it (Windows)."""
@@ -239,6 +242,12 @@ class OsFileSystem:
         with contextlib.suppress(FileNotFoundError):
             _when_free(lambda: os.unlink(path))
 
+    def remove_gradually(self, path: str) -> None:
+        """Take the file out of memory piece by piece, which else takes 15 ms for 64 MiB in one go, then delete it."""
+        with contextlib.suppress(FileNotFoundError):
+            _forget(path)
+        self.remove(path)
+
     def remove_tree(self, path: str) -> None:
         """Delete a directory with all it holds; one that is gone already is fine."""
         with contextlib.suppress(FileNotFoundError):
@@ -258,6 +267,20 @@ class OsFileSystem:
         """(total bytes, usable bytes) of the volume that holds `path`."""
         usage = shutil.disk_usage(path)
         return usage.total, usage.free
+
+
+def _forget(path: str) -> None:
+    """Empty the page cache of what is on the disk of a file. Raises OSError."""
+    advise = getattr(os, "posix_fadvise", None)
+    if advise is None:
+        return
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        for offset in range(0, os.fstat(fd).st_size, _FORGOTTEN_BYTES):
+            advise(fd, offset, _FORGOTTEN_BYTES, os.POSIX_FADV_DONTNEED)
+            time.sleep(_FORGETTING_PAUSE_S)
+    finally:
+        os.close(fd)
 
 
 def _when_free(change: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from odradek.ports import Clock, Executor, FileSystem, Random, Scheduler
 from odradek.ports.jobs import JobProcess
+from odradek.server.peers import Peers
 
 
 class Ports(NamedTuple):
@@ -19,3 +20,5 @@ class Ports(NamedTuple):
     files: FileSystem
     new_job_process: Callable[[], JobProcess] | None = None
     """None where long work is done on the state machines' thread, in slices."""
+    new_peers: Callable[[str, str], Peers] | None = None
+    """(name of the listeners to connect to, client id) -> connections to other nodes; None for a node without others."""

@@ -127,6 +127,10 @@ class FileSystem(Protocol):
         """Delete a file; one that is gone already is fine."""
         ...
 
+    def remove_gradually(self, path: str) -> None:
+        """`remove` for a file that may be large, with pauses in which others have processor and disk."""
+        ...
+
     def remove_tree(self, path: str) -> None:
         """Delete a directory with all it holds; one that is gone already is fine."""
         ...

@@ -53,7 +53,7 @@ def sync_files(fs: FileSystem, paths: Sequence[str], directories: Sequence[str])
 
 def _remove(fs: FileSystem, paths: Sequence[str]) -> None:
     for path in paths:
-        fs.remove(path)
+        fs.remove_gradually(path)
 
 
 def _mark(fs: FileSystem, paths: Sequence[str]) -> list[str]:

@@ -208,6 +208,10 @@ class MemoryFileSystem:
             parent, _, name = path.rpartition("/")
             del self._dirs[parent][name]
 
+    def remove_gradually(self, path: str) -> None:
+        """As `remove`."""
+        self.remove(path)
+
     def remove_tree(self, path: str) -> None:
         """Delete a directory with all it holds."""
         path = _normal(path)

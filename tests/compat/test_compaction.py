@@ -17,7 +17,16 @@ from tests.compat.conftest import target_kind
 from tests.support.apache import Unavailable
 from tests.support.batches import raw
 from tests.support.process import BrokerProcess, wait_for
-from tests.support.requests import code, connect, create_topic, fetch, fetch_request, list_offset, produce
+from tests.support.requests import (
+    code,
+    connect,
+    create_topic,
+    fetch,
+    fetch_request,
+    list_offset,
+    produce,
+    set_topic_config,
+)
 from tests.support.targets import FAST_SETTINGS, new_broker
 from tests.support.wire import Connection
 
@@ -231,8 +240,9 @@ def test_a_producers_last_sequence_outlives_its_records(
 def test_aborted_records_go_and_markers_stay_with_what_is_left_of_their_transactions(
     broker: BrokerProcess, connection: Connection, compacted: Callable[..., Writer], unique: Callable[[str], str]
 ) -> None:
-    # Markers have the time of day, and must not begin segments here.
-    writer = compacted(age_ms=-60_000)
+    # Markers have the time of day, and must not begin segments here. All is to be cleaned at once: a second cleaning
+    # does not find the records that the first one removed, and forgets that their transaction was aborted.
+    writer = compacted({"cleanup.policy": "delete"}, age_ms=-60_000)
     producer = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": unique("producer")})
     producer.init_transactions()
 
@@ -248,7 +258,9 @@ def test_aborted_records_go_and_markers_stay_with_what_is_left_of_their_transact
     transact(producer.abort_transaction, ("a", "2"))
     transact(producer.commit_transaction, ("b", "2"))
     transact(producer.abort_transaction, ("b", "3"))
+    wait_for(lambda: list_offset(connection, writer.topic, LATEST).offset == 9, "the last marker is written")
     writer.roll()
+    set_topic_config(connection, writer.topic, "cleanup.policy", "compact")
     becomes(connection, writer.topic, [(0, "a", "1"), (5, "b", "2")])
     found = [header for header, _ in headers(connection, writer.topic) if header.is_transactional]
     shapes = [(header.base_offset, header.last_offset, header.record_count, header.is_control) for header in found]

@@ -21,6 +21,12 @@ from odradek.wire.messages.fetch import (
     PartitionData,
 )
 from odradek.wire.messages.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
+from odradek.wire.messages.incremental_alter_configs import (
+    AlterableConfig,
+    AlterConfigsResource,
+    IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
+)
 from odradek.wire.messages.list_offsets import (
     ListOffsetsPartition,
     ListOffsetsPartitionResponse,
@@ -48,6 +54,8 @@ from tests.support.wire import Connection
 NAMED_PRODUCE_VERSION = 12
 """The last version of Produce that names topics; from 13 on it gives their ids."""
 NAMED_FETCH_VERSION = 12
+_TOPIC_RESOURCE = 2
+_SET = 0
 
 
 class Address(Protocol):
@@ -77,6 +85,15 @@ def create_topic(
     answer = connection.call(CreateTopicsRequest(topics=[topic], timeout_ms=20_000), CreateTopicsResponse)
     assert code(answer.topics[0].error_code) == "NONE", answer.topics[0].error_message
     return wait_for_topic(connection, name, partitions)
+
+
+def set_topic_config(connection: Connection, topic: str, name: str, value: str) -> None:
+    """Set one property of a topic; AssertionError if the broker refuses."""
+    config = AlterableConfig(name=name, config_operation=_SET, value=value)
+    resource = AlterConfigsResource(resource_type=_TOPIC_RESOURCE, resource_name=topic, configs=[config])
+    request = IncrementalAlterConfigsRequest(resources=[resource])
+    (result,) = connection.call(request, IncrementalAlterConfigsResponse).responses
+    assert code(result.error_code) == "NONE", result.error_message
 
 
 def wait_for_topic(connection: Connection, name: str, partitions: int) -> MetadataResponseTopic:

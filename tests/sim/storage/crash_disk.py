@@ -312,6 +312,9 @@ class CrashDisk:
             directory, name = self._parent(path)
             directory.change(**{name: None})
 
+    def remove_gradually(self, path: str) -> None:
+        self.remove(path)
+
     def remove_tree(self, path: str) -> None:
         if not self.exists(path):
             return

@@ -1,9 +1,10 @@
-"""Files on Windows, where one that is open can be neither renamed nor deleted: a virus scanner may have it open."""
+"""The operating system's files: what Windows refuses while somebody has a file open, and deleting large ones."""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,20 @@ def test_elsewhere_a_refusal_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tm
     with pytest.raises(PermissionError):
         OsFileSystem().remove(str(tmp_path / "file"))
     assert busy.attempts == 0
+
+
+def test_a_large_file_is_deleted_under_those_who_read_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    path = tmp_path / "large"
+    path.write_bytes(b"x" * (5 << 20))
+    fs = OsFileSystem()
+    file = fs.open(str(path))
+    file.sync()
+    fs.remove_gradually(str(path))
+    assert not path.exists()
+    assert file.pread(1, (5 << 20) - 1) == b"x"
+    file.close()
+    if hasattr(os, "posix_fadvise"):
+        assert len(pauses) == 5, "others get the processor after each MiB"
+    fs.remove_gradually(str(path))  # gone already
