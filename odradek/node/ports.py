@@ -21,4 +21,4 @@ class Ports(NamedTuple):
     new_job_process: Callable[[], JobProcess] | None = None
     """None where long work is done on the state machines' thread, in slices."""
     new_peers: Callable[[str, str], Peers] | None = None
-    """(name of the listeners to connect to, client id) -> connections to other nodes; None for a node without others."""
+    """(name of the listeners to connect to, client id) -> connections to others; None for a node that has none."""
