@@ -81,9 +81,9 @@ class DeleteRecordsApi:
 
     def _low_watermark(self, name: TopicPartition) -> int:
         """From where on the partition's records are kept anywhere; raises KafkaError as `leader_log` does."""
-        log = self._replicas.partition(name).leader_log()
+        low_watermark = self._replicas.low_watermark(self._replicas.partition(name))
         future = self._replicas.logs.future.get(name)
-        return log.log_start_offset if future is None else min(log.log_start_offset, future.log_start_offset)
+        return low_watermark if future is None else min(low_watermark, future.log_start_offset)
 
     def _deleted(self, pending: list[_Deletion], timeout_ms: int) -> Promise[None]:
         """Settles once nobody has the deleted records any more, or after the time-out, with the results filled in."""

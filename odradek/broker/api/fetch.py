@@ -6,28 +6,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from odradek.broker.api.leaders import leader_endpoints
-from odradek.broker.fetch.reader import CONSUMER, FetchOptions, FetchRead, FetchReader, failed_partition
+from odradek.broker.fetch.reader import FetchOptions, FetchRead, FetchReader, failed_partition, release_records
 from odradek.broker.fetch.session import FetchedPartition, FetchPlan, SessionCache, partitions_of
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Isolation
+from odradek.broker.replication.replica_selector import ReadingClient
 from odradek.ports import Executor, Promise
-from odradek.ports.network import FileRange
 from odradek.security.acl import Operation, ResourceType
+from odradek.server.cluster import CLUSTER_NAME
 from odradek.server.context import RequestContext
 from odradek.server.handlers import Handler, Sliced
 from odradek.storage.topic_partition import TopicPartition
-from odradek.wire.errors import KafkaError
+from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.fetch import (
     FetchableTopicResponse,
     FetchRequest,
     FetchResponse,
     NodeEndpoint,
-    PartitionData,
 )
 
 MANY_PARTITIONS = 500
 """Fetches of more give way to others while they read."""
 
+FIRST_WITH_RACKS = 11
 FIRST_WITH_TOPIC_IDS = 13
 FIRST_WITH_REPLICA_STATE = 15
 FIRST_WITH_LEADERS = 16
@@ -65,7 +66,9 @@ class FetchApi:
         except KafkaError as error:
             # Not _failed: of a session's errors Kafka tells at the top only.
             return FetchResponse(error_code=error.code)
-        options = self._options(context.api_version, request)
+        options = self._options(context, request)
+        if options.replica_id >= 0 and not context.allows(Operation.CLUSTER_ACTION, ResourceType.CLUSTER, CLUSTER_NAME):
+            return _unauthorized(plan)
         if len(plan.partitions) > MANY_PARTITIONS:
             return self._handle_many(context, request, plan, options)
         read = self._reader.read(plan.partitions, options)
@@ -105,28 +108,40 @@ class FetchApi:
             or not plan.partitions
             or self._has_news(plan, read)
         ):
-            return self._respond(context, plan, read)
+            return self._respond(context, plan, options, read)
         return self._wait(context, plan, options, request, read)
 
-    def _options(self, version: int, request: FetchRequest) -> FetchOptions:
-        replica_id = request.replica_state.replica_id if version >= FIRST_WITH_REPLICA_STATE else request.replica_id
-        if replica_id != CONSUMER:
+    def _options(self, context: RequestContext, request: FetchRequest) -> FetchOptions:
+        version = context.api_version
+        replica_id, replica_epoch = request.replica_id, -1
+        if version >= FIRST_WITH_REPLICA_STATE:
+            replica_id, replica_epoch = request.replica_state.replica_id, request.replica_state.replica_epoch
+        if replica_id >= 0:
             isolation = Isolation.LOG_END
         else:
             isolation = Isolation(1 if request.isolation_level == Isolation.READ_COMMITTED else 0)
+        knows_racks = replica_id < 0 and version >= FIRST_WITH_RACKS
         return FetchOptions(
             min(request.max_bytes, self._limits.max_bytes),
             isolation,
             replica_id,
             version >= FIRST_WITH_LEADERS,
             waits=self._executor is None,
+            replica_epoch=replica_epoch,
+            only_leader=not knows_racks,
+            client=ReadingClient(request.rack_id, context.listener)
+            if knows_racks and request.rack_id and self._replicas.selects_by_rack
+            else None,
         )
 
-    @staticmethod
-    def _has_news(plan: FetchPlan, read: FetchRead) -> bool:
-        """A follower whose high watermark is behind must hear of it; a consumer's fetch waits for data."""
+    def _has_news(self, plan: FetchPlan, read: FetchRead) -> bool:
+        """Whether a follower has to hear at once that its high watermark is behind, as consumers read from it.
+
+        Otherwise it is told with the next records, or when its fetch has waited long enough.
+        """
         return (
-            plan.session is not None
+            self._replicas.selects_by_rack
+            and plan.session is not None
             and plan.session.is_follower
             and any(fetched.told_high_watermark != response.high_watermark for fetched, response in read.responses)
         )
@@ -134,30 +149,47 @@ class FetchApi:
     def _wait(
         self, context: RequestContext, plan: FetchPlan, options: FetchOptions, request: FetchRequest, first: FetchRead
     ) -> Promise[FetchResponse]:
-        """Park until `min_bytes` are there, a partition fails, or `max_wait_ms` is over."""
+        """Park until `min_bytes` are there, a partition fails, or `max_wait_ms` is over.
+
+        What a replica waits for is the log's end; a high watermark that moves does not wake it, unless it is needed.
+        """
         answer: Promise[FetchResponse] = Promise()
         latest = first
+        is_latest = True
         # What makes it ready was appended a moment ago.
         options.waits = True
+        options.notes_progress = False
+        is_replica = options.isolation is Isolation.LOG_END
 
         def is_ready() -> bool:
-            nonlocal latest
+            nonlocal latest, is_latest
             _release(latest)
             latest = self._reader.read(plan.partitions, options)
-            return latest.answer_now or latest.size >= request.min_bytes
+            is_latest = latest.answer_now or latest.size >= request.min_bytes or self._has_news(plan, latest)
+            return is_latest
 
-        waiter = self._replicas.waiting.park(
-            self._watched(plan.partitions),
-            is_ready=is_ready,
-            finish=lambda: answer.resolve(self._respond(context, plan, latest)),
-            timeout_ms=request.max_wait_ms,
+        def finish() -> None:
+            nonlocal latest
+            if is_replica and not (is_latest and latest is not first):
+                _release(latest)
+                latest = self._reader.read(plan.partitions, options)
+            answer.resolve(self._respond(context, plan, options, latest))
+
+        rooms = self._replicas
+        room = rooms.waiting if not is_replica or rooms.selects_by_rack else rooms.waiting_replicas
+        waiter = room.park(
+            self._watched(plan.partitions), is_ready=is_ready, finish=finish, timeout_ms=request.max_wait_ms
         )
         # A client that is gone must not keep what it asked for until a time-out of its own choosing.
         answer.on_abandoned(waiter.finish)
         return answer
 
-    def _respond(self, context: RequestContext, plan: FetchPlan, read: FetchRead) -> FetchResponse:
+    def _respond(
+        self, context: RequestContext, plan: FetchPlan, options: FetchOptions, read: FetchRead
+    ) -> FetchResponse:
         response = _response(plan, read)
+        if options.replica_id >= 0 and read.size:
+            self._reader.count_sent(read)
         if read.answer_now and context.api_version >= FIRST_WITH_LEADERS:
             leaders = (answer.current_leader.leader_id for _fetched, answer in read.responses if answer.error_code)
             response.node_endpoints = [
@@ -208,6 +240,13 @@ def _failed(request: FetchRequest, version: int, error: KafkaError) -> FetchResp
     )
 
 
+def _unauthorized(plan: FetchPlan) -> FetchResponse:
+    """Somebody poses as a follower (CVE-2018-1288)."""
+    code = ErrorCode.TOPIC_AUTHORIZATION_FAILED
+    failed = [(fetched, failed_partition(fetched, code)) for fetched in plan.partitions]
+    return _response(plan, FetchRead(failed, answer_now=True))
+
+
 def _run_all(works: Sequence[Callable[[], None]]) -> None:
     for work in works:
         work()
@@ -216,12 +255,4 @@ def _run_all(works: Sequence[Callable[[], None]]) -> None:
 def _release(read: FetchRead) -> None:
     """Give back the file ranges of a read that will not be sent."""
     for _fetched, response in read.responses:
-        _release_records(response)
-
-
-def _release_records(response: PartitionData) -> None:
-    records = response.records
-    if records is not None and not isinstance(records, bytes | bytearray | memoryview):
-        range_: FileRange = records  # type: ignore[assignment] # storage's RecordsSource is a FileRange
-        range_.release()
-    response.records = b""
+        release_records(response)

@@ -30,6 +30,7 @@ from odradek.wire.messages.offset_for_leader_epoch import (
 )
 
 FIRST_WITH_LEADER_EPOCH = 4
+FIRST_WITH_OFFSET_NOT_AVAILABLE = 5
 LATEST = -1
 EARLIEST = -2
 MAX_TIMESTAMP = -3
@@ -46,6 +47,8 @@ _SINCE_VERSION = {
 }
 _UNKNOWN = TimestampOffset(timestamp_ms=-1, offset=-1, leader_epoch=-1)
 _CONSUMER = -1
+_DEBUGGING_CONSUMER = -2
+"""Kafka's ReplicaVerificationTool, which compares what the replicas have."""
 
 
 class OffsetsApi:
@@ -89,7 +92,8 @@ class OffsetsApi:
                     if mentions[topic.name, asked.partition_index] > 1:
                         raise KafkaError(ErrorCode.INVALID_REQUEST)
                     await self._prepare(name, asked)
-                    found = self._find(name, asked, isolation, context.api_version)
+                    only_leader = request.replica_id != _DEBUGGING_CONSUMER
+                    found = self._find(name, asked, isolation, context.api_version, only_leader=only_leader)
                     answer.timestamp, answer.offset = found.timestamp_ms, found.offset
                     if context.api_version >= FIRST_WITH_LEADER_EPOCH:
                         answer.leader_epoch = found.leader_epoch
@@ -109,14 +113,18 @@ class OffsetsApi:
             await self._executor.submit(partition.log.timestamp_rehearsal(wanted))
 
     def _find(
-        self, name: TopicPartition, asked: ListOffsetsPartition, isolation: Isolation, version: int
-    ) -> TimestampOffset:
+        self, name: TopicPartition, asked: ListOffsetsPartition, isolation: Isolation, version: int, *,
+        only_leader: bool,
+    ) -> TimestampOffset:  # fmt: skip
         timestamp = asked.timestamp
         if timestamp < 0 and version < _SINCE_VERSION.get(timestamp, version + 1):
             raise KafkaError(ErrorCode.UNSUPPORTED_VERSION)
         partition = self._replicas.partition(name)
-        log = partition.leader_log(asked.current_leader_epoch)
+        log = partition.readable_log(asked.current_leader_epoch, only_leader=only_leader)
+        lags = isolation is not Isolation.LOG_END and log.high_watermark < partition.epoch_start_offset
         if timestamp == LATEST:
+            if lags:
+                raise _not_available(version)
             return TimestampOffset(-1, partition.readable_end(isolation), partition.leader_epoch)
         if timestamp in (EARLIEST, EARLIEST_LOCAL):
             start = log.log_start_offset if timestamp == EARLIEST else log.local_log_start_offset
@@ -125,6 +133,8 @@ class OffsetsApi:
             return _UNKNOWN
         found = log.offset_of_max_timestamp() if timestamp == MAX_TIMESTAMP else log.offset_for_timestamp(timestamp)
         if found is None or found.offset >= partition.readable_end(isolation):
+            if lags:
+                raise _not_available(version)
             return _UNKNOWN
         return found
 
@@ -153,6 +163,13 @@ class OffsetsApi:
         except KafkaError as error:
             answer.error_code = error.code
         return answer
+
+
+def _not_available(version: int) -> KafkaError:
+    """A new leader's high watermark may be behind that of the one before, until it hears of its followers (KIP-207)."""
+    return KafkaError(
+        ErrorCode.OFFSET_NOT_AVAILABLE if version >= FIRST_WITH_OFFSET_NOT_AVAILABLE else ErrorCode.LEADER_NOT_AVAILABLE
+    )
 
 
 def _epoch_at(log: Log, partition: Partition, offset: int) -> int:

@@ -74,6 +74,8 @@ class _Uncommitted:
     """What was appended at acks=all and is not replicated yet: the offset that must be passed, and its answer."""
 
     required_offset: dict[TopicPartition, int] = field(default_factory=dict)
+    tenures: dict[TopicPartition, int] = field(default_factory=dict)
+    """`Partition.tenure` at the append."""
     answers: dict[TopicPartition, PartitionProduceResponse] = field(default_factory=dict)
     is_misdirected: bool = False
     """Another broker leads one of the partitions."""
@@ -252,6 +254,7 @@ class ProduceApi:
             answer.log_start_offset = info.log_start_offset
             if request.acks == ACKS_ALL and partition.local_log().high_watermark <= info.last_offset:
                 uncommitted.required_offset[name] = info.last_offset
+                uncommitted.tenures[name] = partition.tenure
                 uncommitted.answers[name] = answer
         return answer
 
@@ -264,7 +267,7 @@ class ProduceApi:
         def is_ready() -> bool:
             for name, required in list(uncommitted.required_offset.items()):
                 try:
-                    committed = self._replicas.partition(name).leader_log().high_watermark > required
+                    committed = self._replicas.partition(name).has_committed(required, uncommitted.tenures[name])
                 except KafkaError as error:
                     _fail(uncommitted.answers[name], error.code)
                     committed = True

@@ -6,10 +6,14 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from odradek.broker.fetch.session import FetchedPartition
+from odradek.broker.fetch.session import FetchedPartition, size_of
+from odradek.broker.replication.followers import FollowerProgress
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Isolation, Partition
+from odradek.broker.replication.replica_selector import ReadingClient
 from odradek.ports import Slices
+from odradek.ports.network import FileRange
+from odradek.storage.log import Log
 from odradek.storage.segment import ColdLookupError
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -33,6 +37,14 @@ class FetchOptions:
     """Whether the response has a place for who leads instead (KIP-951)."""
     waits: bool = True
     """Whether look-ups may wait for a disk; else they are told of in `FetchRead.unprepared`."""
+    replica_epoch: int = -1
+    """The broker epoch of a replica that fetches, -1 if it does not say."""
+    notes_progress: bool = True
+    """Whether the fetch says where a replica's log ends now: not when it is read again after it has waited."""
+    only_leader: bool = True
+    """Whether followers must not answer: to replicas, and to consumers of before KIP-392."""
+    client: ReadingClient | None = None
+    """A consumer that may be sent to a replica nearby (KIP-392)."""
 
 
 @dataclass(slots=True)
@@ -67,6 +79,15 @@ class FetchReader:
             self._add_partition(fetched, options, result)
         return result
 
+    def count_sent(self, read: FetchRead) -> None:
+        """What was read goes to a replica, and counts for the quotas of those that are throttled."""
+        for fetched, response in read.responses:
+            size = size_of(response)
+            name = self.resolve(fetched) if size else None
+            partition = None if name is None else self._replicas.partitions.get(name)
+            if partition is not None:
+                self._replicas.sent_to_replica(partition, size)
+
     async def read_many(
         self, partitions: Iterable[FetchedPartition], options: FetchOptions, slices: Slices
     ) -> FetchRead:
@@ -96,11 +117,7 @@ class FetchReader:
         if name is None:
             raise KafkaError(ErrorCode.UNKNOWN_TOPIC_ID)
         partition = self._replicas.partition(name)
-        log = partition.leader_log(fetched.current_leader_epoch)
-        if options.replica_id >= 0 and (
-            options.replica_id == self._replicas.node_id or options.replica_id not in partition.replicas
-        ):
-            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        log = partition.readable_log(fetched.current_leader_epoch, only_leader=options.only_leader)
         response = PartitionData(
             partition_index=name.partition,
             high_watermark=log.high_watermark,
@@ -109,15 +126,26 @@ class FetchReader:
             aborted_transactions=None,
             records=b"",
         )
-        diverging = self._divergence(partition, fetched)
+        follower = None
+        if options.replica_id >= 0:
+            follower = partition.follower(options.replica_id, fetched.current_leader_epoch)
+        elif options.client is not None and partition.leadership is not None:
+            preferred = self._replicas.preferred_read_replica(partition, options.client, fetched.fetch_offset)
+            if preferred is not None:
+                response.preferred_read_replica = preferred
+                result.answer_now = True
+                return response
+        diverging = self._divergence(log, fetched)
         if diverging is not None:
             response.diverging_epoch = diverging
             result.answer_now = True
             return response
-        part = partition.read(
+        log_end_offset = log.log_end_offset
+        is_held_back = follower is not None and self._replicas.is_held_back(partition, options.replica_id)
+        part = log.read(
             fetched.fetch_offset,
             max_bytes=max(0, min(fetched.max_bytes, options.max_bytes - result.size)),
-            isolation=options.isolation,
+            max_offset=fetched.fetch_offset if is_held_back else partition.readable_end(options.isolation),
             min_one_message=result.size == 0,
             waits=options.waits,
         )
@@ -127,17 +155,31 @@ class FetchReader:
                 AbortedTransaction(producer_id=aborted.producer_id, first_offset=aborted.first_offset)
                 for aborted in log.aborted_in(part, fetched.fetch_offset)
             ]
+        elif follower is not None and options.notes_progress:
+            self._note_progress(partition, follower, fetched, log_end_offset, options.replica_epoch, response)
         result.size += part.size
         return response
 
     @staticmethod
-    def _divergence(partition: Partition, fetched: FetchedPartition) -> EpochEndOffset | None:
+    def _note_progress(
+        partition: Partition, follower: FollowerProgress, fetched: FetchedPartition, log_end_offset: int,
+        replica_epoch: int, response: PartitionData,
+    ) -> None:  # fmt: skip
+        try:
+            partition.follower_fetched(
+                follower, fetched.fetch_offset, fetched.log_start_offset, log_end_offset, replica_epoch
+            )
+        except KafkaError:
+            release_records(response)
+            raise
+
+    @staticmethod
+    def _divergence(log: Log, fetched: FetchedPartition) -> EpochEndOffset | None:
         """Where the reader's log parted from ours, if the epoch it fetched last ends elsewhere here (KIP-595)."""
         if fetched.last_fetched_epoch < 0:
             return None
-        log = partition.local_log()
         epoch, end_offset = log.leader_epochs.end_offset_for(fetched.last_fetched_epoch, log.log_end_offset)
-        if epoch < 0 or end_offset < 0:
+        if epoch < 0 or end_offset < 0 or fetched.fetch_offset < log.log_start_offset:
             raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
         if epoch < fetched.last_fetched_epoch or end_offset < fetched.fetch_offset:
             return EpochEndOffset(epoch=epoch, end_offset=end_offset)
@@ -167,3 +209,12 @@ def failed_partition(fetched: FetchedPartition, code: ErrorCode) -> PartitionDat
         aborted_transactions=None,
         records=b"",
     )
+
+
+def release_records(response: PartitionData) -> None:
+    """Give back the file range of a response that will not be sent."""
+    records = response.records
+    if records is not None and not isinstance(records, bytes | bytearray | memoryview):
+        range_: FileRange = records  # type: ignore[assignment] # storage's RecordsSource is a FileRange
+        range_.release()
+    response.records = b""

@@ -38,7 +38,7 @@ class FetchedPartition:
 
     def tells_something_new(self, response: PartitionData, *, remember: bool) -> bool:
         """Whether an incremental response must carry `response`; with `remember`, note that it was told."""
-        changed = response.error_code != 0 or _size(response) > 0
+        changed = response.error_code != 0 or size_of(response) > 0
         changed |= response.preferred_read_replica != -1 or response.diverging_epoch.epoch >= 0
         if response.high_watermark != self.told_high_watermark:
             changed = True
@@ -111,7 +111,7 @@ class FetchPlan:
             news = partition.tells_something_new(response, remember=self.session is not None)
             if news or not self.incremental:
                 selected.append((partition, response))
-            if self.session is not None and _size(response) > 0:
+            if self.session is not None and size_of(response) > 0:
                 self.session.move_last(partition.key)
         return selected
 
@@ -253,7 +253,8 @@ def partitions_of(request: FetchRequest, *, by_id: bool) -> Iterable[FetchedPart
             )
 
 
-def _size(response: PartitionData) -> int:
+def size_of(response: PartitionData) -> int:
+    """Bytes of its records."""
     records = response.records
     if records is None:
         return 0

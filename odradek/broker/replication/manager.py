@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from odradek.broker.replication.cluster import ClusterPorts
 from odradek.broker.replication.partition import Partition
+from odradek.broker.replication.replica_selector import ReadingClient
+from odradek.broker.replication.replication import Replication
 from odradek.broker.replication.waiting import WaitingRoom
 from odradek.metadata.image import MetadataImage, PartitionImage
 from odradek.ports import Clock, Promise, Scheduler
@@ -36,12 +39,17 @@ class ReplicaManager:
         clock: Clock,
         scheduler: Scheduler,
         log_config_of: Callable[[MetadataImage, str], LogConfig],
+        cluster: ClusterPorts | None = None,
     ) -> None:
+        """Without `cluster` there are no other brokers."""
         self.node_id = node_id
         self.logs = logs
         self.clock = clock
         self.image = MetadataImage.empty()
         self.waiting: WaitingRoom[TopicPartition] = WaitingRoom(scheduler)
+        """Who waits for records to be committed, and for what else changes about a partition."""
+        self.waiting_replicas: WaitingRoom[TopicPartition] = WaitingRoom(scheduler)
+        """Who waits for records to be appended, committed or not: the fetches of replicas on other brokers."""
         self._scheduler = scheduler
         self._log_config_of = log_config_of
         self._partitions: dict[TopicPartition, Partition] = {}
@@ -51,6 +59,7 @@ class ReplicaManager:
         self._latest_config: tuple[MetadataImage, str, LogConfig] | None = None
         self._on_leader: list[LeadershipListener] = []
         self._on_resigned: list[LeadershipListener] = []
+        self._replication = None if cluster is None else Replication(self, cluster, scheduler)
         self.dir_of: Callable[[Uuid], str | None] = lambda _directory_id: None
         """Which of `log.dirs` has this id, if any."""
         self.on_followed: Callable[[Partition, PartitionImage], None] | None = None
@@ -65,6 +74,56 @@ class ReplicaManager:
         """Call `gained(partition)` at each new leader epoch that this broker leads, `lost` when that ends."""
         self._on_leader.append(gained)
         self._on_resigned.append(lost)
+
+    def start_replication(self) -> None:
+        """Begin to copy what others lead: the broker is registered, so that its fetches carry its epoch (KIP-903)."""
+        if self._replication is not None:
+            self._replication.start()
+
+    def begin_controlled_shutdown(self) -> None:
+        """Copy no more what this broker is not in sync with from now on: it is about to leave."""
+        if self._replication is not None:
+            self._replication.is_leaving = True
+
+    def cluster_config_changed(self) -> None:
+        """Some of the replication options may be others now."""
+        if self._replication is not None:
+            self._replication.config_changed()
+
+    def close(self) -> None:
+        """Copy no more, and ask the controller for nothing any more."""
+        if self._replication is not None:
+            self._replication.close()
+
+    @property
+    def selects_by_rack(self) -> bool:
+        """Whether consumers are sent to replicas in their rack (KIP-392)."""
+        return self._replication is not None and self._replication.options.selects_by_rack
+
+    def preferred_read_replica(self, partition: Partition, client: ReadingClient, offset: int) -> int | None:
+        """Another broker from which a consumer that is at `offset` had better read; None for this one."""
+        return (
+            None if self._replication is None else self._replication.preferred_read_replica(partition, client, offset)
+        )
+
+    def is_held_back(self, partition: Partition, replica_id: int) -> bool:
+        """Whether a replica that is not in sync gets nothing for now, for its copying is throttled (KIP-73)."""
+        return self._replication is not None and self._replication.is_held_back(partition, replica_id)
+
+    def sent_to_replica(self, partition: Partition, size: int) -> None:
+        """A replica on another broker gets so many bytes of a partition."""
+        if self._replication is not None:
+            self._replication.sent(partition, size)
+
+    def low_watermark(self, partition: Partition) -> int:
+        """From where on its records are kept anywhere; raises KafkaError as `leader_log` does."""
+        brokers = self.image.cluster.brokers
+
+        def is_alive(broker_id: int) -> bool:
+            broker = brokers.get(broker_id)
+            return broker is not None and not broker.fenced
+
+        return partition.low_watermark(is_alive)
 
     def topic_name(self, topic_id: bytes) -> str | None:
         """The name of a topic that exists; None for an unknown id."""
@@ -104,19 +163,25 @@ class ReplicaManager:
             origin=origin,
             transaction_version=transaction_version,
         )
-        self.waiting.moved(partition.topic_partition)
+        if partition.is_alone:
+            self.waiting.moved(partition.topic_partition)
+        else:
+            # What waits for the high watermark is told when that moves.
+            self.waiting_replicas.moved(partition.topic_partition)
         return info
 
     def when_replicated(self, name: TopicPartition, offset: int, timeout_ms: float) -> Promise[None]:
-        """Settles when every in-sync replica has the record at `offset`.
+        """Settles when every in-sync replica has the record that was appended at `offset` just now.
 
-        Fails with KafkaError REQUEST_TIMED_OUT, and where this broker does not lead the partition any longer.
+        Fails with KafkaError REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS_AFTER_APPEND, and where this broker does not lead
+        the partition any longer.
         """
         result: Promise[None] = Promise()
+        tenure = self.partition(name).tenure
 
         def is_ready() -> bool:
             try:
-                if self.partition(name).leader_log().high_watermark > offset:
+                if self.partition(name).has_committed(offset, tenure):
                     result.resolve(None)
             except KafkaError as error:
                 result.reject(error)
@@ -148,7 +213,9 @@ class ReplicaManager:
         for name, partition in self._partitions.items():
             if partition.log is not None and partition.log.is_offline:
                 partition.log = None
-                self.waiting.moved(name)
+                if self._replication is not None:
+                    self._replication.ended(partition)
+                self._wake(name)
 
     def apply(self, image: MetadataImage, changed: Iterable[str], deleted: Iterable[str]) -> None:
         """Follow the metadata: `changed` and `deleted` name the topics that differ from the image before.
@@ -175,6 +242,8 @@ class ReplicaManager:
                 partition = self._partitions.get(TopicPartition(name, index))
                 if partition is not None and partition.log is not None:
                     partition.log.update_config(config)
+                    # With a lower min.insync.replicas, what is replicated may be committed now.
+                    partition.advance_high_watermark()
                 future = self.logs.future.get(TopicPartition(name, index))
                 if future is not None:
                     future.update_config(config)
@@ -221,6 +290,8 @@ class ReplicaManager:
             # Its disk failed. Others must still follow the metadata, and clients of this one are told at each request.
             _log.error("partition %s: %s", name, error)
             is_new_epoch = True
+        if self._replication is not None:
+            self._replication.followed(partition, is_new_epoch=is_new_epoch)
         if self.on_followed is not None:
             self.on_followed(partition, image)
         if not is_new_epoch:
@@ -230,10 +301,11 @@ class ReplicaManager:
         if partition.is_leader:
             for listener in self._on_leader:
                 listener(partition)
-        self.waiting.moved(name)
+        self._wake(name)
 
     def _create(self, name: TopicPartition, topic_id: bytes, assigned: str | None, *, may_create: bool) -> Partition:
-        partition = Partition(name, topic_id, self.node_id)
+        ports = None if self._replication is None else self._replication.leader_ports
+        partition = Partition(name, topic_id, self.node_id, ports)
         try:
             existing = self.logs.log(name)
             if existing is not None and existing.topic_id != topic_id:
@@ -267,6 +339,8 @@ class ReplicaManager:
         names = [partition.topic_partition for partition in partitions]
         for name, partition in zip(names, partitions, strict=True):
             del self._partitions[name]
+            if self._replication is not None:
+                self._replication.ended(partition)
             if partition.is_leader:
                 self._resigned(partition)
         try:
@@ -274,7 +348,12 @@ class ReplicaManager:
         except KafkaError as error:
             _log.error("files of deleted partitions remain: %s", error)
         for name in names:
-            self.waiting.moved(name)
+            self._wake(name)
+
+    def _wake(self, name: TopicPartition) -> None:
+        """Something other than its records has changed about a partition."""
+        self.waiting.moved(name)
+        self.waiting_replicas.moved(name)
 
     def _resigned(self, partition: Partition) -> None:
         for listener in self._on_resigned:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from odradek.broker.replication.admission import Admission
@@ -76,16 +76,23 @@ class Scene:
         return LogConfig.from_values({key: topic.value(key) for key in TOPIC})
 
     def create_topic(
-        self, name: str, *, partitions: int = 1, config: Mapping[str, str] | None = None, leader: int = NODE_ID
-    ) -> bytes:
+        self, name: str, *, partitions: int = 1, config: Mapping[str, str] | None = None, leader: int = NODE_ID,
+        replicas: Sequence[int] | None = None,
+    ) -> bytes:  # fmt: skip
         """Make a topic led by `leader`; returns its id."""
         self.topic_configs[name] = dict(config or {})
         topic_id = self.world.uuid()
         records: list[Message] = [TopicRecord(name=name, topic_id=topic_id)]
-        replicas = [NODE_ID] if leader == NODE_ID else [NODE_ID, leader]
+        if replicas is None:
+            replicas = [NODE_ID] if leader == NODE_ID else [NODE_ID, leader]
         records += [
             PartitionRecord(
-                partition_id=index, topic_id=topic_id, replicas=replicas, isr=replicas, leader=leader, leader_epoch=0
+                partition_id=index,
+                topic_id=topic_id,
+                replicas=list(replicas),
+                isr=list(replicas),
+                leader=leader,
+                leader_epoch=0,
             )
             for index in range(partitions)
         ]

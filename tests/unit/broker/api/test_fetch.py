@@ -215,7 +215,7 @@ def test_the_wrong_broker_says_so_in_every_version_and_tells_who_leads_from_vers
     broker = Broker()
     endpoint = BrokerEndpoint(name="PLAINTEXT", host="two.example", port=9292, security_protocol=0)
     broker.scene.apply(RegisterBrokerRecord(broker_id=2, broker_epoch=1, end_points=[endpoint], fenced=False))
-    topic_id = broker.scene.create_topic("t", leader=2)
+    topic_id = broker.scene.create_topic("t", leader=2, replicas=[2])
     for version in stable_versions(ApiKey.FETCH):
         asked = request(0)
         asked.topics[0].topic_id = topic_id

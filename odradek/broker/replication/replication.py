@@ -1,0 +1,179 @@
+"""What ties the partitions of a broker to the other brokers: fetchers, ISR changes, quotas, read replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from odradek.broker.replication.alter_partition import AlterPartitions, Answer
+from odradek.broker.replication.cluster import ClusterPorts, ReplicationOptions
+from odradek.broker.replication.fetcher import FetcherPorts
+from odradek.broker.replication.fetchers import Fetchers, Source
+from odradek.broker.replication.followed_logs import FollowedLogs
+from odradek.broker.replication.leadership import IsrProposal, IsrRules
+from odradek.broker.replication.partition import NO_LEADER, LeaderPorts, Partition
+from odradek.broker.replication.replica_selector import ReadingClient, ReplicaView, select_by_rack
+from odradek.broker.replication.throttle import FOLLOWER, LEADER, ReplicationThrottle
+from odradek.metadata.image import BrokerRegistration, MetadataImage
+from odradek.ports import Clock, Scheduler, TimerHandle
+from odradek.storage.manager import LogManager
+from odradek.storage.topic_partition import TopicPartition
+
+RETRY_MS = 50
+"""How soon a change of an ISR is asked for again that failed for no known reason."""
+
+
+class Replicas(Protocol):
+    """Who has the partitions."""
+
+    node_id: int
+    logs: LogManager
+    clock: Clock
+    image: MetadataImage
+
+    @property
+    def partitions(self) -> Mapping[TopicPartition, Partition]:
+        """The local replicas by name."""
+        ...
+
+
+class Replication:
+    """Follows which partitions this broker leads and which it copies."""
+
+    def __init__(self, replicas: Replicas, cluster: ClusterPorts, scheduler: Scheduler) -> None:
+        self.is_leaving = False
+        """A controlled shutdown is under way."""
+        self._replicas = replicas
+        self._cluster = cluster
+        self._scheduler = scheduler
+        self._led: dict[TopicPartition, Partition] = {}
+        """What this broker leads and others copy."""
+        self._timer: TimerHandle | None = None
+        self._alterations = AlterPartitions(cluster.controller, scheduler, replicas.node_id, cluster.broker_epoch)
+        rules = IsrRules(
+            self._broker,
+            cluster.broker_epoch,
+            lambda: cluster.options().lag_time_max_ms,
+            lambda: replicas.clock.monotonic_ms(),
+        )
+        self.leader_ports = LeaderPorts(rules, self._ask, self._retry)
+        self._leader_throttle = ReplicationThrottle(
+            LEADER, replicas.node_id, lambda: replicas.image.configs, lambda: cluster.options().leader_bytes_per_second
+        )
+        follower_throttle = ReplicationThrottle(
+            FOLLOWER,
+            replicas.node_id,
+            lambda: replicas.image.configs,
+            lambda: cluster.options().follower_bytes_per_second,
+        )
+        self.fetchers = Fetchers(
+            FollowedLogs(replicas.partitions, replicas.logs),
+            cluster.new_client,
+            FetcherPorts(
+                replicas.node_id,
+                cluster.broker_epoch,
+                cluster.options,
+                replicas.clock,
+                scheduler,
+                follower_throttle,
+            ),
+        )
+
+    @property
+    def options(self) -> ReplicationOptions:
+        """The settings of this moment."""
+        return self._cluster.options()
+
+    def start(self) -> None:
+        """Begin to fetch."""
+        self.fetchers.start()
+
+    def close(self) -> None:
+        """Fetch nothing, ask for nothing."""
+        self.fetchers.close()
+        self._alterations.close()
+        self._led.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def config_changed(self) -> None:
+        """Options may be others now."""
+        self.fetchers.resize()
+
+    def followed(self, partition: Partition, *, is_new_epoch: bool) -> None:
+        """A replica is as the metadata says: copy it from its leader, or watch those who copy it."""
+        name = partition.topic_partition
+        if partition.leadership is not None:
+            self._led[name] = partition
+            self._start_timer()
+        else:
+            self._led.pop(name, None)
+        is_over = self.is_leaving and self._replicas.node_id not in partition.isr
+        if partition.is_leader or partition.leader_id == NO_LEADER or partition.log is None or is_over:
+            self.fetchers.remove(name)
+        elif is_new_epoch:
+            self.fetchers.add(name, Source(partition.topic_id, partition.leader_id, partition.leader_epoch))
+
+    def ended(self, partition: Partition) -> None:
+        """A replica is gone, or its log is."""
+        name = partition.topic_partition
+        self._led.pop(name, None)
+        self.fetchers.remove(name)
+
+    def preferred_read_replica(self, partition: Partition, client: ReadingClient, offset: int) -> int | None:
+        """Another in-sync replica from which a consumer should go on at `offset`; None for the leader."""
+        leadership, log = partition.leadership, partition.log
+        if leadership is None or log is None:
+            return None
+        now_ms = self._replicas.clock.monotonic_ms()
+        node_id = self._replicas.node_id
+        others = []
+        for follower in leadership.followers.values():
+            broker = self._broker(follower.broker_id)
+            if (
+                broker is not None
+                and not broker.fenced
+                and client.listener in broker.endpoints
+                and follower.broker_id in leadership.isr
+                and follower.log_start_offset <= offset <= follower.log_end_offset
+            ):
+                lag_ms = now_ms - follower.last_caught_up_ms
+                others.append(ReplicaView(follower.broker_id, broker.rack, follower.log_end_offset, lag_ms))
+        own = self._broker(node_id)
+        leader = ReplicaView(node_id, None if own is None else own.rack, log.log_end_offset, 0.0)
+        chosen = select_by_rack(client.rack, leader, others)
+        return None if chosen == node_id else chosen
+
+    def is_held_back(self, partition: Partition, replica_id: int) -> bool:
+        """Whether a replica outside of the ISR has to wait, for its partition's quota is used up."""
+        throttle = self._leader_throttle
+        return (
+            replica_id not in partition.isr
+            and throttle.is_throttled(partition.topic_partition)
+            and throttle.is_exceeded(self._replicas.clock.monotonic_ms())
+        )
+
+    def sent(self, partition: Partition, size: int) -> None:
+        """A replica gets so many bytes."""
+        self._leader_throttle.record(partition.topic_partition, size, self._replicas.clock.monotonic_ms())
+
+    def _broker(self, broker_id: int) -> BrokerRegistration | None:
+        return self._replicas.image.cluster.brokers.get(broker_id)
+
+    def _ask(self, partition: Partition, proposal: IsrProposal) -> Answer:
+        return self._alterations.submit(partition.topic_partition, partition.topic_id, proposal)
+
+    def _retry(self, again: Callable[[], None]) -> None:
+        self._scheduler.call_later(RETRY_MS, again)
+
+    def _start_timer(self) -> None:
+        if self._timer is None:
+            self._timer = self._scheduler.call_later(self.options.lag_time_max_ms / 2, self._shrink_isrs)
+
+    def _shrink_isrs(self) -> None:
+        self._timer = None
+        for partition in list(self._led.values()):
+            partition.shrink_isr()
+        if self._led:
+            self._start_timer()

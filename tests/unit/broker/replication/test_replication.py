@@ -1,0 +1,619 @@
+"""Leaders and followers of one partition, each on its own broker."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from odradek.broker.replication.partition import Isolation
+from odradek.ports import Promise
+from odradek.storage.log_config import LogConfig
+from odradek.storage.topic_partition import TopicPartition
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.messages.fetch import (
+    FetchPartition,
+    FetchRequest,
+    FetchResponse,
+    FetchTopic,
+    PartitionData,
+    ReplicaState,
+)
+from odradek.wire.messages.list_offsets import (
+    ListOffsetsPartition,
+    ListOffsetsPartitionResponse,
+    ListOffsetsRequest,
+    ListOffsetsResponse,
+    ListOffsetsTopic,
+)
+from odradek.wire.messages.offset_for_leader_epoch import (
+    EpochEndOffset,
+    OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse,
+    OffsetForLeaderPartition,
+    OffsetForLeaderTopic,
+)
+from odradek.wire.persistent.metadata.partition_change_record import PartitionChangeRecord
+from odradek.wire.schema import Message
+from tests.unit.broker.replication.cluster import OPTIONS, Cluster, SimNode
+
+T0 = TopicPartition("t", 0)
+LAG_MS = OPTIONS.lag_time_max_ms
+
+
+def replicated(
+    *replicas: int, size: int = 3, min_isr: int = 1, racks: tuple[str | None, ...] = (), selects: bool = False
+) -> Cluster:
+    """A partition on these brokers, the first of which leads."""
+    cluster = Cluster(
+        size,
+        options=OPTIONS._replace(selects_by_rack=selects),
+        log_config=LogConfig(min_insync_replicas=min_isr),
+        racks=racks,
+    )
+    cluster.controller.create_topic("t", replicas or (1, 2, 3))
+    cluster.settle()
+    return cluster
+
+
+def code_of(outcome: Promise[int]) -> ErrorCode | None:
+    if outcome.error is None:
+        return ErrorCode.NONE if outcome.done else None
+    assert isinstance(outcome.error, KafkaError)
+    return outcome.error.code
+
+
+def answer(cluster: Cluster, node: SimNode, request: Message, version: int) -> Message:
+    promise = node.answer(request, version)
+    cluster.settle(1_000)
+    result = promise.result()
+    assert result is not None
+    return result
+
+
+def fetch(
+    cluster: Cluster,
+    node: int,
+    offset: int,
+    *,
+    version: int = 17,
+    rack: str = "",
+    epoch: int = -1,
+    replica: tuple[int, int] | None = None,
+    last_fetched_epoch: int = -1,
+) -> PartitionData:
+    """What one node answers for the partition, without a session and without waiting."""
+    topic_id = cluster.controller.image.topics.by_name["t"].id
+    asked = FetchPartition(
+        partition=0, fetch_offset=offset, partition_max_bytes=1 << 20, current_leader_epoch=epoch,
+        last_fetched_epoch=last_fetched_epoch,
+    )  # fmt: skip
+    request = FetchRequest(
+        session_epoch=-1, rack_id=rack, topics=[FetchTopic(topic="t", topic_id=topic_id, partitions=[asked])]
+    )
+    if replica is not None:
+        request.replica_state = ReplicaState(replica_id=replica[0], replica_epoch=replica[1])
+    response = cast("FetchResponse", answer(cluster, cluster.node(node), request, version))
+    return response.responses[0].partitions[0]
+
+
+def size_of(part: PartitionData) -> int:
+    records = part.records
+    assert records is not None
+    return len(records) if isinstance(records, bytes | bytearray | memoryview) else records.size
+
+
+def list_offset(
+    cluster: Cluster, node: int, timestamp: int = -1, *, replica_id: int = -1, version: int = 9
+) -> ListOffsetsPartitionResponse:
+    asked = ListOffsetsPartition(partition_index=0, timestamp=timestamp)
+    request = ListOffsetsRequest(replica_id=replica_id, topics=[ListOffsetsTopic(name="t", partitions=[asked])])
+    response = cast("ListOffsetsResponse", answer(cluster, cluster.node(node), request, version))
+    return response.topics[0].partitions[0]
+
+
+def epoch_end(cluster: Cluster, node: int, epoch: int, replica_id: int) -> EpochEndOffset:
+    asked = OffsetForLeaderPartition(partition=0, leader_epoch=epoch)
+    request = OffsetForLeaderEpochRequest(
+        replica_id=replica_id, topics=[OffsetForLeaderTopic(topic="t", partitions=[asked])]
+    )
+    response = cast("OffsetForLeaderEpochResponse", answer(cluster, cluster.node(node), request, 4))
+    return response.topics[0].partitions[0]
+
+
+def test_a_record_is_acknowledged_once_all_in_sync_replicas_have_it() -> None:
+    cluster = replicated()
+    cluster.network.delay_ms = (10.0, 10.0)
+    outcome = cluster.node(1).produce(T0, b"a")
+    cluster.settle(15)
+    assert cluster.node(1).log(T0).high_watermark == 0
+    assert code_of(outcome) is None
+    cluster.settle(100)
+    assert code_of(outcome) is ErrorCode.NONE
+    assert [cluster.node(node).log(T0).log_end_offset for node in (1, 2, 3)] == [1, 1, 1]
+
+
+def test_followers_hear_of_the_high_watermark_by_the_end_of_their_next_fetch() -> None:
+    cluster = replicated()
+    cluster.node(1).produce(T0, b"a")
+    cluster.settle(OPTIONS.fetch_wait_max_ms + 100)
+    assert [cluster.node(node).log(T0).high_watermark for node in (1, 2, 3)] == [1, 1, 1]
+    assert [size_of(fetch(cluster, node, 0)) > 0 for node in (1, 2, 3)] == [True] * 3
+
+
+def test_a_follower_that_lags_leaves_the_isr_and_comes_back() -> None:
+    cluster = replicated()
+    cluster.network.cut_off(1, 3)
+    outcome = cluster.node(1).produce(T0, b"a", timeout_ms=60_000)
+    cluster.settle(LAG_MS / 2)
+    assert cluster.controller.partition(T0).isr == (1, 2, 3)
+    assert code_of(outcome) is None
+    cluster.settle(2 * LAG_MS)
+    assert cluster.controller.partition(T0).isr == (1, 2)
+    assert code_of(outcome) is ErrorCode.NONE
+    cluster.network.heal()
+    cluster.settle(2_000)
+    assert cluster.controller.partition(T0).isr == (1, 2, 3)
+    assert cluster.node(1).partition(T0).isr == (1, 2, 3)
+    assert cluster.node(3).stored(T0) == cluster.node(1).stored(T0)
+
+
+def test_an_idle_follower_stays_in_sync() -> None:
+    cluster = replicated()
+    cluster.node(1).produce(T0, b"a")
+    cluster.settle(10 * LAG_MS)
+    assert cluster.controller.partition(T0).isr == (1, 2, 3)
+
+
+def test_too_few_in_sync_replicas_take_no_record_for_all() -> None:
+    cluster = replicated(min_isr=2)
+    for node in (2, 3):
+        cluster.node(node).crash()
+        cluster.controller.fence(node)
+    cluster.settle()
+    assert code_of(cluster.node(1).produce(T0, b"a")) is ErrorCode.NOT_ENOUGH_REPLICAS
+    assert code_of(cluster.node(1).produce(T0, b"b", acks_all=False)) is ErrorCode.NONE
+    cluster.settle(1_000)
+    assert cluster.node(1).log(T0).high_watermark == 0
+    cluster.node(2).start()
+    cluster.settle(3_000)
+    assert cluster.node(1).log(T0).high_watermark == 1
+
+
+def test_a_record_that_is_replicated_when_too_few_are_left_is_told_so() -> None:
+    cluster = replicated(min_isr=2)
+    cluster.network.cut_off(1, 3)
+    outcome = cluster.node(1).produce(T0, b"a", timeout_ms=60_000)
+    cluster.settle()
+    assert cluster.node(2).log(T0).log_end_offset == 1
+    # The ISR shrinks below the minimum while its members have the record.
+    partition = cluster.node(1).partition(T0)
+    assert partition.leadership is not None
+    partition.log.update_high_watermark(1)  # type: ignore[union-attr] # it has one
+    partition.leadership.accepted([1])
+    cluster.node(1).replicas.waiting.moved(T0)
+    cluster.settle(0)
+    assert code_of(outcome) is ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND
+
+
+def test_what_was_not_replicated_is_cut_off_when_another_leads() -> None:
+    cluster = replicated()
+    cluster.node(1).produce(T0, b"a")
+    cluster.settle()
+    for node in (2, 3):
+        cluster.network.cut_off(1, node)
+    lost = cluster.node(1).produce(T0, b"lost", timeout_ms=60_000)
+    assert cluster.controller.move_leader(T0, 2)
+    cluster.settle()
+    assert code_of(lost) is ErrorCode.NOT_LEADER_OR_FOLLOWER
+    cluster.node(2).produce(T0, b"b", b"c")
+    cluster.network.heal()
+    cluster.settle(2_000)
+    assert cluster.node(1).stored(T0) == cluster.node(2).stored(T0) == cluster.node(3).stored(T0)
+    assert [record.value for record in cluster.node(1).stored(T0).values()] == [b"a", b"b", b"c"]
+
+
+def test_a_leader_that_comes_back_does_not_acknowledge_what_it_had_before() -> None:
+    """At the same offset there is another record by now."""
+    cluster = replicated()
+    for node in (2, 3):
+        cluster.network.cut_off(1, node)
+    first = cluster.node(1).partition(T0).tenure
+    cluster.node(1).produce(T0, b"lost", timeout_ms=60_000)
+    cluster.controller.move_leader(T0, 2)
+    cluster.settle()
+    cluster.node(2).produce(T0, b"kept")
+    cluster.network.heal()
+    cluster.settle(2_000)
+    cluster.controller.move_leader(T0, 1)
+    cluster.settle(2_000)
+    partition = cluster.node(1).partition(T0)
+    assert partition.is_leader
+    assert partition.has_committed(0, partition.tenure)
+    with pytest.raises(KafkaError) as refusal:
+        partition.has_committed(0, first)
+    assert refusal.value.code is ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+
+def test_several_elections_without_a_common_record_are_sorted_out_by_epochs() -> None:
+    cluster = replicated()
+    cluster.node(1).produce(T0, b"a")
+    cluster.settle(1_000)
+    for leader in (1, 2, 3):
+        for other in (1, 2, 3):
+            if other != leader:
+                cluster.network.cut_off(leader, other)
+        cluster.controller.move_leader(T0, leader)
+        cluster.settle()
+        cluster.node(leader).produce(T0, b"alone %d" % leader, b"on %d" % leader, timeout_ms=100)
+        cluster.settle(200)
+    cluster.network.heal()
+    cluster.settle(2_000)
+    contents = [cluster.node(node).stored(T0) for node in (1, 2, 3)]
+    assert contents[0] == contents[1] == contents[2]
+    assert [record.value for record in contents[0].values()] == [b"a", b"alone 3", b"on 3"]
+
+
+def test_a_broker_that_was_away_catches_up() -> None:
+    cluster = replicated()
+    cluster.node(3).crash()
+    cluster.controller.fence(3)
+    for _ in range(20):
+        cluster.node(1).produce(T0, b"v" * 1_000)
+        cluster.settle(20)
+    cluster.node(3).start()
+    cluster.settle(2_000)
+    assert cluster.node(3).stored(T0) == cluster.node(1).stored(T0)
+    assert cluster.controller.partition(T0).isr == (1, 2, 3)
+
+
+def test_a_follower_begins_anew_where_the_leader_begins() -> None:
+    cluster = replicated()
+    cluster.node(3).crash()
+    cluster.controller.fence(3)
+    for value in (b"a", b"b", b"c"):
+        cluster.node(1).produce(T0, value)
+        cluster.settle(600)
+    cluster.node(1).log(T0).delete_records_before(2)
+    cluster.node(3).start()
+    cluster.settle(2_000)
+    log = cluster.node(3).log(T0)
+    assert (log.log_start_offset, log.log_end_offset, log.high_watermark) == (2, 3, 3)
+    assert cluster.controller.partition(T0).isr == (1, 2, 3)
+
+
+def test_a_log_that_begins_within_a_batch_is_copied_whole() -> None:
+    cluster = replicated()
+    cluster.node(3).crash()
+    cluster.controller.fence(3)
+    cluster.node(1).produce(T0, b"a", b"b", b"c")
+    cluster.settle(600)
+    cluster.node(1).log(T0).delete_records_before(1)
+    cluster.node(3).start()
+    cluster.settle(2_000)
+    log = cluster.node(3).log(T0)
+    assert (log.log_start_offset, log.log_end_offset) == (1, 3)
+
+
+def test_deleted_records_are_deleted_by_followers_and_the_leader_hears_of_it() -> None:
+    cluster = replicated()
+    leader = cluster.node(1)
+    for value in (b"a", b"b", b"c"):
+        leader.produce(T0, value)
+        cluster.settle(600)
+    leader.log(T0).delete_records_before(2)
+    assert leader.replicas.low_watermark(leader.partition(T0)) == 0
+    cluster.settle(2 * OPTIONS.fetch_wait_max_ms + 100)
+    assert [cluster.node(node).log(T0).log_start_offset for node in (1, 2, 3)] == [2, 2, 2]
+    assert leader.replicas.low_watermark(leader.partition(T0)) == 2
+
+
+def test_a_broker_that_is_gone_does_not_hold_back_the_deletion_of_records() -> None:
+    cluster = replicated()
+    leader = cluster.node(1)
+    leader.produce(T0, b"a", b"b")
+    cluster.settle(600)
+    cluster.node(3).crash()
+    cluster.controller.fence(3)
+    leader.log(T0).delete_records_before(2)
+    cluster.settle(2 * OPTIONS.fetch_wait_max_ms + 100)
+    assert leader.replicas.low_watermark(leader.partition(T0)) == 2
+
+
+def test_a_follower_that_is_ahead_of_an_unclean_leader_is_cut() -> None:
+    """Without leader epochs in common, as where all of them are on one side, only the ends can be compared."""
+    cluster = replicated()
+    cluster.node(3).crash()
+    cluster.controller.fence(3)
+    cluster.node(1).produce(T0, b"a")
+    cluster.settle(600)
+    for node in (1, 2):
+        cluster.node(node).crash()
+    # An unclean election of node 3, which has nothing.
+    cluster.controller.fence(2)
+    cluster.controller.fence(1)
+    cluster.node(3).start()
+    topic_id = cluster.controller.image.topics.by_name["t"].id
+    cluster.controller.append(PartitionChangeRecord(topic_id=topic_id, partition_id=0, isr=[3], leader=3))
+    cluster.settle()
+    cluster.node(1).start()
+    cluster.settle(2_000)
+    assert cluster.node(1).stored(T0) == {}
+    assert 1 in cluster.controller.partition(T0).isr
+
+
+def test_a_reassigned_replica_catches_up_joins_and_the_old_one_goes() -> None:
+    cluster = replicated(1, 2, size=3)
+    cluster.node(1).produce(T0, b"a", b"b")
+    cluster.settle(600)
+    cluster.controller.reassign(T0, [1, 3])
+    cluster.settle(2_000)
+    partition = cluster.controller.partition(T0)
+    assert (partition.replicas, sorted(partition.isr), partition.is_reassigning) == ((1, 3), [1, 3], False)
+    assert cluster.node(3).stored(T0) == cluster.node(1).stored(T0)
+    assert T0 not in cluster.node(2).replicas.partitions
+    assert cluster.node(2).logs.log(T0) is None
+
+
+def test_a_leader_is_reassigned_away() -> None:
+    cluster = replicated(1, 2, size=3)
+    cluster.node(1).produce(T0, b"a")
+    cluster.settle(600)
+    cluster.controller.reassign(T0, [2, 3])
+    cluster.settle(2_000)
+    partition = cluster.controller.partition(T0)
+    assert (partition.leader in (2, 3), sorted(partition.isr)) == (True, [2, 3])
+    assert T0 not in cluster.node(1).replicas.partitions
+    outcome = cluster.leader(T0).produce(T0, b"b")
+    cluster.settle(2_000)
+    assert outcome.result() == 1
+
+
+def test_a_partition_with_one_replica_gets_more() -> None:
+    cluster = replicated(1, size=3)
+    assert cluster.node(1).partition(T0).is_alone
+    cluster.node(1).produce(T0, b"a")
+    cluster.controller.reassign(T0, [1, 2, 3])
+    cluster.settle(2_000)
+    assert sorted(cluster.controller.partition(T0).isr) == [1, 2, 3]
+    assert not cluster.node(1).partition(T0).is_alone
+    outcome = cluster.node(1).produce(T0, b"b")
+    cluster.settle()
+    assert outcome.result() == 1
+    assert cluster.node(3).stored(T0) == cluster.node(1).stored(T0)
+
+
+def test_a_fenced_broker_does_not_join_before_it_is_back() -> None:
+    cluster = replicated()
+    cluster.controller.fence(3)
+    cluster.settle(3_000)
+    assert cluster.controller.partition(T0).isr == (1, 2)
+    cluster.controller.unfence(3)
+    cluster.settle(2_000)
+    assert cluster.controller.partition(T0).isr == (1, 2, 3)
+
+
+def test_a_fetch_of_an_earlier_incarnation_is_refused_and_keeps_nobody_in_sync() -> None:
+    """KIP-903: a broker that lost its log in a restart must not come back by what it had before."""
+    cluster = replicated()
+    leader = cluster.node(1)
+    current = cluster.node(3).epoch
+    assert fetch(cluster, 1, 0, replica=(3, current), epoch=0).error_code == ErrorCode.NONE
+    assert fetch(cluster, 1, 0, replica=(3, current - 1), epoch=0).error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    leadership = leader.partition(T0).leadership
+    assert leadership is not None
+    assert leadership.followers[3].broker_epoch == current
+
+
+def test_whoever_is_no_replica_gets_nothing() -> None:
+    cluster = replicated(1, 2, size=3)
+    cluster.node(1).produce(T0, b"a")
+    cluster.settle(600)
+    for epoch, code in ((0, ErrorCode.UNKNOWN_LEADER_EPOCH), (-1, ErrorCode.NOT_LEADER_OR_FOLLOWER)):
+        part = fetch(cluster, 1, 0, replica=(3, cluster.node(3).epoch), epoch=epoch)
+        assert (part.error_code, size_of(part)) == (code, 0)
+    part = fetch(cluster, 2, 0, replica=(1, cluster.node(1).epoch), epoch=0)
+    assert (part.error_code, size_of(part)) == (ErrorCode.NOT_LEADER_OR_FOLLOWER, 0)
+
+
+def test_replicas_read_what_is_not_committed_and_consumers_do_not() -> None:
+    cluster = replicated()
+    for node in (2, 3):
+        cluster.network.cut_off(1, node)
+    cluster.node(1).produce(T0, b"a", timeout_ms=60_000)
+    assert size_of(fetch(cluster, 1, 0)) == 0
+    assert size_of(fetch(cluster, 1, 0, replica=(2, cluster.node(2).epoch), epoch=0)) > 0
+    assert list_offset(cluster, 1).offset == 0
+    assert list_offset(cluster, 1, replica_id=2).offset == 1
+
+
+def test_a_fetch_before_the_leaders_start_is_out_of_range_whatever_its_epoch() -> None:
+    cluster = replicated()
+    cluster.node(1).produce(T0, b"a", b"b")
+    cluster.settle(600)
+    cluster.node(1).log(T0).delete_records_before(2)
+    part = fetch(cluster, 1, 0, replica=(2, cluster.node(2).epoch), epoch=0, last_fetched_epoch=0)
+    assert part.error_code == ErrorCode.OFFSET_OUT_OF_RANGE
+
+
+def test_where_logs_part_is_told_to_replicas() -> None:
+    cluster = replicated()
+    cluster.node(1).produce(T0, b"a")
+    cluster.settle(600)
+    cluster.controller.move_leader(T0, 2)
+    cluster.settle(1_000)
+    cluster.node(2).produce(T0, b"b")
+    cluster.settle(1_000)
+    part = fetch(cluster, 2, 5, replica=(3, cluster.node(3).epoch), epoch=1, last_fetched_epoch=0)
+    assert (part.diverging_epoch.epoch, part.diverging_epoch.end_offset, size_of(part)) == (0, 1, 0)
+    end = epoch_end(cluster, 2, 0, replica_id=3)
+    assert (end.error_code, end.leader_epoch, end.end_offset) == (ErrorCode.NONE, 0, 1)
+    assert epoch_end(cluster, 3, 0, replica_id=1).error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+
+def test_a_new_leader_does_not_tell_an_offset_before_one_that_was_told() -> None:
+    """KIP-207: its high watermark may be behind that of the leader before."""
+    cluster = replicated()
+    cluster.node(1).produce(T0, b"a")
+    cluster.settle(20)
+    assert cluster.node(2).log(T0).high_watermark == 0
+    for node in (1, 3):
+        cluster.network.cut_off(2, node)
+    cluster.controller.move_leader(T0, 2)
+    cluster.settle(20)
+    assert list_offset(cluster, 2).error_code == ErrorCode.OFFSET_NOT_AVAILABLE
+    assert list_offset(cluster, 2, version=4).error_code == ErrorCode.LEADER_NOT_AVAILABLE
+    assert list_offset(cluster, 2, -2).error_code == ErrorCode.NONE
+    cluster.network.heal()
+    cluster.settle(2_000)
+    assert list_offset(cluster, 2).offset == 1
+
+
+def test_consumers_may_read_from_followers_up_to_what_these_know_to_be_committed() -> None:
+    cluster = replicated()
+    cluster.node(1).produce(T0, b"a")
+    cluster.settle(2_000)
+    cluster.network.cut_off(1, 3)
+    cluster.node(1).produce(T0, b"b")
+    cluster.settle(20)
+    assert size_of(fetch(cluster, 2, 0)) > 0
+    assert size_of(fetch(cluster, 3, 1)) == 0
+    assert fetch(cluster, 3, 2).error_code == ErrorCode.OFFSET_OUT_OF_RANGE
+    assert fetch(cluster, 2, 0, version=10).error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert fetch(cluster, 2, 0, epoch=7).error_code == ErrorCode.UNKNOWN_LEADER_EPOCH
+
+
+def test_consumers_are_sent_to_an_in_sync_replica_in_their_rack() -> None:
+    cluster = replicated(racks=("a", "b", "c"), selects=True)
+    cluster.node(1).produce(T0, b"a")
+    cluster.settle(1_000)
+    part = fetch(cluster, 1, 0, rack="b")
+    assert (part.preferred_read_replica, size_of(part), part.high_watermark) == (2, 0, 1)
+    for rack in ("a", "d", ""):
+        part = fetch(cluster, 1, 0, rack=rack)
+        assert (part.preferred_read_replica, size_of(part) > 0) == (-1, True)
+    assert fetch(cluster, 2, 0, rack="c").preferred_read_replica == -1
+    cluster.network.cut_off(1, 2)
+    cluster.settle(3 * LAG_MS)
+    assert cluster.controller.partition(T0).isr == (1, 3)
+    assert fetch(cluster, 1, 0, rack="b").preferred_read_replica == -1
+
+
+def test_a_replica_that_has_not_got_there_yet_is_not_preferred() -> None:
+    cluster = replicated(racks=("a", "b", "c"), selects=True)
+    cluster.network.cut_off(1, 2)
+    cluster.node(1).produce(T0, b"a", timeout_ms=60_000)
+    cluster.settle(20)
+    assert fetch(cluster, 1, 1, rack="b").preferred_read_replica == -1
+    assert fetch(cluster, 1, 0, rack="b").preferred_read_replica == 2
+
+
+def test_without_a_selector_nobody_is_sent_anywhere() -> None:
+    cluster = replicated(racks=("a", "b", "c"))
+    assert fetch(cluster, 1, 0, rack="b").preferred_read_replica == -1
+
+
+def test_where_consumers_read_from_followers_these_hear_of_the_high_watermark_at_once() -> None:
+    for selects, told in ((True, 1), (False, 0)):
+        cluster = replicated(selects=selects)
+        cluster.settle(100)
+        cluster.node(1).produce(T0, b"a")
+        cluster.settle(20)
+        assert cluster.node(2).log(T0).high_watermark == told
+
+
+def test_a_throttled_replica_is_copied_at_its_rate_and_one_in_sync_is_not_held_back() -> None:
+    rate = 20_000
+    cluster = replicated(1, 2, size=3)
+    cluster.options = OPTIONS._replace(follower_bytes_per_second=rate, fetch_max_bytes=5_000)
+    cluster.controller.set_topic_config("t", "follower.replication.throttled.replicas", "*")
+    for _ in range(50):
+        cluster.node(1).produce(T0, b"v" * 4_000)
+        cluster.settle(20)
+    assert cluster.node(2).log(T0).log_end_offset == 50
+    cluster.controller.reassign(T0, [1, 2, 3])
+    cluster.settle(2_000)
+    assert 0 < cluster.node(3).log(T0).log_end_offset < 40
+    cluster.settle(20_000)
+    assert sorted(cluster.controller.partition(T0).isr) == [1, 2, 3]
+
+
+def test_a_throttled_leader_gives_at_its_rate() -> None:
+    rate = 20_000
+    cluster = replicated(1, 2, size=3)
+    cluster.options = OPTIONS._replace(leader_bytes_per_second=rate, fetch_max_bytes=5_000)
+    cluster.controller.set_topic_config("t", "leader.replication.throttled.replicas", "0:1")
+    for _ in range(50):
+        cluster.node(1).produce(T0, b"v" * 4_000)
+        cluster.settle(20)
+    assert cluster.node(2).log(T0).log_end_offset == 50
+    cluster.settle(20_000)
+    cluster.controller.reassign(T0, [1, 2, 3])
+    cluster.settle(2_000)
+    assert 0 < cluster.node(3).log(T0).log_end_offset < 40
+    cluster.settle(20_000)
+    assert sorted(cluster.controller.partition(T0).isr) == [1, 2, 3]
+
+
+def test_leadership_is_told_on_gain_and_loss() -> None:
+    cluster = replicated()
+    heard: list[tuple[int, str, int]] = []
+    for node in cluster.nodes:
+        node.replicas.on_leadership(
+            lambda partition, node=node: heard.append((node.id, "gained", partition.leader_epoch)),  # type: ignore[misc] # its own
+            lambda partition, node=node: heard.append((node.id, "lost", partition.leader_epoch)),  # type: ignore[misc] # its own
+        )
+    cluster.controller.move_leader(T0, 2)
+    cluster.settle()
+    assert sorted(heard) == [(1, "lost", 1), (2, "gained", 1)]
+
+
+def test_a_broker_follows_the_last_of_many_changes() -> None:
+    cluster = replicated()
+    cluster.holds_metadata[3] = None
+    cluster.node(1).produce(T0, b"a")
+    for leader in (2, 1, 2):
+        cluster.controller.move_leader(T0, leader)
+        cluster.settle(500)
+        cluster.leader(T0).produce(T0, b"on %d" % leader)
+        cluster.settle(200)
+    del cluster.holds_metadata[3]
+    cluster.settle(3_000)
+    assert cluster.node(3).stored(T0) == cluster.node(2).stored(T0)
+    assert cluster.controller.partition(T0).isr == (1, 2, 3)
+
+
+def test_a_directory_that_fails_stops_the_copying_of_its_replicas() -> None:
+    cluster = replicated()
+    node = cluster.node(3)
+    node.logs.on_dir_failure = lambda _path: node.replicas.dir_failed()
+    node.logs.fail_dir("/data", OSError("gone"))
+    cluster.network.keeps_sent = True
+    cluster.settle(3_000)
+    assert [source for source, _target, request in cluster.network.sent if source == 3] == []
+
+
+def test_before_it_is_registered_a_broker_copies_nothing() -> None:
+    cluster = replicated()
+    cluster.node(3).crash()
+    cluster.network.keeps_sent = True
+    node = cluster.node(3)
+    start = type(node.replicas).start_replication
+    try:
+        type(node.replicas).start_replication = lambda _self: None  # type: ignore[method-assign] # not yet
+        node.start()
+        cluster.settle(2_000)
+        assert 3 not in {source for source, _target, _request in cluster.network.sent}
+    finally:
+        type(node.replicas).start_replication = start  # type: ignore[method-assign] # as it was
+    node.replicas.start_replication()
+    cluster.settle(2_000)
+    assert 3 in {source for source, _target, _request in cluster.network.sent}
+
+
+def test_reading_isolation_is_of_the_log_that_is_here() -> None:
+    cluster = replicated()
+    cluster.node(1).produce(T0, b"a")
+    cluster.settle(20)
+    follower = cluster.node(2).partition(T0)
+    assert (follower.readable_end(Isolation.LOG_END), follower.readable_end(Isolation.READ_UNCOMMITTED)) == (1, 0)
