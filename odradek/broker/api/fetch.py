@@ -67,6 +67,7 @@ class FetchApi:
             # Not _failed: of a session's errors Kafka tells at the top only.
             return FetchResponse(error_code=error.code)
         options = self._options(context, request)
+        options.omits_unchanged = options.replica_id >= 0 and plan.incremental
         if options.replica_id >= 0 and not context.allows(Operation.CLUSTER_ACTION, ResourceType.CLUSTER, CLUSTER_NAME):
             return _unauthorized(plan)
         if len(plan.partitions) > MANY_PARTITIONS:
@@ -175,8 +176,7 @@ class FetchApi:
                 latest = self._reader.read(plan.partitions, options)
             answer.resolve(self._respond(context, plan, options, latest))
 
-        rooms = self._replicas
-        room = rooms.waiting if not is_replica or rooms.selects_by_rack else rooms.waiting_replicas
+        room = self._replicas.waiting_replicas if is_replica else self._replicas.waiting
         waiter = room.park(
             self._watched(plan.partitions), is_ready=is_ready, finish=finish, timeout_ms=request.max_wait_ms
         )

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from odradek.broker.fetch.session import FetchedPartition, size_of
-from odradek.broker.replication.followers import FollowerProgress
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Isolation, Partition
 from odradek.broker.replication.replica_selector import ReadingClient
@@ -41,6 +40,8 @@ class FetchOptions:
     """The broker epoch of a replica that fetches, -1 if it does not say."""
     notes_progress: bool = True
     """Whether the fetch says where a replica's log ends now: not when it is read again after it has waited."""
+    omits_unchanged: bool = False
+    """Whether partitions of which a replica knows all may be left out, for its session would not tell them anyway."""
     only_leader: bool = True
     """Whether followers must not answer: to replicas, and to consumers of before KIP-392."""
     client: ReadingClient | None = None
@@ -110,26 +111,21 @@ class FetchReader:
             _log.exception("reading partition %d of %s failed unexpectedly", fetched.key[1], fetched.key[0])
             result.answer_now = True
             response = failed_partition(fetched, ErrorCode.UNKNOWN_SERVER_ERROR)
-        result.responses.append((fetched, response))
+        if response is not None:
+            result.responses.append((fetched, response))
 
-    def _read_partition(self, fetched: FetchedPartition, options: FetchOptions, result: FetchRead) -> PartitionData:
+    def _read_partition(
+        self, fetched: FetchedPartition, options: FetchOptions, result: FetchRead
+    ) -> PartitionData | None:
         name = self.resolve(fetched)
         if name is None:
             raise KafkaError(ErrorCode.UNKNOWN_TOPIC_ID)
         partition = self._replicas.partition(name)
-        log = partition.readable_log(fetched.current_leader_epoch, only_leader=options.only_leader)
-        response = PartitionData(
-            partition_index=name.partition,
-            high_watermark=log.high_watermark,
-            last_stable_offset=log.last_stable_offset,
-            log_start_offset=log.log_start_offset,
-            aborted_transactions=None,
-            records=b"",
-        )
-        follower = None
         if options.replica_id >= 0:
-            follower = partition.follower(options.replica_id, fetched.current_leader_epoch)
-        elif options.client is not None and partition.leadership is not None:
+            return self._read_for_replica(partition, fetched, options, result)
+        log = partition.readable_log(fetched.current_leader_epoch, only_leader=options.only_leader)
+        response = _response(name, log, log.high_watermark)
+        if options.client is not None and partition.leadership is not None:
             preferred = self._replicas.preferred_read_replica(partition, options.client, fetched.fetch_offset)
             if preferred is not None:
                 response.preferred_read_replica = preferred
@@ -140,12 +136,10 @@ class FetchReader:
             response.diverging_epoch = diverging
             result.answer_now = True
             return response
-        log_end_offset = log.log_end_offset
-        is_held_back = follower is not None and self._replicas.is_held_back(partition, options.replica_id)
         part = log.read(
             fetched.fetch_offset,
             max_bytes=max(0, min(fetched.max_bytes, options.max_bytes - result.size)),
-            max_offset=fetched.fetch_offset if is_held_back else partition.readable_end(options.isolation),
+            max_offset=partition.readable_end(options.isolation),
             min_one_message=result.size == 0,
             waits=options.waits,
         )
@@ -155,23 +149,50 @@ class FetchReader:
                 AbortedTransaction(producer_id=aborted.producer_id, first_offset=aborted.first_offset)
                 for aborted in log.aborted_in(part, fetched.fetch_offset)
             ]
-        elif follower is not None and options.notes_progress:
-            self._note_progress(partition, follower, fetched, log_end_offset, options.replica_epoch, response)
         result.size += part.size
         return response
 
-    @staticmethod
-    def _note_progress(
-        partition: Partition, follower: FollowerProgress, fetched: FetchedPartition, log_end_offset: int,
-        replica_epoch: int, response: PartitionData,
-    ) -> None:  # fmt: skip
-        try:
-            partition.follower_fetched(
-                follower, fetched.fetch_offset, fetched.log_start_offset, log_end_offset, replica_epoch
+    def _read_for_replica(
+        self, partition: Partition, fetched: FetchedPartition, options: FetchOptions, result: FetchRead
+    ) -> PartitionData | None:
+        """What a replica on another broker gets, whose fetch says how far it is; None if that is nothing new.
+
+        The high watermark is that of before, which its fetch may move.
+        """
+        log = partition.leader_log(fetched.current_leader_epoch)
+        follower = partition.follower(options.replica_id, fetched.current_leader_epoch)
+        high_watermark, end_offset = log.high_watermark, log.log_end_offset
+        diverging = self._divergence(log, fetched)
+        if diverging is not None:
+            response = _response(partition.topic_partition, log, high_watermark)
+            response.diverging_epoch = diverging
+            result.answer_now = True
+            return response
+        part = None
+        if fetched.fetch_offset != end_offset and not self._replicas.is_held_back(partition, options.replica_id):
+            part = log.read(
+                fetched.fetch_offset,
+                max_bytes=max(0, min(fetched.max_bytes, options.max_bytes - result.size)),
+                max_offset=end_offset,
+                min_one_message=result.size == 0,
+                waits=options.waits,
             )
-        except KafkaError:
-            release_records(response)
-            raise
+        if options.notes_progress:
+            try:
+                partition.follower_fetched(
+                    follower, fetched.fetch_offset, fetched.log_start_offset, end_offset, options.replica_epoch
+                )
+            except KafkaError:
+                if part is not None and not isinstance(part.records, bytes):
+                    part.records.release()
+                raise
+        if part is None and options.omits_unchanged and not fetched.is_news(high_watermark, log.log_start_offset):
+            return None
+        response = _response(partition.topic_partition, log, high_watermark)
+        if part is not None:
+            response.records = part.records
+            result.size += part.size
+        return response
 
     @staticmethod
     def _divergence(log: Log, fetched: FetchedPartition) -> EpochEndOffset | None:
@@ -198,6 +219,17 @@ class FetchReader:
         ):
             response.current_leader = LeaderIdAndEpoch(leader_id=partition.leader, leader_epoch=partition.leader_epoch)
         return response
+
+
+def _response(name: TopicPartition, log: Log, high_watermark: int) -> PartitionData:
+    return PartitionData(
+        partition_index=name.partition,
+        high_watermark=high_watermark,
+        last_stable_offset=log.last_stable_offset,
+        log_start_offset=log.log_start_offset,
+        aborted_transactions=None,
+        records=b"",
+    )
 
 
 def failed_partition(fetched: FetchedPartition, code: ErrorCode) -> PartitionData:

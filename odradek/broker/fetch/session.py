@@ -36,6 +36,10 @@ class FetchedPartition:
     told_high_watermark: int = _UNKNOWN_OFFSET
     told_log_start_offset: int = _UNKNOWN_OFFSET
 
+    def is_news(self, high_watermark: int, log_start_offset: int) -> bool:
+        """Whether the client was told something else of the partition's offsets."""
+        return high_watermark != self.told_high_watermark or log_start_offset != self.told_log_start_offset
+
     def tells_something_new(self, response: PartitionData, *, remember: bool) -> bool:
         """Whether an incremental response must carry `response`; with `remember`, note that it was told."""
         changed = response.error_code != 0 or size_of(response) > 0

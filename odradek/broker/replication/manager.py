@@ -361,3 +361,5 @@ class ReplicaManager:
 
     def _watermark_moved(self, partition: Partition) -> None:
         self.waiting.moved(partition.topic_partition)
+        if not partition.is_alone and self.selects_by_rack:
+            self.waiting_replicas.moved(partition.topic_partition)

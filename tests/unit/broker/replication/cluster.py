@@ -204,8 +204,8 @@ class SimNode:
     def is_up(self) -> bool:
         return not self.life.is_over
 
-    def start(self) -> None:
-        """Register, follow the metadata, fetch, and be unfenced."""
+    def start(self, *, registers: bool = True) -> None:
+        """Register, follow the metadata, fetch, and be unfenced; or wait with fetches for the registration."""
         cluster, world = self._cluster, self._cluster.world
         self.life = life = Life(world)
         self.epoch = cluster.controller.register(self.id, self.rack)
@@ -232,7 +232,8 @@ class SimNode:
         handlers = [erase(fetch.handler()), *OffsetsApi(self.replicas).handlers()]
         self.handlers: dict[ApiKey, AnyHandler] = {handler.api_key: handler for handler in handlers}
         self.replicas.load(self.image)
-        self.replicas.start_replication()
+        if registers:
+            self.replicas.start_replication()
         cluster.controller.unfence(self.id)
 
     def crash(self) -> None:

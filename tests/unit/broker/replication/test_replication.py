@@ -494,6 +494,7 @@ def test_consumers_are_sent_to_an_in_sync_replica_in_their_rack() -> None:
         assert (part.preferred_read_replica, size_of(part) > 0) == (-1, True)
     assert fetch(cluster, 2, 0, rack="c").preferred_read_replica == -1
     cluster.network.cut_off(1, 2)
+    cluster.node(1).produce(T0, b"b")
     cluster.settle(3 * LAG_MS)
     assert cluster.controller.partition(T0).isr == (1, 3)
     assert fetch(cluster, 1, 0, rack="b").preferred_read_replica == -1
@@ -595,17 +596,12 @@ def test_a_directory_that_fails_stops_the_copying_of_its_replicas() -> None:
 
 def test_before_it_is_registered_a_broker_copies_nothing() -> None:
     cluster = replicated()
-    cluster.node(3).crash()
-    cluster.network.keeps_sent = True
     node = cluster.node(3)
-    start = type(node.replicas).start_replication
-    try:
-        type(node.replicas).start_replication = lambda _self: None  # type: ignore[method-assign] # not yet
-        node.start()
-        cluster.settle(2_000)
-        assert 3 not in {source for source, _target, _request in cluster.network.sent}
-    finally:
-        type(node.replicas).start_replication = start  # type: ignore[method-assign] # as it was
+    node.crash()
+    cluster.network.keeps_sent = True
+    node.start(registers=False)
+    cluster.settle(2_000)
+    assert 3 not in {source for source, _target, _request in cluster.network.sent}
     node.replicas.start_replication()
     cluster.settle(2_000)
     assert 3 in {source for source, _target, _request in cluster.network.sent}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from odradek.broker.replication.throttle import FOLLOWER, LEADER, UNLIMITED, ReplicationThrottle
-from odradek.metadata.image import ConfigsImage
+from odradek.metadata.image import ConfigsImage, ResourceKey
 from odradek.metadata.persistent_map import PersistentMap
 from odradek.storage.topic_partition import TopicPartition
 
@@ -12,7 +14,8 @@ KIB = 1024
 
 def configs(**topics: str) -> ConfigsImage:
     name = "follower.replication.throttled.replicas"
-    return ConfigsImage(PersistentMap().changed({(2, topic): {name: value} for topic, value in topics.items()}))
+    resources: PersistentMap[ResourceKey, Mapping[str, str]] = PersistentMap()
+    return ConfigsImage(resources.changed({(2, topic): {name: value} for topic, value in topics.items()}))
 
 
 def throttle(image: ConfigsImage, quota: int = KIB) -> ReplicationThrottle:
