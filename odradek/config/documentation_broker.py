@@ -114,7 +114,7 @@ BROKER_TEXTS = {
     "replica.fetch.wait.max.ms": "How long a leader may wait to gather them, in milliseconds.",
     "replica.high.watermark.checkpoint.interval.ms": "How often high watermarks are written to disk, in milliseconds.",
     "replica.lag.time.max.ms": "A follower that has not caught up for so long leaves the in-sync replicas, in ms.",
-    "replica.selector.class": "Plug-in that chooses the replica from which a consumer reads.",
+    "replica.selector.class": "RackAwareReplicaSelector sends consumers to a replica in their rack; no other class.",
     "replica.socket.receive.buffer.bytes": "Receive buffer of a follower's socket.",
     "replica.socket.timeout.ms": "How long a follower waits for a leader's answer, in milliseconds.",
     "follower.fetch.last.tiered.offset.enable": "Whether an empty follower begins behind what is on the remote tier.",

@@ -13,8 +13,8 @@ WINDOW_MS = 1_000.0
 WINDOWS = 11
 UNLIMITED = 2**63 - 1
 ALL_REPLICAS = "*"
-LEADER = "leader"
-FOLLOWER = "follower"
+LEADER = "leader.replication.throttled.replicas"
+FOLLOWER = "follower.replication.throttled.replicas"
 
 
 class ReplicationThrottle:
@@ -27,8 +27,8 @@ class ReplicationThrottle:
         configs: Callable[[], ConfigsImage],
         bytes_per_second: Callable[[], int] = lambda: UNLIMITED,
     ) -> None:
-        """`direction` is LEADER or FOLLOWER; what leaders send counts separately from what followers take."""
-        self._property = f"{direction}.replication.throttled.replicas"
+        """`direction` is LEADER or FOLLOWER: what leaders send counts separately from what followers take."""
+        self._property = direction
         self._broker_id = broker_id
         self._configs = configs
         self._bytes_per_second = bytes_per_second
