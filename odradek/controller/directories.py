@@ -58,7 +58,7 @@ def assign_replicas_to_dirs(
             for partition in topic.partitions:
                 index = partition.partition_index
                 code = _assign(state, broker.id, directory.id, (topic.topic_id, index), records)
-                if code is ErrorCode.NONE and directory.id not in broker.directories:
+                if code is ErrorCode.NONE and not broker.is_online(directory.id):
                     offline[topic.topic_id, index] = None
                 answer.partitions.append(
                     AssignReplicasToDirsResponsePartitionData(partition_index=index, error_code=code)

@@ -47,7 +47,6 @@ class PartitionChange:
         self.recovery_state = partition.recovery_state
         self.directories = dict(zip(partition.replicas, partition.directories, strict=False))
         self._elr = list(partition.elr)
-        self._last_known_elr = list(partition.last_known_elr)
 
     def build(self) -> VersionedRecord | None:
         """The record, or None if nothing changes."""
@@ -70,26 +69,32 @@ class PartitionChange:
         return None if record == empty else VersionedRecord(record, PARTITION_CHANGE_VERSION)
 
     def _complete_reassignment(self) -> None:
+        """Nothing is left to do once all new replicas are in sync; if they are fewer, once all that remain are."""
         if not self.adding and not self.removing:
             return
         isr = [replica for replica in self.isr if replica not in self.removing]
         replicas = [replica for replica in self.replicas if replica not in self.removing]
-        if not replicas or not set(replicas) <= set(isr):
+        if self.removing and not (isr and replicas):
+            return
+        if not set(self.adding) <= set(isr) or (
+            len(self.adding) < len(self.removing) and not set(replicas) <= set(isr)
+        ):
             return
         self.isr, self.replicas, self.adding, self.removing = isr, replicas, [], []
 
     def _move_to_elr(self) -> None:
-        """Below min.insync.replicas the high watermark stands still, so who leaves the ISR still has all of it."""
+        """Below min.insync.replicas the high watermark stands still, so who leaves the ISR still has all of it.
+
+        Unlike in Kafka, a replica that is removed is not kept: it deletes what it had, and may be added again empty.
+        """
         if not self._rules.elr_enabled:
             return
         if len(self.isr) >= self._rules.min_isr:
             self._elr = []
-            self._last_known_elr = []
             return
+        gone = {*self.isr, *self.unclean_shutdown}
         candidates = dict.fromkeys([*self._elr, *self._partition.isr])
-        self._elr = [each for each in candidates if each not in self.isr and each not in self.unclean_shutdown]
-        candidates.update(dict.fromkeys(self._last_known_elr))
-        self._last_known_elr = [each for each in candidates if each not in self.isr and each not in self._elr]
+        self._elr = [each for each in candidates if each not in gone and each in self.replicas]
 
     def _elect(self, record: PartitionChangeRecord) -> None:
         leader, is_unclean = self._new_leader()
@@ -113,43 +118,39 @@ class PartitionChange:
         for replica in self.replicas:
             if self._is_valid(replica):
                 return replica, False
-        last_known = self._partition.last_known_elr
-        has_none = self._rules.elr_enabled and not self._elr and not self.isr
-        if has_none and len(last_known) == 1 and self._rules.is_acceptable_leader(last_known[0]):
-            return last_known[0], True
+        if self._may_elect_last_known_leader():
+            return self._partition.last_known_elr[0], True
         if self.election is Election.UNCLEAN:
             for replica in self.replicas:
                 if self._rules.is_acceptable_leader(replica):
                     return replica, True
         return NO_LEADER, False
 
+    def _may_elect_last_known_leader(self) -> bool:
+        last_known = self._partition.last_known_elr
+        has_none = self._rules.elr_enabled and not self._elr and not self.isr
+        if not has_none or len(last_known) != 1:
+            return False
+        return last_known[0] in self.replicas and self._rules.is_acceptable_leader(last_known[0])
+
     def _is_valid(self, replica: int) -> bool:
         is_eligible = replica in self.isr or (not self.isr and replica in self._elr)
         return is_eligible and self._rules.is_acceptable_leader(replica)
 
     def _set_elr(self, record: PartitionChangeRecord) -> None:
-        before = self._partition
         if record.isr is not None or not self._rules.elr_enabled:
             self._elr = []
-            self._last_known_elr = []
-        if tuple(self._elr) != before.elr:
+        if tuple(self._elr) != self._partition.elr:
             record.eligible_leader_replicas = self._elr
-        will_have_no_leader = record.leader == NO_LEADER or (
-            record.leader == NO_LEADER_CHANGE and before.leader == NO_LEADER
-        )
-        if len(before.last_known_elr) == 1 and will_have_no_leader:
-            self._last_known_elr = list(before.last_known_elr)
 
     def _set_last_known_leader(self, record: PartitionChangeRecord) -> None:
         """Without any in-sync or eligible replica, the last leader is the best that a balanced recovery can do."""
         if not self._rules.elr_enabled:
             return
         before = self._partition
-        if record.isr is not None and not record.isr and before.last_known_elr != (before.leader,):
+        if record.leader == NO_LEADER and not before.last_known_elr:
             record.last_known_elr = [before.leader]
-        elif before.last_known_elr and (
-            record.leader >= 0 or (before.leader != NO_LEADER and record.leader != NO_LEADER)
-        ):
+        elif record.leader >= 0 and before.last_known_elr:
             record.last_known_elr = []
 
     def _set_assignment(self, record: PartitionChangeRecord) -> None:

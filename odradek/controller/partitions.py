@@ -39,10 +39,11 @@ def checked_broker(state: ControllerState, broker_id: int, broker_epoch: int) ->
 def default_directory(state: ControllerState, broker_id: int) -> Uuid:
     """Where a broker will put a new replica: its one directory, or one that it has yet to choose."""
     broker = state.image.cluster.brokers.get(broker_id)
-    if broker is None or not broker.directories:
+    if broker is None:
+        return DIRECTORY_UNASSIGNED
+    if not broker.directories:
         return DIRECTORY_MIGRATING
-    online = [each for each in broker.directories if each not in (broker.cordoned_directories or ())]
-    return online[0] if len(broker.directories) == 1 and online else DIRECTORY_UNASSIGNED
+    return broker.directories[0] if len(broker.directories) == 1 else DIRECTORY_UNASSIGNED
 
 
 def new_partition(state: ControllerState, replicas: Sequence[int]) -> PartitionImage | None:
@@ -69,8 +70,11 @@ def check_manual_assignment(
     if not ordered:
         problem = "includes an empty replica list."
     for position, broker_id in enumerate(ordered):
-        if problem is None and broker_id not in state.image.cluster.brokers:
+        broker = state.image.cluster.brokers.get(broker_id)
+        if problem is None and broker is None:
             problem = f"includes broker {broker_id}, but no such broker is registered."
+        if problem is None and broker is not None and not broker.takes_replicas:
+            problem = f"includes broker {broker_id}, but all its log directories are cordoned."
         if problem is None and position and ordered[position - 1] == broker_id:
             problem = f"includes the broker {broker_id} more than once."
     if problem is None and replication_factor is not None and len(ordered) != replication_factor:

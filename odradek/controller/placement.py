@@ -17,15 +17,15 @@ def place(brokers: Iterable[BrokerRegistration], partitions: int, replicas: int,
 
     Raises INVALID_REPLICATION_FACTOR if there are too few brokers, or none that is unfenced.
     """
-    usable = [broker for broker in brokers if not broker.in_controlled_shutdown and not _is_cordoned(broker)]
+    usable = [broker for broker in brokers if _is_usable(broker)]
     _check(usable, replicas)
     racks = _Racks(usable, random)
     return [racks.next_assignment(replicas) for _ in range(partitions)]
 
 
-def _is_cordoned(broker: BrokerRegistration) -> bool:
-    """Whether no directory of the broker takes new replicas (KIP-1066)."""
-    return bool(broker.directories) and set(broker.directories) <= set(broker.cordoned_directories or ())
+def _is_usable(broker: BrokerRegistration) -> bool:
+    """A broker that is about to go gets nothing; one that is gone, and fenced, may come back."""
+    return broker.takes_replicas and (broker.fenced or not broker.in_controlled_shutdown)
 
 
 def _check(usable: list[BrokerRegistration], replicas: int) -> None:

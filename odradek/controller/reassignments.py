@@ -80,6 +80,11 @@ def _cancelled(state: ControllerState, topic: TopicImage, index: int) -> Partiti
     change.replicas = [replica for replica in partition.replicas if replica not in partition.adding]
     change.isr = [replica for replica in partition.isr if replica not in partition.adding]
     if not change.isr:
+        if not change.replicas:
+            raise KafkaError(
+                ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+                "Invalid replica assignment: addingReplicas contains all replicas.",
+            )
         if not unclean:
             raise KafkaError(
                 ErrorCode.INVALID_REPLICA_ASSIGNMENT,
@@ -96,18 +101,25 @@ def _cancelled(state: ControllerState, topic: TopicImage, index: int) -> Partiti
 def _moved(
     state: ControllerState, topic: TopicImage, index: int, target: list[int], may_change_factor: bool
 ) -> PartitionChange:
-    """To other replicas: the new ones are added first, and the old ones removed once the new ones are in sync."""
+    """To other replicas: the new ones are added first, and the old ones removed once the new ones are in sync.
+
+    All that there are now, those that another reassignment was about to add or remove among them, count as old ones.
+    Unlike in Kafka, who is removed again is not added any more, as such a reassignment could never complete, and who is
+    to stay after all is not removed.
+    """
     partition = topic.partitions[index]
     check_manual_assignment(state, target)
-    before = [replica for replica in partition.replicas if replica not in partition.adding]
-    if not may_change_factor and len(target) != len(before):
+    factor = sum(replica not in partition.removing for replica in partition.replicas)
+    if not may_change_factor and len(target) != factor:
         raise KafkaError(
             ErrorCode.INVALID_REPLICATION_FACTOR,
-            f"The replication factor is changed from {len(before)} to {len(target)}",
+            f"The replication factor is changed from {factor} to {len(target)}",
         )
     change = change_of(state, topic, index)
-    change.removing = sorted(set(before) - set(target))
-    change.adding = sorted(set(target) - set(before))
+    change.removing = sorted(set(partition.replicas) - set(target))
+    change.adding = sorted(set(target) - set(partition.replicas))
+    if not change.adding:
+        change.adding = [replica for replica in partition.adding if replica in target]
     change.replicas = [*target, *change.removing]
     return change
 

@@ -95,6 +95,12 @@ class BrokerRegistration(NamedTuple):
         return directory != DIRECTORY_LOST and directory in self.directories
 
     @property
+    def takes_replicas(self) -> bool:
+        """Whether any of its directories takes new replicas (KIP-1066)."""
+        cordoned = self.cordoned_directories
+        return not self.directories or cordoned is None or any(each not in cordoned for each in self.directories)
+
+    @property
     def is_active(self) -> bool:
         """Whether it may lead and be in sync: neither fenced nor shutting down."""
         return not self.fenced and not self.in_controlled_shutdown

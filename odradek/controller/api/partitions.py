@@ -1,7 +1,8 @@
-"""ElectLeaders (43), AlterPartitionReassignments (45) and ListPartitionReassignments (46)."""
+"""ElectLeaders (43), AlterPartitionReassignments (45), ListPartitionReassignments (46) and AlterPartition (56)."""
 
 from __future__ import annotations
 
+from odradek.controller.alter_partition import alter_partition
 from odradek.controller.api.common import check_cluster
 from odradek.controller.controller import Controller
 from odradek.controller.leadership import elect_leaders
@@ -12,6 +13,7 @@ from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
 from odradek.server.handlers import MAX_DECIDED_OBJECTS, AnyHandler, Handler, erase
 from odradek.wire.errors import KafkaError
+from odradek.wire.messages.alter_partition import AlterPartitionRequest, AlterPartitionResponse
 from odradek.wire.messages.alter_partition_reassignments import (
     AlterPartitionReassignmentsRequest,
     AlterPartitionReassignmentsResponse,
@@ -47,6 +49,7 @@ class PartitionsApi:
             ),
             erase(Handler(AlterPartitionReassignmentsRequest, self._reassign, alter, cluster)),
             erase(Handler(ListPartitionReassignmentsRequest, self._list, Operation.DESCRIBE, cluster)),
+            erase(Handler(AlterPartitionRequest, self._alter_partition, Operation.CLUSTER_ACTION, cluster)),
         ]
 
     def _elect(self, context: RequestContext, request: ElectLeadersRequest) -> Promise[ElectLeadersResponse]:
@@ -66,6 +69,12 @@ class PartitionsApi:
         return self._controller.submit(
             lambda state: ControllerResult(list_partition_reassignments(state.image, request))
         )
+
+    def _alter_partition(
+        self, context: RequestContext, request: AlterPartitionRequest
+    ) -> Promise[AlterPartitionResponse]:
+        check_cluster(context, Operation.CLUSTER_ACTION)
+        return self._controller.submit(lambda state: alter_partition(state, request, context.api_version))
 
 
 def _elect_failed(request: ElectLeadersRequest, version: int, error: KafkaError) -> ElectLeadersResponse:
