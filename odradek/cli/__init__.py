@@ -10,6 +10,7 @@ from odradek import __version__
 
 _COMMANDS = {
     "serve": ("odradek.cli.serve:serve", "Run a broker."),
+    "storage": ("odradek.cli.storage:storage", "Format the log directories of a node, and look at them."),
     "topic": ("odradek.cli.topic:topic", "List, create, describe and delete topics."),
     "group": ("odradek.cli.group:group", "List, describe and delete consumer groups, reset their offsets."),
     "produce": ("odradek.cli.produce:produce", "Send lines as records."),

@@ -16,6 +16,7 @@ import click
 from odradek.cli.errors import EXIT_USAGE, fail
 from odradek.cli.logs import configure
 from odradek.config import BrokerConfig, ConfigError, parse_properties, single_node_defaults
+from odradek.config.own import FORMAT_ON_START
 from odradek.config.properties import PROPERTIES_ENCODING
 
 DEFAULT_LISTEN = "localhost:9092"
@@ -93,6 +94,8 @@ def _properties(
             if value is not None:
                 raise ConfigError("", f"{option} and --config exclude each other: use --set KEY=VALUE on top of a file")
         properties = _read_file(config_file)
+        if in_memory:
+            properties.setdefault(FORMAT_ON_START, "true")
     else:
         host, port = _listen_address(listen or DEFAULT_LISTEN)
         directory = MEMORY_DATA_DIR if in_memory else os.path.abspath(data_dir or DEFAULT_DATA_DIR)

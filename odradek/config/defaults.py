@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from odradek.config.own import FORMAT_ON_START
+
 # Where the node's controller listens: never outside the machine, on any free port.
 _CONTROLLER_ADDRESS = "127.0.0.1:0"
 
@@ -30,6 +32,7 @@ def single_node_defaults(host: str, port: int, *, data_dir: str, advertised_host
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.bootstrap.servers": _CONTROLLER_ADDRESS,
         "log.dirs": data_dir,
+        FORMAT_ON_START: "true",
         **SINGLE_NODE_TOPIC_DEFAULTS,
     }
     if advertised_host is not None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-
 from odradek.controller.result import ControllerResult
 from odradek.controller.state import ControllerState
 from odradek.metadata.snapshot import VersionedRecord
+from odradek.security.scram import MAX_ITERATIONS, MECHANISMS, MIN_ITERATIONS, credential_record
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.alter_user_scram_credentials import (
     AlterUserScramCredentialsRequest,
@@ -18,11 +16,6 @@ from odradek.wire.messages.alter_user_scram_credentials import (
 )
 from odradek.wire.persistent.metadata.remove_user_scram_credential_record import RemoveUserScramCredentialRecord
 from odradek.wire.persistent.metadata.user_scram_credential_record import UserScramCredentialRecord
-
-MECHANISMS = {1: "sha256", 2: "sha512"}
-"""ScramMechanism codes: SCRAM-SHA-256, SCRAM-SHA-512."""
-MIN_ITERATIONS = 4096
-MAX_ITERATIONS = 16384
 
 _Change = ScramCredentialDeletion | ScramCredentialUpsertion
 
@@ -79,14 +72,6 @@ def _record(
 ) -> RemoveUserScramCredentialRecord | UserScramCredentialRecord:
     if isinstance(change, ScramCredentialDeletion):
         return RemoveUserScramCredentialRecord(name=change.name, mechanism=change.mechanism)
-    algorithm = MECHANISMS[change.mechanism]
-    salted = bytes(change.salted_password)
-    client_key = hmac.digest(salted, b"Client Key", algorithm)
-    return UserScramCredentialRecord(
-        name=change.name,
-        mechanism=change.mechanism,
-        salt=bytes(change.salt),
-        stored_key=hashlib.new(algorithm, client_key).digest(),
-        server_key=hmac.digest(salted, b"Server Key", algorithm),
-        iterations=change.iterations,
+    return credential_record(
+        change.name, change.mechanism, bytes(change.salt), bytes(change.salted_password), change.iterations
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from odradek.config import BrokerConfig, ProcessRole
+from odradek.config.own import FORMAT_ON_START
 from odradek.metadata.bootstrap import bootstrap_records
 from odradek.metadata.features import BOOTSTRAP_KRAFT_VERSION
 from odradek.node.start_error import StartError, unusable_directory
@@ -17,9 +18,11 @@ from odradek.quorum.raft import NodeIdentity
 from odradek.quorum.voters import VoterEndpoint
 from odradek.storage.file_names import CLUSTER_METADATA_TOPIC
 from odradek.wire.errors import ProtocolError
-from odradek.wire.uuids import Uuid, uuid_to_string
+from odradek.wire.uuids import ZERO_UUID, Uuid, uuid_to_string
 
 METADATA_LOG_DIR = f"{CLUSTER_METADATA_TOPIC}-0"
+_RESERVED_BELOW = 100
+"""Kafka keeps the first hundred ids for itself; a directory has none of them."""
 
 
 class DataDirs(NamedTuple):
@@ -35,46 +38,39 @@ class DataDirs(NamedTuple):
 
 
 def open_data_dirs(config: BrokerConfig, files: FileSystem, clock: Clock, random: Random) -> DataDirs:
-    """Read every `meta.properties`, after formatting a node that is broker and controller and has none yet.
+    """Read every `meta.properties`; with `odradek.format.on.start`, format a node that has none yet.
 
-    Raises StartError where a directory is another node's or another cluster's, or where the metadata log's, or any on
-    the first start, cannot be used.
+    Raises StartError where a directory is not formatted, or is another node's or another cluster's, or where the
+    metadata log's, or any on the first start, cannot be used.
     """
-    paths = list(dict.fromkeys((*config.log_dirs, config.metadata_log_dir)))
     unusable: dict[str, OSError] = {}
     found: dict[str, MetaProperties | None] = {}
     try:
-        for path in paths:
+        for path in directories_of(config):
             try:
-                found[path] = _read(files, path)
+                found[path] = read_meta_properties(files, path)
             except OSError as error:
                 if path == config.metadata_log_dir:
                     raise
                 unusable[path] = error
-        known = [properties for properties in found.values() if properties is not None]
-        _check(config, found)
-        cluster_id = known[0].cluster_id if known else uuid_to_string(random.uuid())
+        known = {path: properties for path, properties in found.items() if properties is not None}
+        _check(config, files, known)
         missing = [path for path, properties in found.items() if properties is None]
-        if missing and known and config.metadata_log_dir in missing:
-            raise StartError(
-                f"{config.metadata_log_dir} has no {META_PROPERTIES_FILE}, while another log directory has: is "
-                "metadata.log.dir (or the first of log.dirs) the one that this node was formatted with?"
-            )
-        if missing and not known and set(config.process_roles) != {ProcessRole.BROKER, ProcessRole.CONTROLLER}:
-            raise StartError(
-                f"{missing[0]} is not formatted; only a node with process.roles=broker,controller formats itself"
-            )
-        directory_ids = {path: properties.directory_id for path, properties in found.items() if properties}
-        for path in missing:
+        if missing:
+            _check_may_format(config, missing, known)
+        cluster_id = next(iter(known.values())).cluster_id if known else uuid_to_string(random.uuid())
+        # An older Apache Kafka gave directories no ids: they get one, as when it is upgraded.
+        nameless = [path for path, properties in known.items() if properties.directory_id == ZERO_UUID]
+        directory_ids = {path: properties.directory_id for path, properties in known.items()}
+        for path in (*missing, *nameless):
             directory_ids[path] = random.uuid()
         metadata_log_dir = f"{config.metadata_log_dir}/{METADATA_LOG_DIR}"
         if not known:
             _write_bootstrap(config, files, clock, directory_ids[config.metadata_log_dir], metadata_log_dir)
-        for path in missing:
+        for path in (*missing, *nameless):
             properties = MetaProperties(cluster_id, config.node_id, directory_ids[path])
             try:
-                files.mkdir(path)
-                files.write_atomically(f"{path}/{META_PROPERTIES_FILE}", properties.to_bytes(clock.now_ms()))
+                write_meta_properties(files, path, properties, clock)
             except OSError as error:
                 if not known:
                     raise
@@ -87,29 +83,94 @@ def open_data_dirs(config: BrokerConfig, files: FileSystem, clock: Clock, random
     return DataDirs(cluster_id, directory_ids, directory_ids[config.metadata_log_dir], metadata_log_dir, unusable)
 
 
-def _read(files: FileSystem, path: str) -> MetaProperties | None:
+def directories_of(config: BrokerConfig) -> list[str]:
+    """`log.dirs` and `metadata.log.dir`, each once."""
+    return list(dict.fromkeys((*config.log_dirs, config.metadata_log_dir)))
+
+
+def read_meta_properties(files: FileSystem, path: str) -> MetaProperties | None:
+    """What says whose a directory is; None if it is not formatted. Raises OSError, StartError if it is damaged."""
     name = f"{path}/{META_PROPERTIES_FILE}"
-    if not files.exists(name):
-        return None
     try:
         return MetaProperties.from_bytes(files.read(name))
+    except FileNotFoundError:
+        return None
     except ProtocolError as error:
         raise StartError(
             f"{name}: {error}; put the file back as it was, or use another directory (--data-dir, or log.dirs)"
         ) from error
 
 
-def _check(config: BrokerConfig, found: Mapping[str, MetaProperties | None]) -> None:
-    cluster_ids = dict.fromkeys(properties.cluster_id for properties in found.values() if properties is not None)
+def write_meta_properties(files: FileSystem, path: str, properties: MetaProperties, clock: Clock) -> None:
+    """Make a directory this node's; raises OSError."""
+    files.mkdir(path)
+    files.write_atomically(f"{path}/{META_PROPERTIES_FILE}", properties.to_bytes(clock.now_ms()))
+
+
+def node_problem(config: BrokerConfig, known: Mapping[str, MetaProperties]) -> str | None:
+    """Why formatted directories of one cluster cannot be this node's; None if they can."""
+    owners: dict[Uuid, str] = {}
+    for path, properties in known.items():
+        if properties.node_id != config.node_id:
+            return (
+                f"{path} belongs to node {properties.node_id}, and this is node {config.node_id}: correct node.id, or "
+                "use another directory"
+            )
+        directory_id = properties.directory_id
+        if directory_id == ZERO_UUID:
+            continue
+        if int.from_bytes(directory_id) < _RESERVED_BELOW:
+            return f"{path} has the reserved directory.id {uuid_to_string(directory_id)}: give it another one"
+        other = owners.setdefault(directory_id, path)
+        if other != path:
+            return (
+                f"{other} and {path} have the same directory.id {uuid_to_string(directory_id)}, so one is a copy of "
+                "the other: take the copy out of log.dirs"
+            )
+    return None
+
+
+def _check(config: BrokerConfig, files: FileSystem, known: Mapping[str, MetaProperties]) -> None:
+    cluster_ids = dict.fromkeys(properties.cluster_id for properties in known.values())
     if len(cluster_ids) > 1:
         raise StartError(
             f"the log directories belong to several clusters ({', '.join(cluster_ids)}): name those of one in log.dirs"
         )
-    for path, properties in found.items():
-        if properties is not None and properties.node_id != config.node_id:
+    problem = node_problem(config, known)
+    if problem is not None:
+        raise StartError(problem)
+    for path in known:
+        metadata_log = f"{path}/{METADATA_LOG_DIR}"
+        if path != config.metadata_log_dir and files.exists(metadata_log):
             raise StartError(
-                f"{path} belongs to node {properties.node_id}, and this is node {config.node_id}: correct node.id, or "
-                "use another directory"
+                f"{metadata_log} is a metadata log outside {config.metadata_log_dir}: correct metadata.log.dir (or the "
+                "first of log.dirs), or remove what is left from before"
+            )
+
+
+def _check_may_format(config: BrokerConfig, missing: list[str], known: Mapping[str, MetaProperties]) -> None:
+    """Raise StartError unless directories that are not formatted are to be formatted now."""
+    if known and config.metadata_log_dir in missing:
+        raise StartError(
+            f"{config.metadata_log_dir} has no {META_PROPERTIES_FILE}, while another log directory has: is "
+            "metadata.log.dir (or the first of log.dirs) the one that this node was formatted with?"
+        )
+    if not config.bool_(FORMAT_ON_START):
+        how = "with --ignore-formatted " if known else ""
+        raise StartError(
+            f"{missing[0]} is not formatted (it has no {META_PROPERTIES_FILE}): run `odradek storage format` "
+            f"{how}first, or correct log.dirs"
+        )
+    if not known and set(config.process_roles) != {ProcessRole.BROKER, ProcessRole.CONTROLLER}:
+        raise StartError(
+            f"{missing[0]} is not formatted; only a node with process.roles=broker,controller formats itself: run "
+            "`odradek storage format` first"
+        )
+    for name in ("controller.quorum.voters", "controller.quorum.bootstrap.servers"):
+        if not known and len(config.list_(name)) > 1:
+            raise StartError(
+                f"{missing[0]} is not formatted, and {name} names several controllers: run `odradek storage format` "
+                "first, for each node with the same cluster id"
             )
 
 

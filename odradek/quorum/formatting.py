@@ -1,4 +1,4 @@
-"""What `kafka-storage format --standalone` leaves in a data directory (KIP-853), and reading it back."""
+"""What formatting leaves in a data directory (KIP-853), and reading it back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from odradek.quorum.snapshots import SnapshotTimes, build_snapshot
 from odradek.quorum.voters import VoterNode, VoterSet
 from odradek.wire.errors import ProtocolError
 from odradek.wire.schema import Message
-from odradek.wire.uuids import Uuid, uuid_from_string, uuid_to_string
+from odradek.wire.uuids import ZERO_UUID, Uuid, uuid_from_string, uuid_to_string
 
 META_PROPERTIES_FILE = "meta.properties"
 META_PROPERTIES_VERSION = 1
@@ -28,6 +28,7 @@ class MetaProperties(NamedTuple):
     cluster_id: str
     node_id: int
     directory_id: Uuid
+    """ZERO_UUID in a file from before directories had ids (Apache Kafka 3.6 and older)."""
 
     def to_bytes(self, now_ms: int) -> bytes:
         """The file's content, dated as Java's Properties do."""
@@ -52,7 +53,7 @@ class MetaProperties(NamedTuple):
             return cls(
                 cluster_id=properties["cluster.id"],
                 node_id=int(properties["node.id"]),
-                directory_id=uuid_from_string(properties["directory.id"]),
+                directory_id=uuid_from_string(properties.get("directory.id", uuid_to_string(ZERO_UUID))),
             )
         except KeyError as error:
             raise ProtocolError(f"{META_PROPERTIES_FILE} lacks {error.args[0]}") from error
@@ -73,5 +74,15 @@ def bootstrap_checkpoint(
 ) -> bytes:
     """The bootstrap snapshot of a node that starts as the only voter, with the records of the first transaction."""
     voters = VoterSet((VoterNode(identity.node_id, identity.directory_id, identity.endpoints),))
+    return quorum_checkpoint(voters, records, kraft_version, now_ms)
+
+
+def quorum_checkpoint(
+    voters: VoterSet | None, records: Sequence[tuple[Message, int]], kraft_version: int, now_ms: int
+) -> bytes:
+    """The bootstrap snapshot of a node of any quorum.
+
+    `voters` is None where it does not say who votes: with `controller.quorum.voters`, or for a node that joins later.
+    """
     times = SnapshotTimes(last_contained_ms=now_ms, now_ms=now_ms)
     return build_snapshot(BOOTSTRAP_SNAPSHOT, voters, kraft_version, records, times)

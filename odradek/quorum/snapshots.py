@@ -26,7 +26,7 @@ class SnapshotTimes(NamedTuple):
 
 def build_snapshot(
     snapshot_id: SnapshotId,
-    voters: VoterSet,
+    voters: VoterSet | None,
     kraft_version: int,
     records: Iterable[tuple[Message, int]],
     times: SnapshotTimes,
@@ -38,7 +38,8 @@ def build_snapshot(
     if kraft_version > 0:
         version_record = KRaftVersionRecord(version=0, kraft_version=kraft_version)
         controls.append((ControlType.KRAFT_VERSION, version_record))
-        controls.append((ControlType.KRAFT_VOTERS, voters.to_record()))
+        if voters is not None:
+            controls.append((ControlType.KRAFT_VOTERS, voters.to_record()))
     head = encode_control_batch(controls, 0, epoch, now_ms)
     body = encode_batches(list(records), len(controls), epoch, now_ms, atomic=False)
     footer_offset = body.batches[-1].last_offset + 1 if body.batches else len(controls)
