@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from odradek.cli import main
 from odradek.wire.uuids import uuid_from_string
 
 CLUSTER = "4L6g3nShT-eMCtK--X86sw"
+TIMEOUT_S = 20
 
 
 def run(*arguments: str | Path) -> Result:
@@ -22,7 +25,7 @@ def config(tmp_path: Path) -> Path:
     """A node's server.properties, of which nothing is formatted."""
     path = tmp_path / "server.properties"
     path.write_text(
-        "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://localhost:0,CONTROLLER://localhost:9093\n"
+        "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://localhost:0,CONTROLLER://localhost:0\n"
         "controller.listener.names=CONTROLLER\ncontroller.quorum.bootstrap.servers=localhost:9093\n"
         f"log.dirs={tmp_path}/one,{tmp_path}/two\n"
     )
@@ -127,3 +130,28 @@ def test_dependencies_of_features_are_listed() -> None:
     }.items():
         refused = run("feature-dependencies", "-f", text)
         assert (refused.exit_code, refused.stderr) == (1, f"odradek: error: {problem}\n")
+
+
+def serve(config: Path, *options: str) -> str:
+    """The first line that `odradek serve` prints, on stdout or stderr."""
+    command = [sys.executable, "-m", "odradek", "serve", "--config", str(config), "--log-level", "error", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert process.stdout is not None
+        return process.stdout.readline()
+    finally:
+        process.terminate()
+        process.communicate(timeout=TIMEOUT_S)
+
+
+def test_a_node_with_a_file_serves_what_was_formatted(config: Path, tmp_path: Path) -> None:
+    said = serve(config)
+    assert said.startswith(f"odradek: error: {tmp_path}/one is not formatted")
+    assert "run `odradek storage format` first" in said
+    assert run("format", "-c", config, "-t", CLUSTER, "-s").exit_code == 0
+    assert serve(config).startswith("odradek ready on localhost:")
+
+
+def test_a_node_with_a_file_and_nothing_on_disk_needs_no_formatting(config: Path, tmp_path: Path) -> None:
+    assert serve(config, "--in-memory").startswith("odradek ready on localhost:")
+    assert not (tmp_path / "one").exists()

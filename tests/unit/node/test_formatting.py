@@ -144,13 +144,13 @@ def test_a_broker_has_no_bootstrap_checkpoint() -> None:
 
 
 def test_the_metadata_log_may_have_a_directory_of_its_own() -> None:
-    node = Node({**COMBINED, "metadata.log.dir": "/m"})
+    node = Node({**COMBINED, "metadata.log.dir": "/M"})
     assert [line.split(" with ")[0] for line in node.format(standalone=True)[1:]] == [
+        "Formatting dynamic metadata voter directory /M",
         "Formatting data directory /a",
         "Formatting data directory /b",
-        "Formatting dynamic metadata voter directory /m",
     ]
-    assert node.bootstrap("/m")[0].kraft_version == 1
+    assert node.bootstrap("/M")[0].kraft_version == 1
 
 
 @pytest.mark.parametrize(
