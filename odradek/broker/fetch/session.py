@@ -52,8 +52,9 @@ class FetchedPartition:
             changed = True
             if remember:
                 self.told_log_start_offset = response.log_start_offset
-        if response.error_code != 0 and remember:
-            # An error is repeated until it is gone, and its end is news too.
+        if remember and (response.error_code != 0 or response.diverging_epoch.epoch >= 0):
+            # An error is repeated until it is gone, and its end is news too. Whoever has to cut its log first does not
+            # look at the high watermark.
             self.told_high_watermark = _UNKNOWN_OFFSET
         return changed
 

@@ -31,12 +31,13 @@ class FollowerSession:
     def __init__(self) -> None:
         self._id = INVALID_SESSION_ID
         self._epoch = INITIAL_EPOCH
+        self._is_over = False
         self._told: dict[Key, Asked] = {}
 
     @property
     def is_new(self) -> bool:
         """Whether the next request has to name all partitions."""
-        return self._epoch == INITIAL_EPOCH
+        return self._is_over or self._epoch == INITIAL_EPOCH
 
     @property
     def asked(self) -> Mapping[Key, Asked]:
@@ -49,6 +50,8 @@ class FollowerSession:
         None if there is nothing to fetch and nothing to forget.
         """
         if self.is_new:
+            self._is_over = False
+            self._epoch = INITIAL_EPOCH
             self._told = {key: asked for key, asked in wanted.items() if asked is not None}
             if not self._told:
                 return None
@@ -73,8 +76,11 @@ class FollowerSession:
         )
 
     def failed(self) -> None:
-        """There was no answer: the next request ends the session, if there is one, and begins another."""
-        self._epoch = INITIAL_EPOCH
+        """The leader may have another idea of the session: the next request ends it, if there is one, and begins anew.
+
+        What is under way may still be answered.
+        """
+        self._is_over = True
 
     def answered(self, response: FetchResponse) -> bool:
         """Whether the response's partitions can be used; if not, the next request begins a session."""
@@ -88,7 +94,8 @@ class FollowerSession:
             for topic in response.responses
             for partition in topic.partitions
         }
-        if not self._told.keys() >= told or (self.is_new and len(told) != len(self._told)):
+        is_first = self._epoch == INITIAL_EPOCH
+        if not self._told.keys() >= told or (is_first and len(told) != len(self._told)):
             self.failed()
             return False
         self._id = response.session_id

@@ -122,7 +122,10 @@ class Fetcher:
             return
         self._partitions[name] = progress
         self._names[progress.key] = name
-        self._gone.pop(progress.key, None)
+        if progress.key in self._gone:
+            # The leader may believe to have told what was not heard here, such as the high watermark: tell it anew.
+            del self._gone[progress.key]
+            self._session.failed()
         self._changed[name] = None
         self._go_on()
 
@@ -274,8 +277,10 @@ class Fetcher:
                 records = _taken(data)
                 name = self._names.get((topic.topic_id, data.partition_index))
                 progress = None if name is None else self._partitions.get(name)
-                if not is_usable or progress is None or not progress.waits_for(asked.get(progress.key)):
-                    continue  # it was taken away, added or truncated since
+                if not is_usable or progress is None:
+                    continue
+                if not progress.waits_for(asked.get(progress.key)):
+                    continue  # it was taken away and added since
                 if data.error_code == ErrorCode.OFFSET_OUT_OF_RANGE:
                     out_of_range.append(progress)
                 elif data.error_code:
@@ -299,7 +304,8 @@ class Fetcher:
         try:
             if data.diverging_epoch.epoch >= 0:
                 self._logs.truncate_to_leader(name, data.diverging_epoch.epoch, data.diverging_epoch.end_offset)
-                # The high watermark is the leader's business again once the logs agree.
+                # The high watermark goes for this log once it is the leader's, which then has to tell it again.
+                self._session.failed()
                 self._reposition(progress)
                 return
             self._logs.append(name, progress.fetch_offset, records, data.high_watermark, data.log_start_offset)

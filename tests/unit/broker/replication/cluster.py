@@ -132,6 +132,8 @@ class Network:
 
         def arrive() -> None:
             if not is_lost():
+                if target in self.nodes:
+                    self.nodes[target].unanswered.append(lambda: self._world.call_later(UNREACHABLE_MS, fail))
                 answer(type(request).decode(data, version), version).on_done(answered)
 
         def answered(outcome: Promise[Message | None]) -> None:
@@ -197,6 +199,8 @@ class SimNode:
         self.life = Life(cluster.world)
         self.life.is_over = True
         self.epoch = -1
+        self.unanswered: list[Callable[[], object]] = []
+        """Ends the connections of the requests that have come in this start."""
         self._cluster = cluster
         self._position = 0
 
@@ -228,7 +232,7 @@ class SimNode:
             ),
         )
         sessions = SessionCache(world, world, slots=100, eviction_ms=120_000)
-        fetch = FetchApi(self.replicas, sessions, FetchLimits(max_bytes=55 * 1024 * 1024))
+        fetch = self.fetch_api = FetchApi(self.replicas, sessions, FetchLimits(max_bytes=55 * 1024 * 1024))
         handlers = [erase(fetch.handler()), *OffsetsApi(self.replicas).handlers()]
         self.handlers: dict[ApiKey, AnyHandler] = {handler.api_key: handler for handler in handlers}
         self.replicas.load(self.image)
@@ -240,6 +244,9 @@ class SimNode:
         """Stop in the middle of whatever it does."""
         self.life.is_over = True
         self.replicas.close()
+        unanswered, self.unanswered = self.unanswered, []
+        for fail in unanswered:
+            fail()
 
     def catch_up(self) -> None:
         """Follow all records of the metadata that there are by now, as one change."""

@@ -211,6 +211,25 @@ def test_what_was_not_replicated_is_cut_off_when_another_leads() -> None:
     cluster.settle(2_000)
     assert cluster.node(1).stored(T0) == cluster.node(2).stored(T0) == cluster.node(3).stored(T0)
     assert [record.value for record in cluster.node(1).stored(T0).values()] == [b"a", b"b", b"c"]
+    assert cluster.node(1).log(T0).high_watermark == 3
+
+
+def test_whoever_had_to_cut_its_log_hears_of_the_high_watermark_though_it_does_not_move() -> None:
+    cluster = replicated()
+    cluster.node(1).produce(T0, b"a")
+    cluster.settle(1_000)
+    for node in (2, 3):
+        cluster.network.cut_off(1, node)
+    cluster.node(1).produce(T0, b"lost", timeout_ms=100)
+    cluster.controller.move_leader(T0, 2)
+    cluster.settle(20)
+    cluster.node(1).crash()
+    # As after a start that found no checkpoint.
+    cluster.node(1).files.write_atomically("/data/replication-offset-checkpoint", b"0\n0\n")
+    cluster.network.heal()
+    cluster.node(1).start()
+    cluster.settle(3_000)
+    assert (cluster.node(1).log(T0).log_end_offset, cluster.node(1).log(T0).high_watermark) == (1, 1)
 
 
 def test_a_leader_that_comes_back_does_not_acknowledge_what_it_had_before() -> None:
