@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar, cast
 
 from odradek import __version__
+from odradek.ports.promise import Promise
 from odradek.wire import Budget, ErrorCode, Message, ProtocolError
 from odradek.wire.apis import ApiKey, request_header_version, response_header_version, stable_versions
 from odradek.wire.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
@@ -143,6 +144,38 @@ class Connection:
                 "is it a Kafka broker?"
             ) from error
 
+    def post(self, request: Message, response_class: type[R]) -> Promise[R]:
+        """Send `request` in the highest common version, for whoever has no task that could wait.
+
+        Never waits for the peer to read, so look at `unsent_bytes`. Fails with ClientError; there is no time-out.
+        """
+        promise: Promise[R] = Promise()
+        try:
+            version = self.version(type(request))
+            correlation_id, waiter = self._write_now(request, version, expects_response=True)
+        except ClientError as error:
+            promise.reject(error)
+            return promise
+        assert waiter is not None
+
+        def settle(answered: asyncio.Future[memoryview]) -> None:
+            try:
+                promise.resolve(self._decode(answered.result(), correlation_id, response_class, version))
+            except ClientError as error:
+                promise.reject(error)
+            except ProtocolError as error:
+                lost = ConnectionLostError(f"{self.address} sent a malformed response: {error}")
+                promise.reject(lost)
+                self._protocol.fail(lost)
+
+        waiter.add_done_callback(settle)
+        return promise
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the peer has not taken yet of the requests."""
+        return self._protocol.unsent_bytes
+
     async def send_only(self, request: Message, *, version: int | None = None) -> None:
         """Send a request that has no response, as a Produce with acks=0."""
         await self._write(request, self.version(type(request)) if version is None else version, expects_response=False)
@@ -152,6 +185,13 @@ class Connection:
         self._protocol.fail(ConnectionLostError(f"the connection to {self.address} was closed here"))
 
     async def _write(
+        self, request: Message, version: int, *, expects_response: bool
+    ) -> tuple[int, asyncio.Future[memoryview] | None]:
+        written = self._write_now(request, version, expects_response=expects_response)
+        await self._protocol.drain()
+        return written
+
+    def _write_now(
         self, request: Message, version: int, *, expects_response: bool
     ) -> tuple[int, asyncio.Future[memoryview] | None]:
         key = _api_key(type(request))
@@ -166,9 +206,7 @@ class Connection:
         waiter = self._protocol.write(
             b"".join(((len(header) + len(body)).to_bytes(4, "big"), header, body)), expects_response=expects_response
         )
-        correlation_id = self._correlation_id
-        await self._protocol.drain()
-        return correlation_id, waiter
+        return self._correlation_id, waiter
 
     def _decode(self, frame: memoryview, correlation_id: int, response_class: type[R], version: int) -> R:
         budget = Budget(objects=self._options.max_response_objects)
@@ -238,6 +276,10 @@ class _Frames(asyncio.Protocol):
             self._waiters.append(waiter)
         self._transport.write(data)
         return waiter
+
+    @property
+    def unsent_bytes(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     async def drain(self) -> None:
         await self._writable.wait()
