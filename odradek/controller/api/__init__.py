@@ -12,12 +12,13 @@ from odradek.controller.api.topics import TopicsApi
 from odradek.controller.api.users import UsersApi
 from odradek.controller.controller import Controller
 from odradek.server.configs import ConfigsApi
+from odradek.server.envelope import EnvelopeHandler
 from odradek.server.handlers import AnyHandler
 
 
 def controller_handlers(controller: Controller) -> list[AnyHandler]:
     """The handlers behind a controller's listeners, and behind an in-process client."""
-    return [
+    handlers = [
         *TopicsApi(controller).handlers(),
         *AlterConfigsApi(controller).handlers(),
         ConfigsApi(lambda: controller.image, lambda: controller.config).describe_handler(),
@@ -28,3 +29,4 @@ def controller_handlers(controller: Controller) -> list[AnyHandler]:
         *DisabledSecurityApi().handlers(),
         *QuorumApi(controller.raft, controller.state.clock).handlers(),
     ]
+    return [*handlers, EnvelopeHandler(handlers).handler()]
