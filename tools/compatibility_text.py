@@ -43,7 +43,6 @@ WHY_MISSING: dict[ApiKey, str] = {
     ApiKey.VOTE: _SEVERAL_NODES,
     ApiKey.BEGIN_QUORUM_EPOCH: _SEVERAL_NODES,
     ApiKey.END_QUORUM_EPOCH: _SEVERAL_NODES,
-    ApiKey.ENVELOPE: _SEVERAL_NODES,
     ApiKey.FETCH_SNAPSHOT: _SEVERAL_NODES,
     ApiKey.ADD_RAFT_VOTER: _SEVERAL_NODES,
     ApiKey.REMOVE_RAFT_VOTER: _SEVERAL_NODES,
@@ -112,7 +111,7 @@ MISSING: dict[str, str] = {
     "Security": "TLS, SASL, delegation tokens and ACLs; the APIs that manage them answer as Kafka does where "
     "they are off. SCRAM credentials are kept, but nobody logs in with them.",
     "Clusters of several nodes": "replication between brokers, a quorum of several controllers, and controllers "
-    "or brokers that are processes of their own: AddRaftVoter and its kin, followers' Fetch, Envelope, FetchSnapshot.",
+    "or brokers that are processes of their own: AddRaftVoter and its kin, followers' Fetch, FetchSnapshot.",
     "Tiered storage": "`remote.storage.enable` is off; ListOffsets answers for local records.",
     "Client telemetry": "GetTelemetrySubscriptions and PushTelemetry; their subscriptions can be kept as "
     "configurations.",
