@@ -163,8 +163,10 @@ class ReplicaManager:
             origin=origin,
             transaction_version=transaction_version,
         )
-        # What waits for the high watermark is told when that moves.
-        if not partition.is_alone:
+        if partition.is_alone:
+            self.waiting.moved(partition.topic_partition)
+        else:
+            # What waits for the high watermark is told when that moves.
             self.waiting_replicas.moved(partition.topic_partition)
         return info
 

@@ -222,6 +222,29 @@ class CrashDisk:
         """Raise PowerCut at that step from now, and at all that come behind it."""
         self._left = steps
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the step has come that `cut_power_after` has set."""
+        return self._left is not None and self._left < 0
+
+    def go_on(self) -> None:
+        """Nothing is lost, as when only a process has died; a cut that was set and has not come will not come."""
+        self._left = None
+
+    def look(self, path: str) -> bytearray | None:
+        """What processes see of a file now, for who watches them: no step, and no copy. None if there is no file."""
+        try:
+            return self._content(path).data
+        except OSError:
+            return None
+
+    def look_at_names(self, path: str) -> list[str]:
+        """The names in a directory, sorted: no step."""
+        try:
+            return sorted(self._directory(path).names)
+        except OSError:
+            return []
+
     def lose_power(self) -> None:
         """Keep what the disk has, and go on; faults stay."""
         self._left = None

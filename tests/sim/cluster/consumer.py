@@ -1,0 +1,119 @@
+"""A consumer that reads all partitions of a topic, without a group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.messages.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData
+from odradek.wire.records.batch import iter_records
+from odradek.wire.records.header import crc_is_valid, iter_batches
+from tests.sim.cluster.channel import latest
+from tests.sim.cluster.client import RETRY_MS, Client
+from tests.sim.cluster.recorder import Outcome, Poll, Recorder
+
+_VERSION = latest(FetchRequest)
+MAX_BYTES = 256 * 1024
+
+
+class Consumer:
+    """Polls one leader after the other."""
+
+    def __init__(
+        self,
+        client: Client,
+        partitions: int,
+        pause_ms: float,
+        recorder: Recorder,
+        on_violation: Callable[[str], None],
+    ) -> None:
+        self.client = client
+        self.positions = dict.fromkeys(range(partitions), 0)
+        self.ends = dict.fromkeys(range(partitions), -1)
+        """The high watermarks that were seen last."""
+        self.max_wait_ms = 300
+        self._pause_ms = pause_ms
+        self._recorder = recorder
+        self._on_violation = on_violation
+        self._turn = 0
+
+    async def run(self) -> None:
+        """For ever."""
+        client = self.client
+        await client.refresh()
+        while True:
+            if await self._poll():
+                await client.sleep(self._pause_ms * 2 * client.random.random())
+            else:
+                await client.sleep(RETRY_MS)
+                await client.refresh()
+
+    async def _poll(self) -> bool:
+        """One request; returns whether all went well."""
+        client = self.client
+        nodes = sorted(dict.fromkeys(leader.node_id for leader in client.leaders.values()))
+        if not nodes:
+            return False
+        self._turn += 1
+        node_id = nodes[self._turn % len(nodes)]
+        wanted = [
+            FetchPartition(
+                partition=partition,
+                current_leader_epoch=leader.epoch,
+                fetch_offset=self.positions[partition],
+                partition_max_bytes=MAX_BYTES,
+            )
+            for partition, leader in client.leaders.items()
+            if leader.node_id == node_id
+        ]
+        request = FetchRequest(
+            max_wait_ms=self.max_wait_ms,
+            min_bytes=1,
+            max_bytes=MAX_BYTES,
+            topics=[FetchTopic(topic=client.topic, topic_id=client.topic_id, partitions=wanted)],
+        )
+        operation = self._recorder.invoke(client.process.name, "poll")
+        try:
+            response = await client.ask(node_id, request, FetchResponse, _VERSION)
+        except KafkaError:
+            self._recorder.end(operation, Outcome.INFO, ())
+            return False
+        polled: dict[str, tuple[tuple[int, int], ...]] = {}
+        is_ok = response.error_code == ErrorCode.NONE
+        for topic in response.responses:
+            for answer in topic.partitions:
+                is_ok &= self._take(answer, polled)
+        self._recorder.requests += is_ok
+        self._recorder.end(operation, Outcome.OK, [Poll(polled)])
+        return is_ok and len(wanted) * len(nodes) > 0
+
+    def _take(self, answer: PartitionData, polled: dict[str, tuple[tuple[int, int], ...]]) -> bool:
+        partition = answer.partition_index
+        name = f"{self.client.topic}-{partition}"
+        position = self.positions[partition]
+        if answer.error_code == ErrorCode.OFFSET_OUT_OF_RANGE:
+            self._on_violation(
+                f"{self.client.process.name}: offset {position} of {name}, up to which all was read, is no more"
+            )
+        if answer.error_code:
+            return False
+        self.ends[partition] = answer.high_watermark
+        records: list[tuple[int, int]] = []
+        data = cast("memoryview | None", answer.records)
+        if data is not None:
+            for at, header in iter_batches(data):
+                batch = data[at : at + header.size_bytes]
+                if not crc_is_valid(batch):
+                    self._on_violation(f"{name}: the batch at offset {header.base_offset} does not match its checksum")
+                if not header.is_control:
+                    records += [
+                        (record.offset, int(record.value or b"-1"))
+                        for record in iter_records(batch)
+                        if record.offset >= position
+                    ]
+                position = header.base_offset + header.last_offset_delta + 1
+        if records:
+            polled[name] = tuple(records)
+        self.positions[partition] = position
+        return True

@@ -1,0 +1,211 @@
+"""What must hold at every moment, whatever fails: looked at as nodes change, and all together now and then."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from odradek.broker.replication.partition import Partition
+from odradek.metadata.delta import MetadataDelta
+from odradek.metadata.image import MetadataImage
+from odradek.metadata.snapshot import to_records
+from odradek.quorum.log import Batch
+from odradek.wire.schema import Message
+from tests.sim.cluster.kernel import Kernel
+from tests.sim.cluster.ledger import Cursor, Ledger
+from tests.sim.cluster.machine import DATA_DIR, Machine
+from tests.sim.cluster.process import Process
+
+ONE_LEADER = "one leader per epoch"
+NOTHING_LOST = "committed records are never lost"
+SAME_REPLICAS = "replicas are identical below the high watermark"
+MONOTONIC = "the high watermark is monotonic per leader epoch"
+ISR_HAS_ALL = "members of the ISR hold all committed data"
+SAME_METADATA = "metadata is the same at the same offset"
+AVAILABLE = "everything becomes available again"
+HISTORY = "clients see what Kafka promises"
+NO_ERRORS = "no unexpected errors"
+
+Replica = tuple[bytes, int]
+"""Topic id and partition."""
+
+
+class Invariants:
+    """Watches all nodes. A violation is a line that begins with the invariant's name."""
+
+    def __init__(self, kernel: Kernel, machines: Sequence[Machine], topic: str) -> None:
+        self.violations: list[str] = []
+        self._kernel = kernel
+        self._machines = machines
+        self._topic = topic
+        self._ledgers: dict[Replica, Ledger] = {}
+        self._cursors: dict[tuple[int, Replica], Cursor] = {}
+        self._leaders: dict[tuple[Replica, int], tuple[int, str]] = {}
+        """(node, process) by partition and leader epoch."""
+        self._watermarks: dict[tuple[Replica, int, str], int] = {}
+        self._watched: dict[tuple[str, Replica], None] = {}
+        self._quorum_leaders: dict[int, int] = {}
+        self._metadata: dict[int, tuple[int, int]] = {}
+        """By base offset: epoch, and last offset of the batch that was committed there."""
+        self._images: dict[int, tuple[str, str]] = {}
+
+    def violated(self, invariant: str, text: str) -> None:
+        """Something is wrong."""
+        self._kernel.note(f"VIOLATION {invariant}: {text}")
+        self.violations.append(f"{invariant}: {text} (at {self._kernel.now_ms:.3f} ms)")
+
+    def booted(self, machine: Machine) -> None:
+        """Watch a new node."""
+        node, process = machine.node, machine.process
+        assert node is not None
+        assert process is not None
+        for (node_id, _), cursor in self._cursors.items():
+            if node_id == machine.node_id:
+                # What a crash has taken may have been written anew, so the last segment is looked at again.
+                cursor.position, cursor.next_offset = 0, cursor.base_offset
+        node.controller.loader.add_publisher(lambda delta, image: self._published(machine, delta, image))
+        node.controller.raft.add_listener(_QuorumWatch(self, machine.node_id))
+        node.broker.replicas.on_leadership(
+            lambda partition: self._gained(machine, process, partition), lambda _partition: None
+        )
+
+    def elected(self, node_id: int, epoch: int) -> None:
+        """A node says that it leads the quorum."""
+        before = self._quorum_leaders.setdefault(epoch, node_id)
+        if before != node_id:
+            self.violated(ONE_LEADER, f"nodes {before} and {node_id} both lead the quorum in epoch {epoch}")
+
+    def committed(self, node_id: int, batches: Sequence[Batch]) -> None:
+        """A node has batches of the metadata log for committed."""
+        for batch in batches:
+            here = batch.epoch, batch.last_offset
+            before = self._metadata.setdefault(batch.base_offset, here)
+            if before != here:
+                self.violated(
+                    SAME_METADATA,
+                    f"node {node_id} has (epoch, last offset) {here} at {batch.base_offset}, where "
+                    f"{before} is committed",
+                )
+
+    def _published(self, machine: Machine, _delta: MetadataDelta, image: MetadataImage) -> None:
+        digest = hashlib.blake2b(digest_size=16)
+        for record, version in to_records(image):
+            digest.update(record.encode(version))
+        here = digest.hexdigest()
+        before, who = self._images.setdefault(image.offset, (here, machine.host))
+        if before != here:
+            self.violated(SAME_METADATA, f"{machine.host} and {who} have different images at offset {image.offset}")
+
+    def _gained(self, machine: Machine, process: Process, partition: Partition) -> None:
+        replica = partition.topic_id, partition.topic_partition.partition
+        before = self._leaders.setdefault((replica, partition.leader_epoch), (machine.node_id, process.name))
+        if before[0] != machine.node_id:
+            self.violated(
+                ONE_LEADER,
+                f"nodes {before[0]} and {machine.node_id} both lead {partition.topic_partition} in epoch "
+                f"{partition.leader_epoch}",
+            )
+        if partition.topic_partition.topic != self._topic:
+            return
+        ledger = self._ledger(partition)
+        if partition.log is not None and partition.log.log_end_offset < ledger.end:
+            self.violated(
+                NOTHING_LOST,
+                f"{machine.host} leads {partition.topic_partition} in epoch {partition.leader_epoch} and ends at "
+                f"{partition.log.log_end_offset}, while {ledger.end} records are committed",
+            )
+        if (process.name, replica) not in self._watched:
+            self._watched[process.name, replica] = None
+            partition.add_watermark_listener(lambda partition: self._moved(process, partition))
+        self._moved(process, partition)
+
+    def _moved(self, process: Process, partition: Partition) -> None:
+        """A replica's high watermark is somewhere else."""
+        if partition.log is None or not partition.is_leader:
+            return
+        replica = partition.topic_id, partition.topic_partition.partition
+        high_watermark = partition.log.high_watermark
+        key = (replica, partition.leader_epoch, process.name)
+        before = self._watermarks.get(key, 0)
+        if high_watermark < before:
+            self.violated(
+                MONOTONIC,
+                f"{process.name}: that of {partition.topic_partition} went from {before} to {high_watermark} in epoch "
+                f"{partition.leader_epoch}",
+            )
+        self._watermarks[key] = high_watermark
+        ledger = self._ledger(partition)
+        ledger.end = max(ledger.end, high_watermark)
+
+    def _ledger(self, partition: Partition) -> Ledger:
+        replica = partition.topic_id, partition.topic_partition.partition
+        ledger = self._ledgers.get(replica)
+        if ledger is None:
+            name = str(partition.topic_partition)
+            ledger = self._ledgers[replica] = Ledger(name, lambda text: self.violated(SAME_REPLICAS, text))
+        return ledger
+
+    def check(self) -> None:
+        """Look at all that is not told."""
+        leaders: dict[Replica, tuple[Machine, Partition]] = {}
+        for machine in self._machines:
+            node = machine.node
+            if node is None or not machine.is_started:
+                continue
+            if node.controller.raft.is_leader:
+                self.elected(machine.node_id, node.controller.raft.epoch)
+            for partition in node.broker.replicas.partitions.values():
+                if partition.topic_partition.topic == self._topic and partition.log is not None:
+                    replica = partition.topic_id, partition.topic_partition.partition
+                    self._compare(machine, replica, partition)
+                    known = leaders.get(replica)
+                    if partition.is_leader and (known is None or known[1].leader_epoch < partition.leader_epoch):
+                        leaders[replica] = machine, partition
+        for replica, (machine, partition) in leaders.items():
+            self._check_isr(replica, machine, partition)
+
+    def _compare(self, machine: Machine, replica: Replica, partition: Partition) -> None:
+        assert partition.log is not None
+        cursor = self._cursors.setdefault((machine.node_id, replica), Cursor())
+        directory = f"{DATA_DIR}/{partition.topic_partition}"
+        self._ledger(partition).compare(machine.disk, directory, cursor, partition.log.high_watermark, machine.host)
+
+    def _check_isr(self, replica: Replica, leader: Machine, partition: Partition) -> None:
+        """Those that are up, and have not been away since they were in the ISR, have all that the leader committed."""
+        assert partition.log is not None
+        assert leader.node is not None
+        brokers = leader.node.broker.replicas.image.cluster.brokers
+        for machine in self._machines:
+            node = machine.node
+            if machine.node_id not in partition.isr or node is None or not machine.is_started:
+                continue
+            registration = brokers.get(machine.node_id)
+            if registration is None or registration.epoch != node.broker.lifecycle.epoch:
+                continue
+            own = node.broker.replicas.partitions.get(partition.topic_partition)
+            if own is None or own.log is None or own.leader_epoch != partition.leader_epoch:
+                continue
+            if own.log.log_end_offset < partition.log.high_watermark:
+                self.violated(
+                    ISR_HAS_ALL,
+                    f"{machine.host} is in the ISR of {partition.topic_partition} and ends at "
+                    f"{own.log.log_end_offset}, before the high watermark {partition.log.high_watermark}",
+                )
+
+
+class _QuorumWatch:
+    """Implements RaftListener."""
+
+    def __init__(self, invariants: Invariants, node_id: int) -> None:
+        self._invariants = invariants
+        self._node_id = node_id
+
+    def load_snapshot(self, records: Sequence[Message], offset: int, epoch: int, timestamp_ms: int) -> None:
+        pass
+
+    def commit(self, batches: Sequence[Batch]) -> None:
+        self._invariants.committed(self._node_id, batches)
+
+    def leader_changed(self, leader_id: int | None, epoch: int) -> None:
+        if leader_id is not None:
+            self._invariants.elected(leader_id, epoch)

@@ -1,0 +1,105 @@
+"""Virtual time: one heap of events for all processes of a simulation, and a hash of what happened."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+from tests.sim.storage.crash_disk import PowerCut
+
+Callback = Callable[[], None]
+
+
+class Owner(Protocol):
+    """Whose thread an event runs on."""
+
+    is_held: bool
+    """Dead or paused: its events do not run now."""
+
+    def hold(self, event: Event) -> None:
+        """Keep an event until it may run, or drop it."""
+        ...
+
+
+class Event(list[object]):
+    """[milliseconds, number, owner, callback]: a list, so that the heap compares it without Python code."""
+
+    __slots__ = ()
+
+    def cancel(self) -> None:
+        """Drop the call if it has not run yet."""
+        self[3] = None
+
+
+class Kernel:
+    """Runs events in the order of their times, and of their scheduling where these are equal."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.now_ms = 0.0
+        self.events = 0
+        self.on_halt: Callable[[], None] | None = None
+        """Called when a machine stops in the middle of an event."""
+        self._heap: list[Event] = []
+        self._number = 0
+        self._hash = hashlib.blake2b(digest_size=16)
+        self.trace: Callable[[str], None] | None = None
+        """Gets a line for each thing that happens; None for none."""
+
+    def random(self, name: str) -> random.Random:
+        """A source of its own for each part, so that one that draws more does not change the others."""
+        return random.Random(f"{self.seed}/{name}")
+
+    def at(self, time_ms: float, owner: Owner | None, callback: Callback) -> Event:
+        """Run `callback` at a time, or now if that is over."""
+        self._number += 1
+        event = Event((max(self.now_ms, time_ms), self._number, owner, callback))
+        heapq.heappush(self._heap, event)
+        return event
+
+    def after(self, delay_ms: float, owner: Owner | None, callback: Callback) -> Event:
+        """Run `callback` that much later."""
+        return self.at(self.now_ms + delay_ms, owner, callback)
+
+    def note(self, what: str, data: bytes | bytearray | memoryview = b"") -> None:
+        """Put something that happened into the trace."""
+        self._hash.update(f"{self.now_ms!r} {what}\n".encode())
+        self._hash.update(data)
+        if self.trace is not None:
+            self.trace(f"{self.now_ms:12.3f} {what}")
+
+    def digest(self) -> str:
+        """Stands for everything that has happened, to the byte."""
+        return self._hash.hexdigest()
+
+    def run_until(self, time_ms: float, is_done: Callable[[], bool] | None = None) -> bool:
+        """Run what is due by then; returns whether `is_done` ended it before."""
+        heap, pop = self._heap, heapq.heappop
+        while heap and heap[0][0] <= time_ms:  # type: ignore[operator] # events hold objects of several types
+            event = pop(heap)
+            callback = event[3]
+            if callback is None:
+                continue
+            self.now_ms = event[0]  # type: ignore[assignment] # see above
+            owner: Owner | None = event[2]  # type: ignore[assignment] # see above
+            if owner is not None and owner.is_held:
+                owner.hold(event)
+                continue
+            event[3] = None
+            self.events += 1
+            self.run(callback)  # type: ignore[arg-type] # see above
+            if is_done is not None and is_done():
+                return True
+        self.now_ms = max(self.now_ms, time_ms)
+        return False
+
+    def run(self, callback: Callback) -> None:
+        """Run one event; a machine that stops in it takes nothing else along."""
+        try:
+            callback()
+        except PowerCut:
+            assert self.on_halt is not None
+            self.on_halt()

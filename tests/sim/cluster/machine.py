@@ -1,0 +1,136 @@
+"""A machine: a disk that outlives processes, and the node that runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from odradek.config import BrokerConfig
+from odradek.node.node import Endpoints, Node
+from odradek.node.ports import Ports
+from odradek.node.start_error import StartError
+from odradek.ports import Promise, spawn
+from tests.sim.cluster.channel import SimPeers
+from tests.sim.cluster.kernel import Kernel
+from tests.sim.cluster.network import Network
+from tests.sim.cluster.process import Process
+from tests.sim.storage.crash_disk import CrashDisk
+
+BROKER_PORT = 9092
+CONTROLLER_PORT = 9093
+DATA_DIR = "/data"
+
+
+class Machine:
+    """Boots one node after the other."""
+
+    def __init__(self, kernel: Kernel, network: Network, node_id: int, settings: Mapping[str, str]) -> None:
+        self.node_id = node_id
+        self.host = f"node{node_id}"
+        self.disk = CrashDisk(kernel.random(f"disk/{node_id}").getrandbits(64))
+        self.disk.mkdir(DATA_DIR)
+        self.disk.sync_dir("")
+        self.process: Process | None = None
+        self.node: Node | None = None
+        self.is_started = False
+        """Clients may come."""
+        self.boots = 0
+        self.loses_power = False
+        """Whether the halt that the disk brings about takes the page cache along."""
+        self.on_boot: Callable[[Machine], None] | None = None
+        """Called with each new node, before it starts."""
+        self.failures: list[str] = []
+        """Why nodes gave up by themselves."""
+        self._kernel = kernel
+        self._network = network
+        self._settings = settings
+        network.is_on[self.host] = True
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process."""
+        return self.process is not None and self.process.is_alive
+
+    def boot(self) -> None:
+        """Start a node, on whatever the disk holds."""
+        assert not self.is_running
+        self.boots += 1
+        self._kernel.note(f"{self.host} boots")
+        self._network.is_on[self.host] = True
+        self.process = Process(self._kernel, self.host, f"{self.host}/{self.boots}")
+        self._kernel.at(0, self.process, self._start)
+
+    def kill(self) -> None:
+        """As SIGKILL: what was written stays."""
+        self._end(has_machine=True)
+
+    def lose_power(self) -> None:
+        """What was not synced may be gone."""
+        self._end(has_machine=False)
+        self.disk.lose_power()
+
+    def halt_after(self, steps: int, *, loses_power: bool) -> None:
+        """Die at one of the next steps of the disk."""
+        self.loses_power = loses_power
+        self.disk.cut_power_after(steps)
+
+    def halted(self) -> None:
+        """The disk has ended the process."""
+        if self.loses_power:
+            self.lose_power()
+        else:
+            self.disk.go_on()
+            self.kill()
+
+    def _end(self, *, has_machine: bool) -> None:
+        process = self.process
+        if process is None or not process.is_alive:
+            return
+        self._kernel.note(f"{self.host} {'dies' if has_machine else 'loses power'}")
+        process.has_machine = has_machine
+        process.kill()
+        self._network.is_on[self.host] = has_machine
+        self._network.process_died(process)
+        self.node = None
+        self.is_started = False
+
+    def _start(self) -> None:
+        process = self.process
+        assert process is not None
+        config = BrokerConfig.load(self._settings)
+        network = self._network
+        ports = Ports(
+            process, process, process, process, self.disk,
+            new_peers=lambda _listener, client_id: SimPeers(network, process, client_id),
+        )  # fmt: skip
+
+        def failed(error: BaseException) -> None:
+            self.failures.append(f"{self._kernel.now_ms:.0f} ms: {self.host}: {error}")
+            if process.is_alive:
+                self.kill()
+
+        endpoints = Endpoints({"PLAINTEXT": BROKER_PORT, "CONTROLLER": CONTROLLER_PORT})
+        try:
+            node = Node(config, ports, endpoints, failed, lambda _config: None)
+        except StartError as error:
+            failed(error)
+            return
+        self.node = node
+        if self.on_boot is not None:
+            self.on_boot(self)
+        self._listen(process, node, "CONTROLLER", CONTROLLER_PORT)
+        spawn(node.start()).on_done(lambda started: self._started(process, node, started))
+
+    def _started(self, process: Process, node: Node, started: Promise[None]) -> None:
+        if self.process is not process or not process.is_alive:
+            return
+        if started.error is not None:
+            self.failures.append(f"{self._kernel.now_ms:.0f} ms: {self.host} did not start: {started.error!r}")
+            self.kill()
+            return
+        self.is_started = True
+        self._kernel.note(f"{self.host} is ready")
+        self._listen(process, node, "PLAINTEXT", BROKER_PORT)
+
+    def _listen(self, process: Process, node: Node, name: str, port: int) -> None:
+        handler = node.controller_frames if name == "CONTROLLER" else node.broker_frames
+        self._network.listen(process, name, port, handler)

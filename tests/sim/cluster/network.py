@@ -1,0 +1,296 @@
+"""A network of TCP connections: bytes come late, not at all, or the connection is lost, but never out of order."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from odradek.ports import Promise
+from odradek.ports.files import Buffer
+from odradek.ports.network import ConnectionInfo, FrameHandler, Outcome, Reply
+from tests.sim.cluster.kernel import Kernel
+from tests.sim.cluster.process import Process
+
+Link = tuple[str, str]
+"""From one host to another; the other direction is another link."""
+
+
+class Listener:
+    """A port that a process has bound."""
+
+    __slots__ = ("handler", "name", "port", "process")
+
+    def __init__(self, process: Process, name: str, port: int, handler: FrameHandler) -> None:
+        self.process = process
+        self.name = name
+        self.port = port
+        self.handler = handler
+
+
+class Network:
+    """Who listens where, which links are blocked, and how long bytes take."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.random = kernel.random("network")
+        self.listeners: dict[tuple[str, int], Listener] = {}
+        self.is_on: dict[str, bool] = {}
+        """By host; one that is off answers nothing, not even that nobody listens."""
+        self.extra_ms: dict[Link, float] = {}
+        """By how much links are slower than usual."""
+        self.jitter_ms = 0.5 + self.random.random() * 4
+        self.connections: dict[Connection, None] = {}
+        self._blocked: dict[Link, int] = {}
+        self._stalled: dict[Link, dict[_Direction, None]] = {}
+        self._numbers = itertools.count(1)
+
+    def listen(self, process: Process, name: str, port: int, handler: FrameHandler) -> None:
+        """Accept connections from now on."""
+        self.listeners[process.host, port] = Listener(process, name, port, handler)
+
+    def connect(self, process: Process, host: str, port: int) -> Connection:
+        """A connection that may turn out to lead nowhere."""
+        connection = Connection(self, next(self._numbers), process, host, port)
+        self.connections[connection] = None
+        return connection
+
+    def delay_ms(self, link: Link) -> float:
+        """How long the next bytes take."""
+        delay = 0.1 + self.random.random() ** 3 * self.jitter_ms
+        return delay + self.extra_ms[link] if link in self.extra_ms else delay
+
+    def is_blocked(self, link: Link) -> bool:
+        """Whether nothing gets through."""
+        return link in self._blocked
+
+    def block(self, link: Link) -> None:
+        """Let nothing through; each call needs an `unblock` of its own."""
+        self._blocked[link] = self._blocked.get(link, 0) + 1
+
+    def unblock(self, link: Link) -> None:
+        """Undo one `block`; what was sent meanwhile arrives, as TCP sends it again."""
+        self._blocked[link] -= 1
+        if self._blocked[link] == 0:
+            del self._blocked[link]
+            for direction in self._stalled.pop(link, {}):
+                direction.go_on()
+
+    def stall(self, direction: _Direction) -> None:
+        """Remember who waits for a blocked link."""
+        self._stalled.setdefault(direction.link, {})[direction] = None
+
+    def process_died(self, process: Process) -> None:
+        """The system closes what the process had open, if there is still a system."""
+        for address in [at for at, listener in self.listeners.items() if listener.process is process]:
+            del self.listeners[address]
+        for connection in list(process.connections):
+            cast("Connection", connection).process_died(process)
+
+
+class _Direction:
+    """One half of a connection."""
+
+    __slots__ = ("arrive", "held", "last_ms", "link", "network")
+
+    def __init__(self, network: Network, link: Link, arrive: Callable[[bytearray | None], None]) -> None:
+        self.network = network
+        self.link = link
+        self.arrive = arrive
+        """Gets what was sent, in its order; None is the end."""
+        self.last_ms = 0.0
+        self.held: deque[bytearray | None] = deque()
+
+    def send(self, data: bytearray | None, extra_ms: float = 0.0) -> None:
+        """Deliver it after a while, behind what was sent before."""
+        kernel = self.network.kernel
+        at_ms = kernel.now_ms + self.network.delay_ms(self.link) + extra_ms
+        self.last_ms = at_ms = max(at_ms, self.last_ms)
+        kernel.at(at_ms, None, lambda: self._deliver(data))
+
+    def go_on(self) -> None:
+        """The link is open again."""
+        held, self.held = self.held, deque()
+        for data in held:
+            self.send(data)
+
+    def _deliver(self, data: bytearray | None) -> None:
+        if self.held or self.network.is_blocked(self.link):
+            if not self.held:
+                self.network.stall(self)
+            self.held.append(data)
+        else:
+            self.arrive(data)
+
+
+class Connection:
+    """One client's, to one port."""
+
+    def __init__(self, network: Network, number: int, client: Process, host: str, port: int) -> None:
+        self.network = network
+        self.number = number
+        self.client = client
+        self.address = host, port
+        self.on_frame: Callable[[bytearray], None] | None = None
+        self.on_closed: Callable[[], None] | None = None
+        self._up = _Direction(network, (client.host, host), self._arrive_up)
+        self._down = _Direction(network, (host, client.host), self._arrive_down)
+        self._server: Process | None = None
+        self._handler: FrameHandler | None = None
+        self._info: ConnectionInfo | None = None
+        self._replies: deque[Reply | Promise[Reply]] = deque()
+        self._is_open_here = True
+        self._is_open_there = True
+        self._is_new = True
+        client.connections[self] = None
+
+    def send(self, frame: bytearray) -> None:
+        """From the client; the first frame waits for the handshake."""
+        if self._is_open_here:
+            self._up.send(frame, 2 * self.network.delay_ms(self._up.link) if self._is_new else 0.0)
+            self._is_new = False
+
+    def close(self) -> None:
+        """By the client: the other side is told."""
+        if self._is_open_here:
+            self._close_here()
+            self._up.send(None)
+
+    def reset(self) -> None:
+        """Lose it: each side notices by itself, and what is under way is gone."""
+        self._up.arrive = self._down.arrive = lambda _data: None
+        kernel = self.network.kernel
+        kernel.after(self.network.delay_ms(self._down.link), None, lambda: self._arrive_down(None))
+        kernel.after(self.network.delay_ms(self._up.link), None, lambda: self._arrive_up(None))
+
+    def process_died(self, process: Process) -> None:
+        """The system of a dead process closes its end, unless the whole machine is off."""
+        if process is self.client:
+            self._close_here()
+            if process.has_machine:
+                self._up.send(None)
+        if process is self._server:
+            self._close_there()
+            if process.has_machine:
+                self._down.send(None)
+
+    def _on_thread(self, process: Process, work: Callable[[], None]) -> None:
+        """Do it now; a process that is paused does it later, one that is dead does not."""
+        if process.is_held:
+            if process.is_alive:
+                self.network.kernel.at(0, process, work)
+        else:
+            work()
+
+    def _arrive_up(self, data: bytearray | None) -> None:
+        if data is None:
+            if self._server is not None and self._is_open_there:
+                self._on_thread(self._server, self._close_there)
+            return
+        if not self._is_open_there:
+            self._refuse()
+            return
+        if self._server is None:
+            listener = self.network.listeners.get(self.address)
+            if listener is None or not listener.process.is_alive:
+                self._is_open_there = False
+                self._refuse()
+                return
+            self._accept(listener)
+        assert self._server is not None
+        self._on_thread(self._server, lambda: self._handle(data))
+
+    def _refuse(self) -> None:
+        if self.network.is_on.get(self.address[0], False):
+            self._down.send(None)
+
+    def _accept(self, listener: Listener) -> None:
+        self._server = listener.process
+        self._handler = listener.handler
+        listener.process.connections[self] = None
+        self._info = ConnectionInfo(
+            str(self.number), listener.name, "PLAINTEXT", self.client.host, 40000, self.address[0], listener.port
+        )
+
+    def _handle(self, frame: bytearray) -> None:
+        if not self._is_open_there:
+            return
+        assert self._handler is not None
+        assert self._info is not None
+        self.network.kernel.note(f"{self.client.host} -> {self.address} #{self.number}", frame)
+        reply = self._handler(self._info, memoryview(frame))
+        self._replies.append(reply)
+        if isinstance(reply, Promise) and not reply.done:
+            reply.on_done(lambda _reply: self._flush())
+        else:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Send what is settled, in the order of the requests."""
+        replies = self._replies
+        while replies:
+            reply = replies[0]
+            if isinstance(reply, Promise):
+                if not reply.done:
+                    return
+                reply = reply.result()
+            replies.popleft()
+            if reply is Outcome.CLOSE:
+                self._close_there()
+                self._down.send(None)
+            elif not isinstance(reply, Outcome):
+                data = _joined(reply)
+                if self._is_open_there:
+                    self._down.send(data)
+
+    def _arrive_down(self, data: bytearray | None) -> None:
+        if not self._is_open_here:
+            return
+        if data is None:
+            self._on_thread(self.client, self._lost)
+            return
+        self.network.kernel.note(f"{self.client.host} <- {self.address} #{self.number}", data)
+        self._on_thread(self.client, lambda: self._answer(data))
+
+    def _answer(self, data: bytearray) -> None:
+        if self._is_open_here and self.on_frame is not None:
+            self.on_frame(data)
+
+    def _lost(self) -> None:
+        if self._is_open_here:
+            self._close_here()
+            if self.on_closed is not None:
+                self.on_closed()
+
+    def _close_here(self) -> None:
+        self._is_open_here = False
+        self.client.connections.pop(self, None)
+        self.network.connections.pop(self, None)
+
+    def _close_there(self) -> None:
+        self._is_open_there = False
+        if self._server is None:
+            return
+        self._server.connections.pop(self, None)
+        if not self._server.is_alive:
+            return
+        for reply in list(self._replies):
+            if isinstance(reply, Promise) and not reply.done:
+                reply.abandon()
+
+
+def _joined(chunks: Sequence[object]) -> bytearray:
+    data = bytearray()
+    for chunk in chunks:
+        if isinstance(chunk, bytes | bytearray | memoryview):
+            data += chunk
+        else:
+            data += _range(chunk)
+    return data
+
+
+def _range(chunk: object) -> Buffer:
+    found = chunk.read(0, chunk.size)  # type: ignore[attr-defined] # a FileRange
+    chunk.release()  # type: ignore[attr-defined] # see above
+    return cast("Buffer", found)
