@@ -61,6 +61,8 @@ class _Loader:
         self._cleaned_offset = cleaned_offset
         self._recovered: list[int] = []
         """The base offsets of segments that were read again: nothing of them is known to be synced."""
+        self._behind_recovered: tuple[int, ProducerStateManager] | None = None
+        """Where the segment ends that was read again last, and the producer state there."""
         self._now_ms = env.clock.now_ms()
         finish_swaps(env.fs, directory)
         names = env.fs.list(directory)
@@ -82,12 +84,8 @@ class _Loader:
         log_start_offset = max(self._log_start_offset, segments.first.base_offset)
         self._epochs.truncate_from_end(end_offset)
         self._epochs.truncate_from_start(log_start_offset)
-        producers = ProducerStateManager(str(self._topic_partition))
         self._snapshots.remove_strays(segments.base_offsets())
-        rebuild_producers(
-            producers, self._snapshots, segments, log_start_offset, end_offset, self._now_ms,
-            self._env.producer_expiration_ms,
-        )  # fmt: skip
+        producers = self._producers_at(segments, log_start_offset, end_offset)
         if not is_clean:
             # What was killed may not have come to it. A power cut must not take a segment's name from under what is
             # written there next, nor bring back what belongs to records that are gone.
@@ -100,6 +98,24 @@ class _Loader:
         )  # fmt: skip
         log.has_unsynced_index = bool(self._recovered)
         return log
+
+    def _producers_at(self, segments: Segments, log_start_offset: int, end_offset: int) -> ProducerStateManager:
+        """Producer state at the log's end.
+
+        Where the last segment was read, that has left the last five batches of each producer, by which a retry of one
+        whose answer was lost is known for a duplicate; a snapshot has only the last.
+        """
+        recovered_end, producers = self._behind_recovered or (None, None)
+        if producers is not None and recovered_end == end_offset and end_offset > log_start_offset:
+            producers.expire(self._now_ms, self._env.producer_expiration_ms)
+            self._snapshots.remove_outside(log_start_offset, end_offset)
+            return producers
+        producers = ProducerStateManager(str(self._topic_partition))
+        rebuild_producers(
+            producers, self._snapshots, segments, log_start_offset, end_offset, self._now_ms,
+            self._env.producer_expiration_ms,
+        )  # fmt: skip
+        return producers
 
     def _load_epochs(self) -> LeaderEpochCache:
         path = f"{self._directory}/{LEADER_EPOCH_CHECKPOINT}"
@@ -182,6 +198,7 @@ class _Loader:
             segment.log.truncate(error.position)
             again = self._recover(number)
             return Recovered(again.next_offset, again.dropped_bytes + dropped_bytes)
+        self._behind_recovered = recovered.next_offset, producers
         self._snapshots.remove(recovered.next_offset)
         if recovered.next_offset > segment.base_offset:
             self._snapshots.write(recovered.next_offset, producers.active_producers())

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from odradek.storage.environment import DEFAULT_PRODUCER_EXPIRATION_MS
 from odradek.storage.file_names import LEADER_EPOCH_CHECKPOINT
 from odradek.storage.log_config import LogConfig
 from odradek.storage.memory_files import MemoryFileSystem
@@ -132,6 +133,26 @@ def test_index_space_that_kafka_has_allocated_ahead_does_no_harm_after_a_crash()
     assert disk.read_all() == [(number, b"%d" % number) for number in range(5)]
     disk.append(b"5")
     assert disk.log.offset_for_timestamp(0) is not None
+
+
+def test_after_a_crash_each_of_a_producers_last_five_batches_is_known_for_a_duplicate() -> None:
+    disk = Disk()
+    for sequence in range(7):
+        disk.append(b"x", producer_id=7, producer_epoch=0, base_sequence=sequence)
+    for _ in range(2):  # what the first start leaves must do for the second
+        disk.open(recovery_point=3)
+        for sequence in range(2, 7):
+            info = disk.append(b"x", producer_id=7, producer_epoch=0, base_sequence=sequence)
+            assert (info.is_duplicate, info.first_offset) == (True, sequence)
+    assert not disk.append(b"x", producer_id=7, producer_epoch=0, base_sequence=7).is_duplicate
+
+
+def test_a_producer_that_was_silent_for_too_long_is_forgotten_by_a_start_after_a_crash_too() -> None:
+    disk = Disk()
+    disk.append(b"x", producer_id=7, producer_epoch=0, base_sequence=0)
+    disk.clock.advance(2 * DEFAULT_PRODUCER_EXPIRATION_MS)
+    disk.open()
+    assert not disk.append(b"x", producer_id=7, producer_epoch=0, base_sequence=0).is_duplicate
 
 
 def test_leader_epochs_come_back_from_the_batches() -> None:
