@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from odradek.broker.fetch.session import FetchedPartition, size_of
+from odradek.broker.fetch.session import FetchedPartition, PartitionKey, size_of
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Isolation, Partition
 from odradek.broker.replication.replica_selector import ReadingClient
@@ -60,18 +60,33 @@ class FetchRead:
 
 
 class FetchReader:
-    """Turns fetched partitions into response partitions; holds no state of its own."""
+    """Turns fetched partitions into response partitions."""
 
     def __init__(self, replicas: ReplicaManager) -> None:
         self._replicas = replicas
+        self._image = replicas.image
+        self._names: dict[PartitionKey, TopicPartition] = {}
+        """By topic id, as they were asked for since `_image` has been the metadata."""
 
     def resolve(self, fetched: FetchedPartition) -> TopicPartition | None:
         """The partition's name; None for a topic id that nobody has."""
-        topic, index = fetched.key
-        if isinstance(topic, bytes):
-            name = self._replicas.topic_name(topic)
-            return None if name is None else TopicPartition(name, index)
-        return TopicPartition(topic, index)
+        key = fetched.key
+        topic, index = key
+        if not isinstance(topic, bytes):
+            return TopicPartition(topic, index)
+        replicas = self._replicas
+        if replicas.image is not self._image:
+            self._image = replicas.image
+            self._names.clear()
+        name = self._names.get(key)
+        if name is None:
+            topic_name = replicas.topic_name(topic)
+            if topic_name is None:
+                return None
+            name = TopicPartition(topic_name, index)
+            if name in replicas.partitions:
+                self._names[key] = name
+        return name
 
     def read(self, partitions: Iterable[FetchedPartition], options: FetchOptions) -> FetchRead:
         """Read each partition in turn; the first data is returned even if it is larger than every limit."""

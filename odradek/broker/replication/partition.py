@@ -13,7 +13,7 @@ from odradek.broker.replication.followers import FollowerProgress
 from odradek.broker.replication.leadership import IsrProposal, IsrRules, Leadership
 from odradek.metadata.image import PartitionImage
 from odradek.storage.log import Log
-from odradek.storage.log_results import AppendInfo, AppendOrigin, LogSlice
+from odradek.storage.log_results import AppendInfo, AppendOrigin
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.records.header import BatchHeader
@@ -204,7 +204,8 @@ class Partition:
         before = log.high_watermark
         if before == end_offset or log.update_high_watermark(end_offset) == before:
             return False
-        self._tell_watermark()
+        for listener in tuple(self._watermark_listeners):
+            listener(self)
         return True
 
     def _tell_watermark(self) -> None:
@@ -236,7 +237,8 @@ class Partition:
         log.update_high_watermark(high_watermark)
         log.advance_log_start_offset(min(log_start_offset, log.high_watermark))
         if log.high_watermark != before:
-            self._tell_watermark()
+            for listener in tuple(self._watermark_listeners):
+                listener(self)
 
     def follower(self, broker_id: int, current_leader_epoch: int) -> FollowerProgress:
         """The replica on another broker, while this one leads.
@@ -345,27 +347,3 @@ class Partition:
         if isolation is Isolation.READ_COMMITTED:
             return log.last_stable_offset
         return log.high_watermark if isolation is Isolation.READ_UNCOMMITTED else log.log_end_offset
-
-    def read(
-        self,
-        offset: int,
-        *,
-        max_bytes: int,
-        isolation: Isolation,
-        min_one_message: bool,
-        current_leader_epoch: int = NO_EPOCH,
-        waits: bool = True,
-    ) -> LogSlice:
-        """Whole batches from the one that contains `offset` on, up to the isolation's end.
-
-        Raises KafkaError: those of `leader_log`, and OFFSET_OUT_OF_RANGE; ColdLookupError instead of waiting for a
-        disk if not `waits`.
-        """
-        log = self.leader_log(current_leader_epoch)
-        return log.read(
-            offset,
-            max_bytes=max_bytes,
-            max_offset=self.readable_end(isolation),
-            min_one_message=min_one_message,
-            waits=waits,
-        )
