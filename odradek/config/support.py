@@ -122,6 +122,7 @@ _BROKER_ACTED_UPON = frozenset(
         "replica.high.watermark.checkpoint.interval.ms",
         "replica.lag.time.max.ms",
         "replica.selector.class",
+        "unclean.leader.election.interval.ms",
         # groups
         "group.consumer.assignors",
         "group.consumer.max.assignment.interval.ms",

@@ -14,7 +14,7 @@ from typing import TypeVar
 from odradek.config import BrokerConfig
 from odradek.controller.activation import activation_records
 from odradek.controller.brokers import fence_stale_broker
-from odradek.controller.leadership import balance_leaders
+from odradek.controller.leadership import balance_leaders, elect_unclean_leaders
 from odradek.controller.result import ControllerResult
 from odradek.controller.state import ControllerIdentity, ControllerState
 from odradek.metadata.image import MetadataImage
@@ -31,9 +31,11 @@ from odradek.wire.schema import Message
 _log = logging.getLogger(__name__)
 
 R = TypeVar("R")
-CHECKS_PER_SESSION = 4
+CHECKS_PER_SESSION = 8
 """How often, within a session time-out, it is looked for brokers that were not heard of."""
 MS_PER_SECOND = 1000
+NEXT_ELECTIONS_MS = 10
+"""When the next leaders are elected if there are more than are elected in one go."""
 
 
 class Controller:
@@ -63,7 +65,7 @@ class Controller:
     @property
     def is_active(self) -> bool:
         """Whether this node decides."""
-        return self._epoch is not None and self.raft.is_leader
+        return self.raft.is_leader and self._epoch == self.raft.epoch
 
     def when_active(self) -> Promise[None]:
         """Settles when this node decides, and what it had to write first is committed."""
@@ -133,12 +135,16 @@ class Controller:
     # What the quorum says
 
     def load_snapshot(self, records: Sequence[Message], offset: int, epoch: int, timestamp_ms: int) -> None:
-        """The loader has it; state is taken from there when this node comes to lead."""
+        """The loader has it, which is where state is taken from."""
+        del records, offset, epoch, timestamp_ms
+        self.state.reset(self._loader.image)
 
     def commit(self, batches: Sequence[Batch]) -> None:
         """Answer what rested on these batches."""
         if not batches:
             return
+        if self._epoch is None:
+            self.state.reset(self._loader.image)
         committed = batches[-1].last_offset
         while self._waiting and self._waiting[0][0] <= committed:
             _offset, settle = self._waiting.popleft()
@@ -146,18 +152,24 @@ class Controller:
 
     def leader_changed(self, leader_id: int | None, epoch: int) -> None:
         """Begin or cease to decide."""
-        if leader_id != self.state.identity.node_id:
-            self._resign()
+        is_own = leader_id == self.state.identity.node_id
+        if is_own and epoch == self._epoch:
             return
+        self._resign()
+        if is_own:
+            self._begin(epoch)
+
+    def _begin(self, epoch: int) -> None:
         self._epoch = epoch
-        self.state.reset(self._loader.image)
-        self.state.touch_unfenced_brokers()
-        records = activation_records(self.raft.bootstrap, self._loader.in_transaction, self._loader.image, self._config)
+        image = self._loader.image
+        self.state.begin(image, is_alone=len(self.raft.voters.voters) == 1)
+        records = activation_records(self.raft.bootstrap, self._loader.in_transaction, image, self._config)
         _log.info("active controller in epoch %d, which begins with %d records", epoch, len(records))
 
-        def started(_done: Promise[None]) -> None:
-            self._start_timers()
-            self._active.resolve(None)
+        def started(done: Promise[None]) -> None:
+            if done.error is None and self._epoch == epoch:
+                self._start_timers()
+                self._active.resolve(None)
 
         self.submit(lambda _state: ControllerResult(None, records)).on_done(started)
 
@@ -173,6 +185,7 @@ class Controller:
         waiting, self._waiting = self._waiting, deque()
         for _offset, settle in waiting:
             settle(KafkaError(ErrorCode.NOT_CONTROLLER))
+        self.state.reset(self._loader.image)
         if self._active.done:
             self._active = Promise()
 
@@ -186,7 +199,9 @@ class Controller:
         self._repeat("sessions", check_ms, lambda: self._check_sessions(check_ms))
         if config.bool_("auto.leader.rebalance.enable"):
             interval_ms = config.int_("leader.imbalance.check.interval.seconds") * MS_PER_SECOND
-            self._repeat("balance", interval_ms, lambda: self.submit(balance_leaders))
+            self._repeat("balance", interval_ms, lambda: self._elect("balance", balance_leaders))
+        unclean_ms = config.int_("unclean.leader.election.interval.ms")
+        self._repeat("unclean", unclean_ms, lambda: self._elect("unclean", elect_unclean_leaders))
 
     def _repeat(self, name: str, interval_ms: float, action: Callable[[], object]) -> None:
         """Run `action` every `interval_ms` milliseconds while this node decides; 0 is never."""
@@ -199,6 +214,17 @@ class Controller:
                 self._repeat(name, interval_ms, action)
 
         self._timers[name] = self._scheduler.call_later(interval_ms, run)
+
+    def _elect(self, name: str, decide: Callable[[ControllerState], ControllerResult[bool]]) -> None:
+        """Elect leaders, as many as it takes, but some at a time."""
+
+        def again(done: Promise[bool]) -> None:
+            if done.error is None and done.result():
+                self._timers[f"{name} on"] = self._scheduler.call_later(
+                    NEXT_ELECTIONS_MS, lambda: self._elect(name, decide)
+                )
+
+        self.submit(decide).on_done(again)
 
     def _write_no_op(self) -> None:
         """Keep the log moving, so that followers can tell an idle leader from a dead one (KIP-835)."""

@@ -32,6 +32,15 @@ def broker_left(state: ControllerState, broker_id: int) -> list[VersionedRecord]
     return replicas_went_offline(state, broker_id, lambda _topic, _index, partition: broker_id in partition.isr)
 
 
+def broker_unregistered(state: ControllerState, broker_id: int) -> list[VersionedRecord]:
+    """Like `broker_left`; where the broker was eligible, it may have been the last hope of a partition."""
+
+    def concerns(_topic: TopicImage, _index: int, partition: PartitionImage) -> bool:
+        return broker_id in partition.isr or broker_id in partition.elr
+
+    return replicas_went_offline(state, broker_id, concerns)
+
+
 def replicas_went_offline(state: ControllerState, broker_id: int, concerns: Concern) -> list[VersionedRecord]:
     """Take the broker out of the in-sync replicas and leadership of these partitions; what it had it still has."""
     return _update(
@@ -137,16 +146,40 @@ def _is_needless(partition: PartitionImage, election_type: int) -> bool:
     return partition.leader != NO_LEADER
 
 
-MAX_ELECTIONS_PER_BALANCE = 1000
+MAX_ELECTIONS_AT_ONCE = 1000
+"""How many leaders the controller elects in one go when nobody asked for it."""
 
 
-def balance_leaders(state: ControllerState) -> ControllerResult[None]:
-    """Let preferred replicas lead what they can."""
+def balance_leaders(state: ControllerState) -> ControllerResult[bool]:
+    """Let preferred replicas lead what they can; whether there may be more to do."""
+
+    def elects(_topic: TopicImage, partition: PartitionImage) -> bool:
+        return partition.leader != partition.replicas[0] and partition.replicas[0] in partition.isr
+
+    return _elect_some(state, elects, Election.PREFERRED)
+
+
+def elect_unclean_leaders(state: ControllerState) -> ControllerResult[bool]:
+    """Let any replica lead what has no leader, where that is allowed; whether there may be more to do.
+
+    It may have been allowed only since the last replica went.
+    """
+
+    def elects(topic: TopicImage, partition: PartitionImage) -> bool:
+        return partition.leader == NO_LEADER and allows_unclean_election(state, topic.name)
+
+    return _elect_some(state, elects, Election.UNCLEAN)
+
+
+def _elect_some(
+    state: ControllerState, elects: Callable[[TopicImage, PartitionImage], bool], election: Election
+) -> ControllerResult[bool]:
     records: list[VersionedRecord] = []
     for topic, index, partition in all_partitions(state):
-        preferred = partition.replicas[0]
-        if partition.leader != preferred and preferred in partition.isr and len(records) < MAX_ELECTIONS_PER_BALANCE:
+        if elects(topic, partition):
             change = change_of(state, topic, index)
-            change.election = Election.PREFERRED
+            change.election = election
             add(records, change)
-    return ControllerResult(None, records, is_atomic=False)
+            if len(records) == MAX_ELECTIONS_AT_ONCE:
+                break
+    return ControllerResult(len(records) == MAX_ELECTIONS_AT_ONCE, records, is_atomic=False)

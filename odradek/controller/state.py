@@ -10,7 +10,7 @@ from odradek.config.resources import TopicConfig
 from odradek.config.types import ResourceType
 from odradek.controller.sessions import BrokerSessions
 from odradek.metadata.delta import MetadataDelta
-from odradek.metadata.features import ELIGIBLE_LEADER_REPLICAS_VERSION
+from odradek.metadata.features import ELIGIBLE_LEADER_REPLICAS_VERSION, METADATA_VERSION
 from odradek.metadata.image import MetadataImage
 from odradek.metadata.topic_names import collision_key
 from odradek.ports import Clock, Random
@@ -35,16 +35,16 @@ class ControllerState:
     """The image with everything appended so far, committed or not, and what is derived from it or only in memory."""
 
     def __init__(self, identity: ControllerIdentity, config: BrokerConfig, clock: Clock, random: Random) -> None:
+        self._static_config = config
         self.identity = identity
         self.clock = clock
         self.random = random
         self.image = MetadataImage.empty()
-        self.sessions = BrokerSessions(config.int_("broker.session.timeout.ms"))
+        self.sessions = self._no_sessions(config)
         self.next_offset = 0
         """The offset that the next record gets."""
         self.registration_offsets: dict[int, int] = {}
         """Where each broker's RegisterBrokerRecord is, as far as this process has seen it."""
-        self._static_config = config
         self._config = config
         self._config_source: tuple[object, object] = (None, None)
         self._colliding: dict[str, dict[str, None]] | None = None
@@ -56,15 +56,23 @@ class ControllerState:
         self.image = image
         self._colliding = None
 
-    def touch_unfenced_brokers(self) -> None:
-        """Give the brokers that were alive under the last controller a session time-out to be heard of by this one.
+    def begin(self, image: MetadataImage, *, is_alone: bool) -> None:
+        """Decide from this image on. Nothing is left of an earlier time as active controller.
 
-        Not the broker of this same node: its last incarnation ended with the process.
+        Brokers that were alive under the last controller get a session time-out to be heard of by this one. Not the
+        broker of this same node if its controller `is_alone`, which then begins to lead only as the process starts:
+        the broker's last incarnation ended with the last process.
         """
+        self.reset(image)
+        self.registration_offsets = {}
+        self.sessions = self._no_sessions(self._static_config)
         now_ms = self.clock.monotonic_ms()
-        for broker in self.image.cluster.brokers.values():
-            if not broker.fenced and broker.id != self.identity.node_id:
-                self.sessions.touch(broker.id, now_ms)
+        for broker in image.cluster.brokers.values():
+            if not broker.fenced and not (is_alone and broker.id == self.identity.node_id):
+                self.sessions.touch(broker.id, broker.epoch, now_ms)
+
+    def _no_sessions(self, config: BrokerConfig) -> BrokerSessions:
+        return BrokerSessions(config.int_("broker.session.timeout.ms"))
 
     def replay(self, records: Iterable[Message], base_offset: int, epoch: int, timestamp_ms: int) -> None:
         """Take in records that were just appended, or read from the log."""
@@ -121,6 +129,11 @@ class ControllerState:
                 self._topic_configs = {}
             known = self._topic_configs[name] = (overrides, TopicConfig.stored(config, overrides))
         return known[1]
+
+    @property
+    def metadata_version(self) -> int:
+        """The finalized level of metadata.version; 0 before the bootstrap records."""
+        return self.image.features.finalized.get(METADATA_VERSION, 0)
 
     @property
     def elr_enabled(self) -> bool:

@@ -64,7 +64,9 @@ class ClusterApi:
         self, context: RequestContext, request: BrokerRegistrationRequest
     ) -> Promise[BrokerRegistrationResponse]:
         check_cluster(context, Operation.CLUSTER_ACTION)
-        return self._controller.submit(lambda state: register_broker(state, request))
+        return self._controller.submit(
+            lambda state: register_broker(state, request, self._controller.raft.kraft_version)
+        )
 
     def _heartbeat(self, context: RequestContext, request: BrokerHeartbeatRequest) -> Promise[BrokerHeartbeatResponse]:
         check_cluster(context, Operation.CLUSTER_ACTION)

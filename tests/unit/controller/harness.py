@@ -128,6 +128,29 @@ class Node:
         """The controller's answer, which must be there by now."""
         return self.client.send(request, response, version).result()
 
+    def registration(
+        self,
+        broker_id: int = NODE_ID,
+        *,
+        rack: str | None = None,
+        previous_epoch: int = -1,
+        directories: Sequence[bytes] = (),
+    ) -> BrokerRegistrationRequest:
+        """What a new incarnation of a broker sends to register."""
+        return BrokerRegistrationRequest(
+            broker_id=broker_id,
+            cluster_id=CLUSTER_ID,
+            incarnation_id=self.world.uuid(),
+            listeners=[Listener(name="PLAINTEXT", host="localhost", port=9092 + broker_id, security_protocol=0)],
+            features=[
+                Feature(name=name, min_supported_version=low, max_supported_version=high)
+                for name, (low, high) in SUPPORTED.items()
+            ],
+            rack=rack,
+            log_dirs=list(directories) or [DIRECTORY if broker_id == NODE_ID else self.world.uuid()],
+            previous_broker_epoch=previous_epoch,
+        )
+
     def register(
         self,
         broker_id: int = NODE_ID,
@@ -138,28 +161,18 @@ class Node:
         directories: Sequence[bytes] = (),
     ) -> int:
         """Register a broker and let it be unfenced; returns its epoch."""
-        answer = self.send(
-            BrokerRegistrationRequest(
-                broker_id=broker_id,
-                cluster_id=CLUSTER_ID,
-                incarnation_id=self.world.uuid(),
-                listeners=[Listener(name="PLAINTEXT", host="localhost", port=9092 + broker_id, security_protocol=0)],
-                features=[
-                    Feature(name=name, min_supported_version=low, max_supported_version=high)
-                    for name, (low, high) in SUPPORTED.items()
-                ],
-                rack=rack,
-                log_dirs=list(directories) or [DIRECTORY if broker_id == NODE_ID else self.world.uuid()],
-                previous_broker_epoch=previous_epoch,
-            ),
-            BrokerRegistrationResponse,
-        )
+        request = self.registration(broker_id, rack=rack, previous_epoch=previous_epoch, directories=directories)
+        answer = self.send(request, BrokerRegistrationResponse)
         assert answer.error_code == 0
         if broker_id == NODE_ID:
             self.broker_epoch = answer.broker_epoch
         if unfence:
             assert not self.heartbeat(broker_id, answer.broker_epoch).is_fenced
         return answer.broker_epoch
+
+    def state_offset(self, broker_id: int) -> int:
+        """Where the RegisterBrokerRecord of a broker is that registered at this controller."""
+        return self.controller.state.registration_offsets[broker_id]
 
     def heartbeat(
         self, broker_id: int, epoch: int, *, want_fence: bool = False, want_shut_down: bool = False
