@@ -9,11 +9,13 @@ import os
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Coroutine, Sequence
 
 import click
 
-from odradek.cli.errors import EXIT_USAGE, fail
+from odradek.cli.errors import EXIT_FAILED, EXIT_USAGE, fail
 from odradek.cli.logs import configure
 from odradek.config import BrokerConfig, ConfigError, parse_properties, single_node_defaults
 from odradek.config.own import FORMAT_ON_START
@@ -29,6 +31,9 @@ SERVING_GC_THRESHOLDS = (50_000, 20, 50)
 """Requests leave no cycles behind: a collection for every 700 objects, as is the default, would find nothing."""
 MACOS_OPEN_MAX = 10_240
 """What macOS grants where it reports that there is no limit."""
+STDIN_READ_BYTES = 4096
+FORCED_STOP_SECONDS = 60.0
+"""How long a stop may take when the process that this one belongs to is gone."""
 WAKE_UP_MS = 200
 """How often the loop looks for Ctrl-C where it cannot be woken by a signal (Windows)."""
 
@@ -39,6 +44,7 @@ WAKE_UP_MS = 200
 @click.option("--in-memory", is_flag=True, help="Keep everything in memory; it is gone when the broker stops.")
 @click.option("--config", "config_file", metavar="FILE", help="Kafka's server.properties, in place of the above.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Set a property; may be repeated.")
+@click.option("--stop-with-stdin", is_flag=True, help="Stop when standard input ends, such as that of a pipe.")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -52,6 +58,7 @@ def serve(
     in_memory: bool,
     config_file: str | None,
     settings: Sequence[str],
+    stop_with_stdin: bool,
     log_level: str,
 ) -> None:
     """Run a broker until SIGTERM or Ctrl-C.
@@ -65,7 +72,7 @@ def serve(
         fail(error.message, EXIT_USAGE)
     configure(log_level)
     _raise_file_limit()
-    sys.exit(_run(config, in_memory))
+    sys.exit(_run(config, in_memory, stop_with_stdin))
 
 
 def _raise_file_limit() -> None:
@@ -97,7 +104,7 @@ def _properties(
         if in_memory:
             properties.setdefault(FORMAT_ON_START, "true")
     else:
-        host, port = _listen_address(listen or DEFAULT_LISTEN)
+        host, port = listen_address(listen or DEFAULT_LISTEN)
         directory = MEMORY_DATA_DIR if in_memory else os.path.abspath(data_dir or DEFAULT_DATA_DIR)
         advertised_host = socket.getfqdn() if host in ANY_HOSTS else None
         properties = single_node_defaults(host, port, data_dir=directory, advertised_host=advertised_host)
@@ -117,14 +124,15 @@ def _read_file(path: str) -> dict[str, str]:
         raise ConfigError("", f"--config {path}: {error.strerror}") from error
 
 
-def _listen_address(text: str) -> tuple[str, int]:
+def listen_address(text: str) -> tuple[str, int]:
+    """Read HOST:PORT, where an IPv6 host may stand in brackets; raises ConfigError."""
     host, separator, port = text.rpartition(":")
     if not separator or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
         raise ConfigError("listeners", f"--listen {text}: write HOST:PORT, such as {DEFAULT_LISTEN}")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _run(config: BrokerConfig, in_memory: bool) -> int:
+def _run(config: BrokerConfig, in_memory: bool, stop_with_stdin: bool) -> int:
     from odradek.net.loop import new_event_loop
     from odradek.node import StartError
     from odradek.node import serve as serve_node
@@ -132,7 +140,9 @@ def _run(config: BrokerConfig, in_memory: bool) -> int:
     loop = new_event_loop()
     asyncio.set_event_loop(loop)
     stop = asyncio.Event()
-    _stop_on_signals(loop, stop)
+    stop_on_signals(loop, stop)
+    if stop_with_stdin:
+        threading.Thread(target=_watch_stdin, args=(loop, stop), daemon=True).start()
     try:
         return _complete(loop, serve_node(config, in_memory=in_memory, on_ready=_ready, stop=stop))
     except ConfigError as error:
@@ -155,7 +165,19 @@ def _ready(address: str) -> None:
     gc.enable()
 
 
-def _stop_on_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """Stop when nobody holds the other end of standard input any more; by force where a stop takes too long."""
+    with contextlib.suppress(OSError):
+        while os.read(0, STDIN_READ_BYTES):
+            pass
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(stop.set)
+    time.sleep(FORCED_STOP_SECONDS)
+    os._exit(EXIT_FAILED)
+
+
+def stop_on_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """Set `stop` on SIGINT and SIGTERM."""
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
             loop.add_signal_handler(number, stop.set)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from odradek.config.types import ConfigError
 
 # Java reads the bytes of a properties file as Latin-1; anything else is written as \\uXXXX.
@@ -9,6 +11,7 @@ PROPERTIES_ENCODING = "iso-8859-1"
 
 _BLANK = " \t\f"
 _ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
+_WRITTEN = {"\\": "\\\\", **{character: f"\\{letter}" for letter, character in _ESCAPES.items()}}
 
 
 def parse_properties(text: str) -> dict[str, str]:
@@ -85,4 +88,31 @@ def _unescape(text: str, number: int) -> str:
             position += 4
         else:
             out.append(_ESCAPES.get(escape, escape))
+    # Characters beyond 16 bits are written as two escapes.
+    return "".join(out).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+def format_properties(properties: Mapping[str, str]) -> str:
+    """The text that `parse_properties` reads back, of which a file in Latin-1 can hold every character."""
+    return "".join(f"{_escape(name, True)}={_escape(value, False)}\n" for name, value in properties.items())
+
+
+def _escape(text: str, is_name: bool) -> str:
+    out = []
+    for position, character in enumerate(text):
+        if character in _WRITTEN:
+            out.append(_WRITTEN[character])
+        elif not " " <= character <= "~":
+            out.append("".join(f"\\u{unit:04X}" for unit in _utf16_units(character)))
+        elif character == " " and (is_name or position == 0):
+            out.append("\\ ")
+        elif is_name and character in "=:#!":
+            out.append(f"\\{character}")
+        else:
+            out.append(character)
     return "".join(out)
+
+
+def _utf16_units(character: str) -> Iterator[int]:
+    data = character.encode("utf-16-be", "surrogatepass")
+    return (int.from_bytes(data[at : at + 2]) for at in range(0, len(data), 2))

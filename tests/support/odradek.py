@@ -39,7 +39,7 @@ class Odradek(BrokerProcess):
 
 def await_ready(broker: BrokerProcess) -> int:
     """Wait for the line of a process of ours that says it is ready; its port. Raises BrokerFailed."""
-    line = _first_line(broker.stdout, START_TIMEOUT_S)
+    line = first_line(broker.stdout, START_TIMEOUT_S)
     match = READY.fullmatch(line)
     if match is None:
         if broker.running:
@@ -48,7 +48,8 @@ def await_ready(broker: BrokerProcess) -> int:
     return int(match[2])
 
 
-def _first_line(stream: IO[bytes], timeout_s: float) -> bytes:
+def first_line(stream: IO[bytes], timeout_s: float) -> bytes:
+    """What a process prints first; empty if that takes too long."""
     lines: queue.Queue[bytes] = queue.Queue()
     threading.Thread(target=lambda: lines.put(stream.readline()), daemon=True).start()
     try:

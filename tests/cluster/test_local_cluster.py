@@ -1,0 +1,124 @@
+"""`odradek cluster start`: real nodes that come up together, and that nothing leaves behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.odradek import ROOT, first_line
+from tests.support.process import START_TIMEOUT_S, STOP_TIMEOUT_S, serves_metadata, wait_for
+
+READY = re.compile(rb"odradek ready on ((?:127\.0\.0\.1:\d+,?)+)\n")
+NODES = 1
+
+
+class LocalCluster:
+    """The command, and the processes that it runs."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.log_path = directory / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.nodes: list[int] = []
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    def start(self, *options: str) -> list[int]:
+        """The ports on which clients are served."""
+        argv = [sys.executable, "-c", "from odradek.cli.cluster import cluster; cluster()", "start"]
+        argv += ["--nodes", str(NODES), "--listen", "127.0.0.1:0", "--data-dir", str(self.directory / "data"), *options]
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )  # fmt: skip
+        assert self.process.stdout is not None
+        line = first_line(self.process.stdout, START_TIMEOUT_S)
+        match = READY.fullmatch(line)
+        assert match is not None, self.log_path.read_text()
+        self.nodes = self.children()
+        ports = [int(address.rpartition(b":")[2]) for address in match[1].split(b",")]
+        assert len(self.nodes) == len(ports) == NODES
+        return ports
+
+    def children(self) -> list[int]:
+        pid = self.process.pid
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal to the command alone; its exit code."""
+        self.process.send_signal(number)
+        code = self.process.wait(STOP_TIMEOUT_S)
+        assert self.process.stdout is not None
+        assert self.process.stdout.read() == b""
+        self.process.stdout.close()
+        return code
+
+    def await_nobody(self) -> None:
+        wait_for(lambda: not any(map(runs, self.nodes)), "all nodes are gone", STOP_TIMEOUT_S)
+
+    def clean_stops(self) -> int:
+        return len(list((self.directory / "data").glob("node-*/.kafka_cleanshutdown")))
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[LocalCluster]:
+    if sys.platform != "linux":
+        pytest.skip("which processes are there is asked of /proc")
+    running = LocalCluster(tmp_path)
+    yield running
+    running.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_all_nodes_cleanly(cluster: LocalCluster, number: signal.Signals) -> None:
+    ports = cluster.start()
+    assert all(serves_metadata("127.0.0.1", port) for port in ports)
+    assert cluster.clean_stops() == 0
+    assert cluster.end(number) == 0
+    assert not any(map(runs, cluster.nodes))
+    assert cluster.clean_stops() == NODES
+
+
+def test_nodes_stop_cleanly_when_their_parent_is_killed_and_start_again(cluster: LocalCluster) -> None:
+    cluster.start()
+    cluster.end(signal.SIGKILL)
+    cluster.await_nobody()
+    assert cluster.clean_stops() == NODES
+    cluster.start()
+    assert cluster.end(signal.SIGTERM) == 0
+
+
+def test_a_node_that_dies_is_started_again_where_that_is_wanted(cluster: LocalCluster) -> None:
+    (port, *_others) = cluster.start("--restart")
+    (victim, *_rest) = cluster.nodes
+    os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: victim not in cluster.children() and len(cluster.children()) == NODES, "there is another node")
+    cluster.nodes = cluster.children()
+    wait_for(lambda: serves_metadata("127.0.0.1", port), "it serves clients", START_TIMEOUT_S)
+    assert cluster.end(signal.SIGTERM) == 0
+    assert not any(map(runs, cluster.nodes))
+    assert f"odradek: node 1 has ended with exit code {-signal.SIGKILL}" in cluster.log_path.read_text()
+    assert re.search(r"^node 1: .", cluster.log_path.read_text(), re.MULTILINE)
