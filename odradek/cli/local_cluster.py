@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from odradek.cli.serve import ANY_HOSTS, listen_address
 from odradek.config import PROPERTIES_ENCODING, BrokerConfig, ConfigError, parse_properties
+from odradek.config.defaults import SINGLE_NODE_TOPIC_DEFAULTS
 from odradek.config.properties import format_properties
 from odradek.net.files import OsFileSystem
 from odradek.net.real import RealClock, SystemRandom
@@ -23,6 +24,7 @@ CONTROLLER = "CONTROLLER"
 _LOOPBACK = "127.0.0.1"
 _MAX_PORT = 65_535
 _REPLICAS = 3
+_MIN_ISR = ".min.isr"
 _CLUSTER_ID, _VOTERS, _FORMATTED = "cluster.id", "initial.controllers", "formatted"
 _OURS = (
     "process.roles",
@@ -149,11 +151,7 @@ def _properties(host: str, addresses: _Addresses, index: int, data_dir: str, set
         "controller.listener.names": CONTROLLER,
         "controller.quorum.bootstrap.servers": ",".join(addresses.controllers),
         "log.dirs": os.path.join(data_dir, f"node-{index + 1}"),
-        "offsets.topic.replication.factor": replicas,
-        "transaction.state.log.replication.factor": replicas,
-        "transaction.state.log.min.isr": min_isr,
-        "share.coordinator.state.topic.replication.factor": replicas,
-        "share.coordinator.state.topic.min.isr": min_isr,
+        **{name: min_isr if name.endswith(_MIN_ISR) else replicas for name in SINGLE_NODE_TOPIC_DEFAULTS},
     }
     if host in ANY_HOSTS:
         port = client.rpartition(":")[2]
