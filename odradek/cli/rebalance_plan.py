@@ -1,8 +1,8 @@
 """Which replicas to move so that brokers hold alike many, and lead alike many: no more than it takes. Pure.
 
 A reassignment costs a copy for each replica that a broker did not have; the order of replicas, of which the first is
-the preferred leader, costs nothing. So replicas move first, one after the other from the fullest broker to the emptiest,
-and then leadership is passed along within the replicas that there are.
+the preferred leader, costs nothing. So replicas move first, one after the other from the fullest broker to the
+emptiest, and then leadership is passed along within the replicas that there are.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class _Work:
         self.replicas = [list(each.replicas) for each in assignments]
         self._racks = racks
         self._brokers = sorted(racks)
-        self._count = Counter({broker: 0 for broker in self._brokers})
+        self._count = Counter(dict.fromkeys(self._brokers, 0))
         self._of_topic: Counter[tuple[str, int]] = Counter()
         self._held: dict[int, dict[int, None]] = {broker: {} for broker in self._brokers}
         for index, each in enumerate(assignments):

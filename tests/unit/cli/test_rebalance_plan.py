@@ -101,7 +101,7 @@ def clusters(draw: st.DrawFn) -> tuple[list[Assignment], Mapping[int, str | None
     return assignments, racks
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(clusters())
 def test_whatever_the_cluster_a_plan_keeps_what_it_must(
     cluster: tuple[list[Assignment], Mapping[int, str | None]],
