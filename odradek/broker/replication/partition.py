@@ -204,13 +204,9 @@ class Partition:
         before = log.high_watermark
         if before == end_offset or log.update_high_watermark(end_offset) == before:
             return False
-        for listener in tuple(self._watermark_listeners):
+        for listener in self._watermark_listeners:
             listener(self)
         return True
-
-    def _tell_watermark(self) -> None:
-        for listener in tuple(self._watermark_listeners):
-            listener(self)
 
     def _min_isr(self, log: Log) -> int:
         return min(log.config.min_insync_replicas, len(self.replicas))
@@ -237,7 +233,7 @@ class Partition:
         log.update_high_watermark(high_watermark)
         log.advance_log_start_offset(min(log_start_offset, log.high_watermark))
         if log.high_watermark != before:
-            for listener in tuple(self._watermark_listeners):
+            for listener in self._watermark_listeners:
                 listener(self)
 
     def follower(self, broker_id: int, current_leader_epoch: int) -> FollowerProgress:
