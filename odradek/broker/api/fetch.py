@@ -67,7 +67,6 @@ class FetchApi:
             # Not _failed: of a session's errors Kafka tells at the top only.
             return FetchResponse(error_code=error.code)
         options = self._options(context, request)
-        options.omits_unchanged = options.replica_id >= 0 and plan.incremental
         if options.replica_id >= 0 and not context.allows(Operation.CLUSTER_ACTION, ResourceType.CLUSTER, CLUSTER_NAME):
             return _unauthorized(plan)
         if len(plan.partitions) > MANY_PARTITIONS:

@@ -40,8 +40,6 @@ class FetchOptions:
     """The broker epoch of a replica that fetches, -1 if it does not say."""
     notes_progress: bool = True
     """Whether the fetch says where a replica's log ends now: not when it is read again after it has waited."""
-    omits_unchanged: bool = False
-    """Whether partitions of which a replica knows all may be left out, for its session would not tell them anyway."""
     only_leader: bool = True
     """Whether followers must not answer: to replicas, and to consumers of before KIP-392."""
     client: ReadingClient | None = None
@@ -201,8 +199,8 @@ class FetchReader:
                 if part is not None and not isinstance(part.records, bytes):
                     part.records.release()
                 raise
-        if part is None and options.omits_unchanged and not fetched.is_news(high_watermark, log.log_start_offset):
-            return None
+        if part is None and not fetched.is_news(high_watermark, log.log_start_offset):
+            return None  # which its session would not tell it anyway
         response = _response(partition.topic_partition, log, high_watermark)
         if part is not None:
             response.records = part.records

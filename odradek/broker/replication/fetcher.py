@@ -60,11 +60,10 @@ class _Progress:
 
     def waits_for(self, asked: Asked | None) -> bool:
         """Whether an answer to what was asked is what this partition needs now."""
-        return (
-            asked is not None
-            and self.ready_at_ms is None
-            and (asked.fetch_offset, asked.current_leader_epoch, asked.last_fetched_epoch)
-            == (self.fetch_offset, self.leader_epoch, self.last_fetched_epoch)
+        return asked is not None and (asked.fetch_offset, asked.current_leader_epoch, asked.last_fetched_epoch) == (
+            self.fetch_offset,
+            self.leader_epoch,
+            self.last_fetched_epoch,
         )
 
     @property

@@ -110,7 +110,7 @@ class Replication:
         else:
             self._led.pop(name, None)
         is_over = self.is_leaving and self._replicas.node_id not in partition.isr
-        if partition.is_leader or partition.leader_id == NO_LEADER or partition.log is None or is_over:
+        if partition.is_leader or partition.leader_id == NO_LEADER or is_over:
             self.fetchers.remove(name)
         elif is_new_epoch:
             self.fetchers.add(name, Source(partition.topic_id, partition.leader_id, partition.leader_epoch))

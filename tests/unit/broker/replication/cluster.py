@@ -17,7 +17,7 @@ from odradek.metadata.delta import MetadataDelta
 from odradek.metadata.image import DIRECTORY_UNASSIGNED, MetadataImage, PartitionImage, TopicImage
 from odradek.ports import Promise, Turns
 from odradek.ports.network import FileRange
-from odradek.security.acl import AllowAll
+from odradek.security.acl import AllowAll, Authorizer
 from odradek.security.principal import ANONYMOUS
 from odradek.server.context import RequestContext
 from odradek.server.handlers import AnyHandler, call, erase
@@ -199,6 +199,7 @@ class SimNode:
         self.life = Life(cluster.world)
         self.life.is_over = True
         self.epoch = -1
+        self.authorizer: Authorizer = AllowAll()
         self.unanswered: list[Callable[[], object]] = []
         """Ends the connections of the requests that have come in this start."""
         self._cluster = cluster
@@ -269,7 +270,7 @@ class SimNode:
             return Promise.failed(KafkaError(ErrorCode.NETWORK_EXCEPTION))
         handler = self.handlers[ApiKey(cast("int", request.API_KEY))]
         turns = Turns(self._cluster.world, self.life)
-        context = RequestContext(handler.api_key, version, 0, "test", CONNECTION, ANONYMOUS, AllowAll(), turns)
+        context = RequestContext(handler.api_key, version, 0, "test", CONNECTION, ANONYMOUS, self.authorizer, turns)
         answer = call(handler, context, request)
         return cast("Promise[Message | None]", answer) if isinstance(answer, Promise) else Promise.of(answer)
 

@@ -6,8 +6,16 @@ from typing import cast
 
 import pytest
 
+from odradek.broker.api.produce import ProduceApi
+from odradek.broker.replication.admission import Admission
 from odradek.broker.replication.partition import Isolation
+from odradek.broker.replication.replica_selector import ReadingClient
+from odradek.broker.transactions.options import TransactionOptions
+from odradek.broker.transactions.verification import TransactionVerifier
 from odradek.ports import Promise
+from odradek.security.acl import AllowAll, Operation, ResourceType
+from odradek.security.principal import Principal
+from odradek.server.handlers import erase
 from odradek.storage.log_config import LogConfig
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -33,11 +41,27 @@ from odradek.wire.messages.offset_for_leader_epoch import (
     OffsetForLeaderPartition,
     OffsetForLeaderTopic,
 )
+from odradek.wire.messages.produce import (
+    PartitionProduceData,
+    ProduceRequest,
+    ProduceResponse,
+    TopicProduceData,
+)
 from odradek.wire.persistent.metadata.partition_change_record import PartitionChangeRecord
 from odradek.wire.schema import Message
 from tests.unit.broker.replication.cluster import OPTIONS, Cluster, SimNode
+from tests.unit.broker.scene import NoBrokers, batch_of
 
 T0 = TopicPartition("t", 0)
+
+
+class ClientsOnly(AllowAll):
+    """Nobody acts for the cluster."""
+
+    def allows(self, principal: Principal, host: str, operation: Operation, kind: ResourceType, name: str) -> bool:
+        return kind is not ResourceType.CLUSTER
+
+
 LAG_MS = OPTIONS.lag_time_max_ms
 
 
@@ -449,10 +473,18 @@ def test_replicas_read_what_is_not_committed_and_consumers_do_not() -> None:
 def test_a_fetch_before_the_leaders_start_is_out_of_range_whatever_its_epoch() -> None:
     cluster = replicated()
     cluster.node(1).produce(T0, b"a", b"b")
-    cluster.settle(600)
-    cluster.node(1).log(T0).delete_records_before(2)
-    part = fetch(cluster, 1, 0, replica=(2, cluster.node(2).epoch), epoch=0, last_fetched_epoch=0)
-    assert part.error_code == ErrorCode.OFFSET_OUT_OF_RANGE
+    cluster.settle(1_000)
+    for leader in (2, 1):
+        cluster.controller.move_leader(T0, leader)
+    cluster.settle(1_000)
+    cluster.node(1).produce(T0, b"c")
+    cluster.settle(1_000)
+    replica = 2, cluster.node(2).epoch
+    part = fetch(cluster, 1, 0, replica=replica, epoch=2, last_fetched_epoch=1)
+    assert (part.error_code, part.diverging_epoch.epoch) == (ErrorCode.NONE, 0)
+    cluster.node(1).log(T0).delete_records_before(1)
+    part = fetch(cluster, 1, 0, replica=replica, epoch=2, last_fetched_epoch=1)
+    assert (part.error_code, part.diverging_epoch.epoch) == (ErrorCode.OFFSET_OUT_OF_RANGE, -1)
 
 
 def test_where_logs_part_is_told_to_replicas() -> None:
@@ -632,3 +664,121 @@ def test_reading_isolation_is_of_the_log_that_is_here() -> None:
     cluster.settle(20)
     follower = cluster.node(2).partition(T0)
     assert (follower.readable_end(Isolation.LOG_END), follower.readable_end(Isolation.READ_UNCOMMITTED)) == (1, 0)
+
+
+def test_a_fetch_that_waits_is_answered_when_leadership_ends() -> None:
+    cluster = replicated()
+    topic_id = cluster.controller.image.topics.by_name["t"].id
+    asked = FetchPartition(partition=0, fetch_offset=0, partition_max_bytes=1 << 20, current_leader_epoch=0)
+    request = FetchRequest(
+        session_epoch=-1, max_wait_ms=60_000, min_bytes=1,
+        replica_state=ReplicaState(replica_id=2, replica_epoch=cluster.node(2).epoch),
+        topics=[FetchTopic(topic_id=topic_id, partitions=[asked])],
+    )  # fmt: skip
+    waiting = cluster.node(1).answer(request, 17)
+    cluster.settle(100)
+    assert not waiting.done
+    cluster.controller.move_leader(T0, 2)
+    cluster.settle(100)
+    response = cast("FetchResponse", waiting.result())
+    assert response.responses[0].partitions[0].error_code == ErrorCode.FENCED_LEADER_EPOCH
+
+
+def test_a_fetch_that_waits_says_where_the_follower_was_when_it_came() -> None:
+    cluster = replicated()
+    cluster.settle(100)
+    leadership = cluster.node(1).partition(T0).leadership
+    assert leadership is not None
+    follower = leadership.followers[2]
+    came_ms = follower.last_fetch_ms
+    cluster.network.cut_off(1, 2)
+    cluster.settle(200)
+    cluster.node(1).produce(T0, b"a", timeout_ms=60_000)
+    cluster.settle(OPTIONS.fetch_wait_max_ms)
+    assert (follower.last_fetch_ms, follower.last_fetch_leader_end_offset) == (came_ms, 0)
+
+
+def test_a_lower_minimum_commits_what_is_replicated_already() -> None:
+    cluster = replicated(min_isr=3)
+    cluster.node(3).crash()
+    cluster.controller.fence(3)
+    cluster.settle(100)
+    cluster.node(1).produce(T0, b"a", acks_all=False)
+    cluster.settle(1_000)
+    assert cluster.node(1).log(T0).high_watermark == 0
+    cluster.log_config = LogConfig(min_insync_replicas=2)
+    cluster.node(1).replicas.apply_topic_configs(["t"])
+    assert cluster.node(1).log(T0).high_watermark == 1
+
+
+def test_a_replica_is_preferred_only_where_the_consumer_can_reach_it_and_go_on() -> None:
+    cluster = replicated(racks=("a", "b", "c"), selects=True)
+    cluster.node(1).produce(T0, b"a")
+    cluster.settle(1_000)
+    replicas, partition = cluster.node(1).replicas, cluster.node(1).partition(T0)
+    assert partition.leadership is not None
+    assert replicas.preferred_read_replica(partition, ReadingClient("b", "PLAINTEXT"), 0) == 2
+    assert replicas.preferred_read_replica(partition, ReadingClient("b", "OTHER"), 0) is None
+    partition.leadership.followers[2].log_start_offset = 1
+    assert replicas.preferred_read_replica(partition, ReadingClient("b", "PLAINTEXT"), 0) is None
+
+
+def test_a_broker_that_leaves_does_not_come_back_into_the_isr() -> None:
+    cluster = replicated()
+    node = cluster.node(3)
+    node.replicas.begin_controlled_shutdown()
+    cluster.controller.fence(3)
+    cluster.settle(1_000)
+    cluster.network.keeps_sent = True
+    cluster.settle(2_000)
+    assert [request for source, _target, request in cluster.network.sent if source == 3] == []
+
+
+def test_who_led_a_partition_that_is_gone_asks_for_nothing_any_more() -> None:
+    cluster = replicated(1, 2, size=3)
+    cluster.node(1).produce(T0, b"a")
+    cluster.settle(1_000)
+    cluster.controller.reassign(T0, [2, 3])
+    cluster.settle(2_000)
+    assert T0 not in cluster.node(1).replicas.partitions
+    cluster.network.keeps_sent = True
+    cluster.node(2).produce(T0, b"b")
+    cluster.settle(5 * LAG_MS)
+    assert [request for source, target, request in cluster.network.sent if (source, target) == (1, 0)] == []
+
+
+def test_a_producer_is_not_told_of_a_record_that_another_leader_has_cut_off() -> None:
+    cluster = replicated()
+    node = cluster.node(1)
+    verifier = TransactionVerifier(
+        node.replicas, NoBrokers(), lambda _id: 0, lambda: True, cluster.world, TransactionOptions()
+    )
+    api = erase(ProduceApi(node.replicas, Admission(cluster.world, check_every_record=False), verifier).handler())
+    node.handlers[api.api_key] = api
+    for other in (2, 3):
+        cluster.network.cut_off(1, other)
+    data = PartitionProduceData(index=0, records=bytearray(batch_of(b"lost")))
+    request = ProduceRequest(acks=-1, timeout_ms=60_000, topic_data=[TopicProduceData(name="t", partition_data=[data])])
+    waiting = node.answer(request, 9)
+    # Two elections, one behind the other, before whoever waits has had its turn.
+    for leader in (2, 1):
+        cluster.controller.move_leader(T0, leader)
+        node.catch_up()
+    node.log(T0).truncate_to(0)
+    node.produce(T0, b"other", timeout_ms=60_000)
+    cluster.network.heal()
+    cluster.settle(2_000)
+    assert node.log(T0).high_watermark == 1
+    response = cast("ProduceResponse", waiting.result())
+    assert response.responses[0].partition_responses[0].error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+
+def test_whoever_may_not_act_for_the_cluster_is_no_follower() -> None:
+    """CVE-2018-1288."""
+    cluster = replicated()
+    cluster.node(1).produce(T0, b"a")
+    cluster.settle(1_000)
+    cluster.node(1).authorizer = ClientsOnly()
+    part = fetch(cluster, 1, 0, replica=(2, cluster.node(2).epoch), epoch=0)
+    assert (part.error_code, size_of(part)) == (ErrorCode.TOPIC_AUTHORIZATION_FAILED, 0)
+    assert size_of(fetch(cluster, 1, 0)) > 0
