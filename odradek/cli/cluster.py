@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from odradek.cli.errors import EXIT_FAILED, EXIT_USAGE, fail
+from odradek.cli.rebalance import rebalance
 from odradek.cli.serve import DEFAULT_LISTEN, stop_on_signals
 from odradek.config import ConfigError
 
@@ -88,3 +89,6 @@ def _ready(addresses: Sequence[str]) -> None:
 def _log(line: bytes) -> None:
     sys.stderr.buffer.write(line + b"\n")
     sys.stderr.buffer.flush()
+
+
+cluster.add_command(rebalance)

@@ -1,0 +1,80 @@
+"""`odradek cluster rebalance`: plan reassignments, and run them a few at a time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from odradek.cli.errors import EXIT_FAILED
+from odradek.cli.rebalance_plan import Change
+from odradek.cli.rebalancing import Rebalancing, plan_for
+from odradek.cli.session import bootstrap_option, note, print_table, run
+from odradek.net.client import Client
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+DEFAULT_CONCURRENCY = 20
+
+
+@click.command()
+@bootstrap_option
+@click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1),
+    default=DEFAULT_CONCURRENCY,
+    show_default=True,
+    help="How many partitions are copied at the same time.",
+)
+def rebalance(bootstrap_server: str, dry_run: bool, concurrency: int) -> None:
+    """Spread replicas and leaders evenly over the brokers that are there, such as one that was added.
+
+    As few replicas move as that takes; producers and consumers go on. Exits with 1 if something could not be changed.
+    """
+
+    async def work(client: Client) -> int:
+        assignments, changes = await plan_for(client)
+        if dry_run:
+            _print(changes)
+        elif changes:
+            with _progress() as progress:
+                task = progress.add_task("", total=len(changes))
+                failures = await Rebalancing(client, concurrency, lambda count: progress.advance(task, count)).run(
+                    changes
+                )
+            for failure in failures:
+                note(failure)
+            if failures:
+                return EXIT_FAILED
+        copies = sum(len(change.added) for change in changes)
+        note(f"{len(changes)} of {len(assignments)} partitions change, with {copies} replicas that move.")
+        return 0
+
+    sys.exit(run(bootstrap_server, work))
+
+
+def _print(changes: Sequence[Change]) -> None:
+    rows = [
+        (change.before.topic, change.before.partition, _shown(change.before.replicas), _shown(change.replicas))
+        for change in changes
+    ]
+    if rows:
+        print_table(("Topic", "Partition", "Replicas", "To be"), rows)
+
+
+def _shown(replicas: Iterable[int]) -> str:
+    return ",".join(map(str, replicas))
+
+
+def _progress() -> Progress:
+    """A bar on a terminal, and nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
