@@ -157,8 +157,6 @@ class _Work:
                 continue
             topic = self.assignments[index].topic
             gain = self._of_topic[topic, source] - self._of_topic[topic, target]
-            # One that is moved already costs nothing more when it moves on.
-            gain = 2 * gain + (source not in self.assignments[index].replicas)
             if best is None or gain > best_gain:
                 best, best_gain = index, gain
         return best

@@ -84,6 +84,8 @@ class Cluster:
                 if set(each.replicas) != set(self.replicas[index]):
                     self.copying[index] = POLLS_TO_COPY
                 self.replicas[index] = list(each.replicas)
+                if self.leaders[index] not in each.replicas:
+                    self.leaders[index] = each.replicas[0]
         self.most_copying = max(self.most_copying, len(self.copying))
         return AlterPartitionReassignmentsResponse(responses=[ReassignableTopicResponse(name="t", partitions=results)])
 
@@ -94,6 +96,8 @@ class Cluster:
         results = []
         for index in request.topic_partitions[0].partitions:
             code = self.refused.get(index, ErrorCode.NONE)
+            if self.leaders[index] == self.replicas[index][0]:
+                code = ErrorCode.ELECTION_NOT_NEEDED
             if code is ErrorCode.NONE:
                 self.leaders[index] = self.replicas[index][0]
             results.append(PartitionResult(partition_id=index, error_code=code))

@@ -89,6 +89,7 @@ def test_what_nodes_say_has_their_id_in_front(tmp_path: Path) -> None:
     assert said[0] == "one"
     assert "".join(said[1:-1]) == long
     assert said[-1] == "last"
+    assert max(map(len, said)) < len(long)
 
 
 def test_a_node_that_does_not_come_up_ends_all(tmp_path: Path) -> None:
@@ -106,6 +107,13 @@ def test_a_stop_may_come_before_nodes_are_ready(tmp_path: Path) -> None:
     assert cluster.run()
     assert cluster.ready == []
     assert cluster.file(1).exists()
+
+
+def test_a_stop_may_come_before_there_are_processes(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, UNTIL_STOPPED, UNTIL_STOPPED)
+    cluster.stop.set()
+    assert cluster.run()
+    assert cluster.ready == []
 
 
 def test_the_others_go_on_when_a_node_dies(tmp_path: Path) -> None:
