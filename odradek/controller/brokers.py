@@ -163,8 +163,9 @@ def _heard_of_fenced(
 ) -> list[VersionedRecord]:
     if request.want_shut_down:
         return _let_go(state, broker, response)
-    if request.want_fence or not response.is_caught_up:
-        return []
+    has_lost = any(directory in broker.directories for directory in request.offline_log_dirs)
+    if request.want_fence or has_lost or not response.is_caught_up:
+        return []  # what it has in lost directories it shall not lead: they are noted first
     response.is_fenced = False
     return unfence(state, broker)
 

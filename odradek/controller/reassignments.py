@@ -91,7 +91,9 @@ def _cancelled(state: ControllerState, topic: TopicImage, index: int) -> Partiti
                 f"Unable to revert partition assignment for {topic.name}:{index} because it would require an unclean "
                 "leader election.",
             )
-        change.isr = change.replicas[:1]
+        # Nobody who remains is known to have everything. Kafka takes the first replica to be in sync, be it there or
+        # not; with eligible replicas the ISR may be empty, and an unclean election can be seen for what it is.
+        change.isr = [] if state.elr_enabled else change.replicas[:1]
     change.election = Election.UNCLEAN if unclean else Election.ONLINE
     change.adding = []
     change.removing = []

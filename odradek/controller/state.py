@@ -35,7 +35,8 @@ class ControllerState:
     """The image with everything appended so far, committed or not, and what is derived from it or only in memory."""
 
     def __init__(self, identity: ControllerIdentity, config: BrokerConfig, clock: Clock, random: Random) -> None:
-        self._static_config = config
+        self.static_config = config
+        """This node's properties without what was set dynamically."""
         self.identity = identity
         self.clock = clock
         self.random = random
@@ -65,7 +66,7 @@ class ControllerState:
         """
         self.reset(image)
         self.registration_offsets = {}
-        self.sessions = self._no_sessions(self._static_config)
+        self.sessions = self._no_sessions(self.static_config)
         now_ms = self.clock.monotonic_ms()
         for broker in image.cluster.brokers.values():
             if not broker.fenced and not (is_alone and broker.id == self.identity.node_id):
@@ -111,9 +112,9 @@ class ControllerState:
         if self._config_source[0] is not cluster or self._config_source[1] is not own:
             self._config_source = (cluster, own)
             try:
-                self._config = self._static_config.with_dynamic(cluster, own)
+                self._config = self.static_config.with_dynamic(cluster, own)
             except ConfigError:
-                self._config = self._static_config
+                self._config = self.static_config
         return self._config
 
     def topic_config(self, name: str) -> TopicConfig:
