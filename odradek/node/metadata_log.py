@@ -11,6 +11,7 @@ from odradek.storage.log import Log
 from odradek.storage.log_config import LogConfig
 from odradek.storage.log_loader import load_log
 from odradek.storage.log_results import AppendOrigin
+from odradek.storage.retention import delete_old_segments
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
 
@@ -50,6 +51,10 @@ class MetadataLog:
             batches, leader_epoch=leader_epoch, now_ms=self._clock.now_ms(), origin=AppendOrigin.RAFT
         )
 
+    def append_as_follower(self, batches: bytes) -> None:
+        """Append whole batches of a leader that begin at `end_offset`."""
+        self._log.append_as_follower(batches)
+
     def flush(self) -> Promise[int]:
         """Settles with the offset below which everything is on the disk."""
         end_offset = self._log.log_end_offset
@@ -70,6 +75,21 @@ class MetadataLog:
     def truncate_to(self, offset: int) -> None:
         """Drop the batches from `offset` on."""
         self._log.truncate_to(offset)
+
+    def delete_before(self, offset: int) -> None:
+        """Begin the log at `offset`; segments that end there or before are deleted."""
+        self._log.update_high_watermark(max(offset, self._log.high_watermark))
+        self._log.advance_log_start_offset(offset)
+        delete_old_segments(self._log, self._clock.now_ms())
+
+    def restart_at(self, offset: int) -> None:
+        """Drop all batches; the next record gets `offset`."""
+        self._log.truncate_fully_and_start_at(offset)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the log's segments take."""
+        return self._log.size_bytes
 
     def close(self) -> None:
         """Write everything out; raises KafkaError KAFKA_STORAGE_ERROR."""

@@ -108,6 +108,23 @@ def control_messages(batch: memoryview) -> Iterator[tuple[int, Message]]:
             yield record.offset, parsed[1]
 
 
+def note_controls(history: VotersHistory, data: bytes) -> None:
+    """Remember what the control batches in bytes of the log say about voters."""
+    view = memoryview(data)
+    for position, header in iter_batches(data):
+        if header.attributes & CONTROL_BIT:
+            for offset, message in control_messages(view[position : position + header.size_bytes]):
+                note(history, offset, message)
+
+
+def whole_batches(data: bytes | bytearray | memoryview) -> bytes:
+    """The whole batches at the beginning of what a leader sent, which may end in a part of one."""
+    end = 0
+    for position, header in iter_batches(data):
+        end = position + header.size_bytes
+    return bytes(data[:end])
+
+
 def note(history: VotersHistory, offset: int, message: Message) -> None:
     """Remember what a control record says about voters."""
     if isinstance(message, VotersRecord):

@@ -46,6 +46,10 @@ class SnapshotFiles:
         """A snapshot's bytes."""
         return self._files.read(f"{self._directory}/{file_name(snapshot_id)}")
 
+    def size_bytes(self, snapshot_id: SnapshotId) -> int:
+        """What a snapshot takes."""
+        return self._files.size(f"{self._directory}/{file_name(snapshot_id)}")
+
     def write(self, snapshot_id: SnapshotId, data: bytes) -> None:
         """Put a snapshot there, whole and durable, or not at all."""
         self._files.write_atomically(f"{self._directory}/{file_name(snapshot_id)}", data)

@@ -29,6 +29,10 @@ class RaftLog(Protocol):
         """Append one or more whole batches, which have their offsets and epoch already; they begin at `end_offset`."""
         ...
 
+    def append_as_follower(self, batches: bytes) -> None:
+        """Append whole batches of a leader, of whatever epochs; they begin at `end_offset`."""
+        ...
+
     def flush(self) -> Promise[int]:
         """Settles once everything below the offset that it holds survives a power cut; fails with OSError."""
         ...
@@ -39,6 +43,19 @@ class RaftLog(Protocol):
 
     def truncate_to(self, offset: int) -> None:
         """Drop the batches from `offset` on."""
+        ...
+
+    def delete_before(self, offset: int) -> None:
+        """Begin the log at `offset`, which is the start of a batch or the end; what is below may be deleted."""
+        ...
+
+    def restart_at(self, offset: int) -> None:
+        """Drop all batches; the next record gets `offset`."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """What the log takes on the disk."""
         ...
 
 
@@ -62,6 +79,10 @@ class SnapshotStore(Protocol):
 
     def read(self, snapshot_id: SnapshotId) -> bytes:
         """A snapshot's bytes."""
+        ...
+
+    def size_bytes(self, snapshot_id: SnapshotId) -> int:
+        """What a snapshot takes on the disk."""
         ...
 
     def write(self, snapshot_id: SnapshotId, data: bytes) -> None:

@@ -1,217 +1,246 @@
-"""One node of the quorum.
+"""One node of the quorum: the parts put together, and what the rest of the node asks of it.
 
-A node that is the only voter elects itself when it starts, in an epoch above all that it has seen; what it appends is
-committed once it is durable. Times are read from the clock port; nothing else here depends on the outside.
+A node that is the only voter leads when `start` returns, in an epoch above all that it has seen; what it appends is
+committed once it is durable. With others beside it (`cluster`) it takes part in elections, leads, follows or observes,
+driven by timers and by requests, and by nothing else.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
-from odradek.ports import Clock, Promise
-from odradek.quorum.batches import Encoded, decode_batches, encode_batches, encode_control_batch
-from odradek.quorum.election_state import NOBODY, ElectionState
+from odradek.ports import Clock, Promise, TimerHandle
+from odradek.quorum.elections import Elections
+from odradek.quorum.following import Following
+from odradek.quorum.identity import NodeIdentity as NodeIdentity
+from odradek.quorum.identity import RaftStores as RaftStores
+from odradek.quorum.joining import Joining
 from odradek.quorum.leader import LeaderState
-from odradek.quorum.log import (
-    BOOTSTRAP_SNAPSHOT,
-    Batch,
-    ElectionStateStore,
-    RaftListener,
-    RaftLog,
-    SnapshotId,
-    SnapshotStore,
-)
-from odradek.quorum.snapshots import Snapshot, SnapshotTimes, build_snapshot, read_snapshot
-from odradek.quorum.voters import BEFORE_LOG, VoterEndpoint, VoterNode, VoterSet, VotersHistory
-from odradek.wire.errors import ErrorCode, KafkaError, ProtocolError
-from odradek.wire.messages.kraft_version_record import KRaftVersionRecord
-from odradek.wire.messages.leader_change_message import LeaderChangeMessage, Voter
-from odradek.wire.records.control import ControlType
+from odradek.quorum.leading import Leading
+from odradek.quorum.log import RaftListener, SnapshotId
+from odradek.quorum.messages import Answers
+from odradek.quorum.replica import Replica
+from odradek.quorum.retention import CHECK_MS, Retention
+from odradek.quorum.roles import Follower, Role
+from odradek.quorum.serving import Serving
+from odradek.quorum.settings import QuorumSettings, RaftCluster
+from odradek.quorum.snapshots import SnapshotTimes, build_snapshot
+from odradek.quorum.state import QuorumState
+from odradek.quorum.voter_changes import VoterChanges
+from odradek.quorum.voters import VoterSet, address_of
+from odradek.quorum.voting import Voting
+from odradek.wire.errors import KafkaError
 from odradek.wire.schema import Message
-from odradek.wire.uuids import Uuid
 
 _log = logging.getLogger(__name__)
 
-READ_BYTES = 1024 * 1024
-"""How much of the log is decoded at a time when it is loaded."""
-
-
-class NodeIdentity(NamedTuple):
-    """Who this node is in the quorum: id, metadata directory, and where its controller listeners are reached."""
-
-    node_id: int
-    directory_id: Uuid
-    endpoints: tuple[VoterEndpoint, ...]
-
-
-class RaftStores(NamedTuple):
-    """Where this node keeps its part of the quorum's state."""
-
-    log: RaftLog
-    election_state: ElectionStateStore
-    snapshots: SnapshotStore
-
 
 class RaftNode:
-    """Appends to the metadata log while it leads, and hands committed batches to its listeners."""
+    """Appends to the metadata log while it leads, follows whoever else does, and hands over what is committed."""
 
     def __init__(
-        self, identity: NodeIdentity, stores: RaftStores, clock: Clock, on_fatal: Callable[[BaseException], None]
+        self,
+        identity: NodeIdentity,
+        stores: RaftStores,
+        clock: Clock,
+        on_fatal: Callable[[BaseException], None],
+        *,
+        cluster: RaftCluster | None = None,
     ) -> None:
+        """`on_fatal` is told when the disk fails; without a `cluster` this node knows of no others."""
         self.identity = identity
-        self.bootstrap: Sequence[Message] = ()
-        """The records of the bootstrap snapshot, for the first leader to write into the log."""
-        self.high_watermark = -1
-        self._log = stores.log
-        self._election_state = stores.election_state
-        self._snapshots = stores.snapshots
+        settings = cluster.settings if cluster is not None else QuorumSettings()
+        cluster_id = cluster.cluster_id if cluster is not None else ""
+        self._cluster = cluster
         self._clock = clock
         self._on_fatal = on_fatal
-        self._history = VotersHistory()
-        self._listeners: list[RaftListener] = []
-        self._state = ElectionState()
-        self._leader: LeaderState | None = None
-        self._uncommitted: deque[Batch] = deque()
-        self._flushing = False
-        self._failed = False
+        self._replica = Replica(stores, settings.static_voters, self._failed)
+        random = cluster.random if cluster is not None else None
+        self._state = QuorumState(identity, self._replica, stores.election_state, clock, random, settings)
+        answers = Answers(self._state)
+        self._elections = Elections(self._state, cluster) if cluster is not None else None
+        self._following: Following | None = None
+        if cluster is not None and self._elections is not None:
+            self._following = Following(self._state, cluster, self._elections)
+            self._following.on_fetching = Joining(self._state, cluster).look
+        self._leading = Leading(self._state, cluster, self._elections)
+        self.serving = Serving(self._state, self._leading, answers, cluster, cluster_id)
+        self.voting = Voting(self._state, answers, cluster_id, self._elections)
+        self.voter_changes = VoterChanges(self._state, self._leading, self.serving, answers, cluster, cluster_id)
+        self._retention = Retention(self._replica, settings)
+        self._retention_timer: TimerHandle | None = None
+        self._told: tuple[int | None, int] = (None, -1)
+        self._on_other_leader: Promise[None] | None = None
+        self._state.on_role = self._role_changed
+        self._replica.on_flushed = self._flushed
+        self._leading.on_moved = self._moved
 
     # What others ask
 
     @property
     def epoch(self) -> int:
         """The epoch that this node is in."""
-        return self._state.leader_epoch
+        return self._state.epoch
 
     @property
     def leader_id(self) -> int | None:
         """Who leads it, as far as this node knows."""
-        return None if self._state.leader_id == NOBODY else self._state.leader_id
+        return self._state.leader_id
 
     @property
     def is_leader(self) -> bool:
         """Whether this node may append."""
-        return self._leader is not None and not self._failed
+        return self._leading.leader is not None
+
+    @property
+    def is_voter(self) -> bool:
+        """Whether this node is in the latest voter set."""
+        return self._state.is_voter
+
+    @property
+    def role(self) -> Role:
+        """What this node is in its epoch."""
+        return self._state.role
 
     @property
     def leader(self) -> LeaderState | None:
         """The leader's own view, on the leader."""
-        return self._leader
+        role = self._state.role
+        return role if isinstance(role, LeaderState) else None
+
+    @property
+    def bootstrap(self) -> Sequence[Message]:
+        """The records of the bootstrap snapshot, for the first leader to write into the log."""
+        return self._replica.bootstrap
+
+    @property
+    def high_watermark(self) -> int:
+        """Everything below is known here to be committed; -1 if nothing is."""
+        return self._replica.high_watermark
 
     @property
     def end_offset(self) -> int:
         """The offset that the next record gets."""
-        return self._log.end_offset
+        return self._replica.end_offset
 
     @property
     def voters(self) -> VoterSet:
         """The latest voter set."""
-        return self._history.voters
+        return self._replica.history.voters
 
     @property
     def kraft_version(self) -> int:
         """The latest kraft.version."""
-        return self._history.kraft_version
+        return self._replica.history.kraft_version
+
+    def leader_endpoint(self, listener: str) -> tuple[str, int] | None:
+        """Host and port at which the leader's listener of this name is reached; None if either is unknown."""
+        return None if self.leader_id is None else address_of(self._state.leader_endpoints, listener)
 
     def latest_snapshot(self) -> SnapshotId | None:
         """The newest snapshot; the bootstrap one counts."""
-        found = self._snapshots.list()
-        return found[-1] if found else None
+        return self._replica.latest_snapshot()
 
     def add_listener(self, listener: RaftListener) -> None:
         """Hand what is committed to `listener` too; before `start`."""
-        self._listeners.append(listener)
+        self._replica.listeners.append(listener)
 
-    # Start
+    # Start and stop
 
     def start(self) -> None:
         """Read state, snapshot and log, and take part: raises OSError, ProtocolError or KafkaError if they are bad."""
-        snapshot = self._load_snapshot()
-        first_offset = self._log.start_offset
-        last_epoch = 0
-        if snapshot is not None and snapshot.id != BOOTSTRAP_SNAPSHOT:
-            first_offset = snapshot.id.offset
-            last_epoch = snapshot.id.epoch
-            for listener in self._listeners:
-                listener.load_snapshot(
-                    snapshot.records, snapshot.id.offset - 1, snapshot.id.epoch, snapshot.last_contained_ms
-                )
-        elif snapshot is not None:
-            self.bootstrap = snapshot.records
-        self._load_log(first_offset)
-        if self._uncommitted:
-            last_epoch = max(last_epoch, self._uncommitted[-1].epoch)
-        state = self._election_state.load() or ElectionState()
-        if state.leader_epoch < last_epoch:
-            state = ElectionState(leader_epoch=last_epoch)
-        self._state = state
+        self._replica.load()
+        self._state.initialize()
+        if self._cluster is not None:
+            self._retention_timer = self._cluster.scheduler.call_later(CHECK_MS, self._clean)
         if self.voters.is_only(self.identity.node_id, self.identity.directory_id):
-            self._become_leader()
+            self._state.lead_alone()
+        else:
+            self._role_changed(self._state.role)
 
-    def _load_snapshot(self) -> Snapshot | None:
-        """The newest snapshot that can be read: one that is damaged costs only the replay of more of the log."""
-        found = self._snapshots.list()
-        while found:
-            snapshot_id = found.pop()
-            history = VotersHistory()
-            try:
-                snapshot = read_snapshot(snapshot_id, self._snapshots.read(snapshot_id), history)
-            except (OSError, ProtocolError, KafkaError) as error:
-                if self._log.start_offset > 0 or not found:
-                    raise
-                _log.warning("snapshot at offset %d skipped: %s", snapshot_id.offset, error)
-                continue
-            self._history = history
-            return snapshot
-        return None
+    def shutdown(self) -> Promise[None]:
+        """Give up leading, so that others need not wait for a time-out; settles once another leads, or cannot be had.
 
-    def _load_log(self, first_offset: int) -> None:
-        offset = self._log.start_offset
-        while offset < self._log.end_offset:
-            data = self._log.read(offset, READ_BYTES)
-            for batch in decode_batches(data, self._history):
-                if batch.last_offset >= first_offset:
-                    self._uncommitted.append(batch)
-                offset = batch.last_offset + 1
-            if not data:
-                raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"The metadata log has nothing at offset {offset}")
+        `close` comes after it.
+        """
+        done: Promise[None] = Promise()
+        leader = self._leading.leader
+        if leader is None or self._cluster is None or not leader.successors():
+            done.resolve(None)
+            return done
+        self._on_other_leader = done
+        timeout_ms = self._cluster.settings.request_timeout_ms
+        timer = self._cluster.scheduler.call_later(timeout_ms, lambda: done.resolve(None))
+        done.on_done(lambda _done: timer.cancel())
+        self._state.become_resigned(leader.successors())
+        return done
 
-    # Leadership
+    def resign(self, epoch: int) -> None:
+        """Give up leading `epoch`; nothing happens in another one."""
+        leader = self._leading.leader
+        if leader is not None and leader.epoch == epoch:
+            self._state.become_resigned(leader.successors())
 
-    def _become_leader(self) -> None:
-        """Lead the next epoch. The only voter has its own vote, so being leader is all there is to be saved."""
-        epoch = self._state.leader_epoch + 1
-        self._state = ElectionState(leader_epoch=epoch, leader_id=self.identity.node_id)
-        self._election_state.save(self._state)
-        start_offset = self._log.end_offset
-        self._leader = LeaderState(self.identity.node_id, epoch, start_offset, self.voters)
-        _log.info("leading the metadata quorum in epoch %d from offset %d", epoch, start_offset)
-        controls = self._start_of_epoch()
-        encoded = encode_control_batch(controls, start_offset, epoch, self._clock.now_ms())
-        self._append(encoded)
+    def close(self) -> None:
+        """No timers, no requests and no votes from here on."""
+        self._leading.end()
+        if self._retention_timer is not None:
+            self._retention_timer.cancel()
+        if self._elections is not None:
+            self._elections.close()
+        if self._following is not None:
+            self._following.close()
 
-    def _start_of_epoch(self) -> list[tuple[ControlType, Message]]:
-        voters = [Voter(voter_id=voter.id) for voter in self.voters.voters]
-        granting = [Voter(voter_id=self.identity.node_id)]
-        change = LeaderChangeMessage(
-            version=0, leader_id=self.identity.node_id, voters=voters, granting_voters=granting
-        )
-        controls: list[tuple[ControlType, Message]] = [(ControlType.LEADER_CHANGE, change)]
-        own = self.voters.find(self.identity.node_id, self.identity.directory_id)
-        if self.kraft_version == 0 or own is None:
-            return controls
-        current = VoterNode(self.identity.node_id, self.identity.directory_id, self.identity.endpoints)
-        if self._history.voters_offset == BEFORE_LOG or own != current:
-            offset = self._log.end_offset
-            updated = self.voters.updated(current)
-            version = KRaftVersionRecord(version=0, kraft_version=self.kraft_version)
-            controls.append((ControlType.KRAFT_VERSION, version))
-            controls.append((ControlType.KRAFT_VOTERS, updated.to_record()))
-            self._history.set_kraft_version(offset + 1, self.kraft_version)
-            self._history.set_voters(offset + 2, updated)
-        return controls
+    # What moves
+
+    def _role_changed(self, _left: Role) -> None:
+        role = self._state.role
+        self._leading.end()
+        self.serving.moved()
+        self.voter_changes.moved()
+        self._tell()
+        if isinstance(role, LeaderState):
+            self._leading.begin(role)
+        if self._state.role is role and self._elections is not None:
+            self._elections.role_entered()
+        if self._state.role is role and self._following is not None:
+            self._following.role_entered()
+        if isinstance(role, Follower) and self._on_other_leader is not None:
+            self._on_other_leader.resolve(None)
+
+    def _flushed(self, offset: int) -> None:
+        self._leading.flushed(offset)
+        if self._following is not None:
+            self._following.flushed()
+
+    def _moved(self, leader: LeaderState) -> None:
+        self._tell()
+        self.serving.moved()
+        if self._state.role is leader:
+            self.voter_changes.moved()
+
+    def _tell(self) -> None:
+        """Tell listeners who leads: of this node only once all before its epoch is handed over."""
+        role, leader_id = self._state.role, self.leader_id
+        if self._replica.has_failed:
+            return
+        if isinstance(role, LeaderState):
+            if role.high_watermark <= role.epoch_start_offset:
+                leader_id = None
+        elif leader_id == self.identity.node_id:
+            leader_id = None
+        told, said = self._told, (leader_id, self.epoch)
+        if said == told or (leader_id is None and told[0] is None):
+            return
+        self._told = said
+        for listener in self._replica.listeners:
+            listener.leader_changed(*said)
+
+    def _failed(self, error: BaseException) -> None:
+        self._on_fatal(error)
+        for listener in self._replica.listeners:
+            listener.leader_changed(None, self.epoch)
 
     # Appending
 
@@ -221,60 +250,7 @@ class RaftNode:
         Raises KafkaError NOT_CONTROLLER on a node that does not lead, POLICY_VIOLATION for atomic records that do not
         fit a batch, KAFKA_STORAGE_ERROR if the disk fails, after which this node appends no more.
         """
-        if self._leader is None or self._failed:
-            raise KafkaError(ErrorCode.NOT_CONTROLLER)
-        encoded = encode_batches(records, self._log.end_offset, self._leader.epoch, self._clock.now_ms(), atomic=atomic)
-        self._append(encoded)
-        return self._log.end_offset - 1
-
-    def _append(self, encoded: Encoded) -> None:
-        try:
-            self._log.append(encoded.data, self.epoch)
-        except (OSError, KafkaError) as error:
-            self._fail(error)
-            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from error
-        self._uncommitted.extend(encoded.batches)
-        self._flush()
-
-    def _flush(self) -> None:
-        """One flush at a time; what is appended meanwhile shares the next one."""
-        if self._flushing or self._failed:
-            return
-        self._flushing = True
-        self._log.flush().on_done(self._flushed)
-
-    def _flushed(self, flushed: Promise[int]) -> None:
-        self._flushing = False
-        if flushed.error is not None:
-            self._fail(flushed.error)
-            return
-        leader = self._leader
-        if leader is not None and leader.update_end_offset(self.identity.node_id, flushed.result()):
-            self._advance_to(leader.high_watermark)
-        if self._log.end_offset > flushed.result():
-            self._flush()
-
-    def _advance_to(self, high_watermark: int) -> None:
-        leader = self._leader
-        is_first = leader is not None and self.high_watermark <= leader.epoch_start_offset
-        self.high_watermark = high_watermark
-        batches = []
-        while self._uncommitted and self._uncommitted[0].last_offset < high_watermark:
-            batches.append(self._uncommitted.popleft())
-        for listener in self._listeners:
-            listener.commit(batches)
-        if is_first and leader is not None and leader is self._leader:
-            for listener in self._listeners:
-                listener.leader_changed(self.identity.node_id, leader.epoch)
-
-    def _fail(self, error: BaseException) -> None:
-        """Without its log a node of the quorum cannot go on: what is durable is not known any more."""
-        if not self._failed:
-            self._failed = True
-            _log.error("the metadata log failed: %r", error)
-            self._on_fatal(error)
-            for listener in self._listeners:
-                listener.leader_changed(None, self.epoch)
+        return self._leading.append(records, atomic=atomic)
 
     # Snapshots
 
@@ -284,15 +260,27 @@ class RaftNode:
         """The snapshot that stands for everything up to the record at `offset`, which must be committed."""
         snapshot_id = SnapshotId(offset + 1, epoch)
         times = SnapshotTimes(last_contained_ms, self._clock.now_ms())
-        voters = self._history.voters_at(offset)
-        return snapshot_id, build_snapshot(snapshot_id, voters, self._history.kraft_version_at(offset), records, times)
+        history = self._replica.history
+        kraft_version = history.kraft_version_at(offset)
+        return snapshot_id, build_snapshot(snapshot_id, history.voters_at(offset), kraft_version, records, times)
 
     def store_snapshot(self, snapshot_id: SnapshotId, data: bytes) -> None:
         """Keep a snapshot, durably; may run on another thread. Raises OSError."""
-        self._snapshots.write(snapshot_id, data)
+        self._replica.snapshots.write(snapshot_id, data)
+        self._replica.list_snapshots()
 
     def delete_snapshots_but(self, newest: int, kept: SnapshotId) -> None:
-        """Drop all snapshots but the `newest` ones and `kept`. Raises OSError."""
-        for snapshot_id in self._snapshots.list()[:-newest]:
-            if snapshot_id != kept:
-                self._snapshots.delete(snapshot_id)
+        """Drop all snapshots but the `newest` ones, `kept`, and the one that the log begins behind. Raises OSError."""
+        needed = (kept, self._replica.first_snapshot())
+        for snapshot_id in self._replica.snapshots.list()[:-newest]:
+            if snapshot_id not in needed:
+                self._replica.snapshots.delete(snapshot_id)
+        self._replica.list_snapshots()
+
+    def _clean(self) -> None:
+        try:
+            self._retention.clean(self._clock.now_ms())
+        except (OSError, KafkaError) as error:
+            _log.warning("the metadata log could not be cleaned: %r", error)
+        if self._cluster is not None:
+            self._retention_timer = self._cluster.scheduler.call_later(CHECK_MS, self._clean)

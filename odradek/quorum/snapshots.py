@@ -73,6 +73,16 @@ def read_snapshot(snapshot_id: SnapshotId, data: bytes, history: VotersHistory) 
     return Snapshot(snapshot_id, last_contained_ms, records)
 
 
+def last_contained_ms(data: bytes) -> int:
+    """When the last record was appended that a snapshot stands for, as its header says; -1 if it does not."""
+    for position, header in iter_batches(data):
+        if header.attributes & CONTROL_BIT:
+            for _offset, message in control_messages(memoryview(data)[position : position + header.size_bytes]):
+                if isinstance(message, SnapshotHeaderRecord):
+                    return message.last_contained_log_timestamp
+    return -1
+
+
 SUFFIX = ".checkpoint"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
 from odradek.wire.messages.voters_record import Endpoint, KRaftVersionFeature, Voter, VotersRecord
@@ -21,6 +22,11 @@ class VoterEndpoint(NamedTuple):
     port: int
 
 
+def address_of(endpoints: Iterable[VoterEndpoint], listener: str) -> tuple[str, int] | None:
+    """Host and port of a listener; None if it is not among them."""
+    return next(((point.host, point.port) for point in endpoints if point.listener == listener), None)
+
+
 class VoterNode(NamedTuple):
     """One voter; `directory_id` is ZERO_UUID where voters are static."""
 
@@ -29,6 +35,10 @@ class VoterNode(NamedTuple):
     endpoints: tuple[VoterEndpoint, ...]
     min_kraft_version: int = 0
     max_kraft_version: int = 1
+
+    def address(self, listener: str) -> tuple[str, int] | None:
+        """Host and port of one of its listeners."""
+        return address_of(self.endpoints, listener)
 
 
 class VoterSet(NamedTuple):
@@ -45,6 +55,24 @@ class VoterSet(NamedTuple):
                 return voter
         return None
 
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The voters' ids."""
+        return tuple(voter.id for voter in self.voters)
+
+    @property
+    def majority(self) -> int:
+        """How many of them decide."""
+        return len(self.voters) // 2 + 1
+
+    def by_id(self, node_id: int) -> VoterNode | None:
+        """The voter of this id, whichever its directory."""
+        return next((voter for voter in self.voters if voter.id == node_id), None)
+
+    def has(self, node_id: int, directory_id: Uuid) -> bool:
+        """Whether this node with this directory votes."""
+        return self.find(node_id, directory_id) is not None
+
     def is_only(self, node_id: int, directory_id: Uuid) -> bool:
         """Whether this node decides alone."""
         return len(self.voters) == 1 and self.find(node_id, directory_id) is not None
@@ -52,6 +80,14 @@ class VoterSet(NamedTuple):
     def updated(self, node: VoterNode) -> VoterSet:
         """The set with one voter's endpoints and versions replaced."""
         return VoterSet(tuple(node if voter.id == node.id else voter for voter in self.voters))
+
+    def added(self, node: VoterNode) -> VoterSet:
+        """The set with one voter more."""
+        return VoterSet(tuple(sorted((*self.voters, node), key=lambda voter: voter.id)))
+
+    def without(self, node_id: int) -> VoterSet:
+        """The set with one voter less."""
+        return VoterSet(tuple(voter for voter in self.voters if voter.id != node_id))
 
     def to_record(self) -> VotersRecord:
         """The control record that says this."""

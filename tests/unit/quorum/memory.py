@@ -33,6 +33,14 @@ class MemoryRaftLog:
             end = header.base_offset + header.last_offset_delta + 1
             self.batches.append((header.base_offset, end, data[position : position + header.size_bytes]))
 
+    def append_as_follower(self, batches: bytes) -> None:
+        if self.fail_with is not None:
+            raise self.fail_with
+        for position, header in iter_batches(batches):
+            assert header.base_offset == self.end_offset
+            end = header.base_offset + header.last_offset_delta + 1
+            self.batches.append((header.base_offset, end, batches[position : position + header.size_bytes]))
+
     def flush(self) -> Promise[int]:
         promise: Promise[int] = Promise()
         self._pending.append((promise, self.end_offset))
@@ -60,6 +68,19 @@ class MemoryRaftLog:
 
     def truncate_to(self, offset: int) -> None:
         self.batches = [batch for batch in self.batches if batch[0] < offset]
+        self.durable = min(self.durable, offset)
+
+    def delete_before(self, offset: int) -> None:
+        self.batches = [batch for batch in self.batches if batch[1] > offset]
+        self.start_offset = offset
+
+    def restart_at(self, offset: int) -> None:
+        self.batches = []
+        self.start_offset = self.durable = offset
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(data) for _base, _end, data in self.batches)
 
     def crash(self) -> None:
         self.truncate_to(self.durable)
@@ -90,6 +111,9 @@ class MemorySnapshots:
 
     def read(self, snapshot_id: SnapshotId) -> bytes:
         return self.files[snapshot_id]
+
+    def size_bytes(self, snapshot_id: SnapshotId) -> int:
+        return len(self.files[snapshot_id])
 
     def write(self, snapshot_id: SnapshotId, data: bytes) -> None:
         self.files[snapshot_id] = data
