@@ -67,16 +67,18 @@ class QuorumApi:
                 error_message=ErrorCode.UNKNOWN_TOPIC_OR_PARTITION.message,
             )
         leader = self._raft.leader
-        if leader is None:
+        if leader is None or not self._raft.is_leader:
             return DescribeQuorumResponsePartitionData(
                 partition_index=index, error_code=ErrorCode.NOT_LEADER_OR_FOLLOWER
             )
+        leader.forget_stale_observers(self._clock.now_ms())
         return DescribeQuorumResponsePartitionData(
             partition_index=index,
             leader_id=leader.node_id,
             leader_epoch=leader.epoch,
             high_watermark=leader.high_watermark,
             current_voters=[self._state(leader, voter) for voter in leader.voters.values()],
+            observers=[self._state(leader, observer) for observer in leader.observers.values()],
         )
 
     def _state(self, leader: LeaderState, voter: ReplicaProgress) -> ReplicaState:
