@@ -17,7 +17,6 @@ means all of these versions, on one node.
 
 _SHARE_GROUPS = "share groups"
 _STREAMS_GROUPS = "streams groups"
-_SEVERAL_NODES = "clusters of several nodes"
 _TELEMETRY = "client telemetry"
 _UNANSWERED = "Kafka lists it here, too, and answers with a failure or not at all"
 
@@ -39,14 +38,6 @@ WHY_MISSING: dict[ApiKey, str] = {
     ApiKey.STREAMS_GROUP_TOPOLOGY_DESCRIPTION_UPDATE: _STREAMS_GROUPS,
     ApiKey.GET_TELEMETRY_SUBSCRIPTIONS: _TELEMETRY,
     ApiKey.PUSH_TELEMETRY: _TELEMETRY,
-    ApiKey.FETCH: _SEVERAL_NODES,
-    ApiKey.VOTE: _SEVERAL_NODES,
-    ApiKey.BEGIN_QUORUM_EPOCH: _SEVERAL_NODES,
-    ApiKey.END_QUORUM_EPOCH: _SEVERAL_NODES,
-    ApiKey.FETCH_SNAPSHOT: _SEVERAL_NODES,
-    ApiKey.ADD_RAFT_VOTER: _SEVERAL_NODES,
-    ApiKey.REMOVE_RAFT_VOTER: _SEVERAL_NODES,
-    ApiKey.UPDATE_RAFT_VOTER: _SEVERAL_NODES,
     ApiKey.DESCRIBE_DELEGATION_TOKEN: _UNANSWERED,
     ApiKey.DESCRIBE_USER_SCRAM_CREDENTIALS: _UNANSWERED,
 }
@@ -111,7 +102,7 @@ MISSING: dict[str, str] = {
     "Security": "TLS, SASL, delegation tokens and ACLs; the APIs that manage them answer as Kafka does where "
     "they are off. SCRAM credentials are kept, but nobody logs in with them.",
     "Clusters of several nodes": "replication between brokers, a quorum of several controllers, and controllers "
-    "or brokers that are processes of their own: AddRaftVoter and its kin, followers' Fetch, FetchSnapshot.",
+    "or brokers that are processes of their own.",
     "Tiered storage": "`remote.storage.enable` is off; ListOffsets answers for local records.",
     "Client telemetry": "GetTelemetrySubscriptions and PushTelemetry; their subscriptions can be kept as "
     "configurations.",

@@ -92,7 +92,7 @@ class VoterChanges:
             )
         leader, cluster = self._leading.leader, self._cluster
         if error is not None or leader is None or cluster is None:
-            done(error or KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER))
+            done(error or KafkaError(ErrorCode.REQUEST_TIMED_OUT, "This node has no connections to others"))
             return promise
         self._begin(leader, done)
         self._ask_versions(leader, new, done, is_answered_at_append=not request.ack_when_committed)

@@ -8,6 +8,7 @@ from odradek.controller.api.description import DescriptionApi
 from odradek.controller.api.disabled import DisabledSecurityApi
 from odradek.controller.api.partitions import PartitionsApi
 from odradek.controller.api.quorum import QuorumApi
+from odradek.controller.api.raft import RaftApi
 from odradek.controller.api.topics import TopicsApi
 from odradek.controller.api.users import UsersApi
 from odradek.controller.controller import Controller
@@ -18,6 +19,7 @@ from odradek.server.handlers import AnyHandler
 
 def controller_handlers(controller: Controller) -> list[AnyHandler]:
     """The handlers behind a controller's listeners, and behind an in-process client."""
+    raft = RaftApi(controller.raft)
     handlers = [
         *TopicsApi(controller).handlers(),
         *AlterConfigsApi(controller).handlers(),
@@ -28,5 +30,6 @@ def controller_handlers(controller: Controller) -> list[AnyHandler]:
         *UsersApi(controller).handlers(),
         *DisabledSecurityApi().handlers(),
         *QuorumApi(controller.raft, controller.state.clock).handlers(),
+        *raft.admin_handlers(),
     ]
-    return [*handlers, EnvelopeHandler(handlers).handler()]
+    return [*handlers, *raft.handlers(), EnvelopeHandler(handlers).handler()]

@@ -27,17 +27,23 @@ class RaftApi:
         self._raft = raft
 
     def handlers(self) -> list[AnyHandler]:
-        """The declarations of these APIs."""
-        action, alter, cluster = Operation.CLUSTER_ACTION, Operation.ALTER, ResourceType.CLUSTER
+        """The declarations of the APIs that nodes use among themselves."""
+        action, cluster = Operation.CLUSTER_ACTION, ResourceType.CLUSTER
         return [
             erase(Handler(FetchRequest, self._fetch, action, cluster)),
             erase(Handler(VoteRequest, self._vote, action, cluster)),
             erase(Handler(BeginQuorumEpochRequest, self._begin_quorum_epoch, action, cluster)),
             erase(Handler(EndQuorumEpochRequest, self._end_quorum_epoch, action, cluster)),
             erase(Handler(FetchSnapshotRequest, self._fetch_snapshot, action, cluster)),
+            erase(Handler(UpdateRaftVoterRequest, self._update_voter, action, cluster)),
+        ]
+
+    def admin_handlers(self) -> list[AnyHandler]:
+        """The declarations of those that brokers forward for clients."""
+        alter, cluster = Operation.ALTER, ResourceType.CLUSTER
+        return [
             erase(Handler(AddRaftVoterRequest, self._add_voter, alter, cluster)),
             erase(Handler(RemoveRaftVoterRequest, self._remove_voter, alter, cluster)),
-            erase(Handler(UpdateRaftVoterRequest, self._update_voter, action, cluster)),
         ]
 
     def _fetch(self, context: RequestContext, request: FetchRequest) -> Promise[FetchResponse]:
