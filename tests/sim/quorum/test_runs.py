@@ -1,0 +1,27 @@
+"""A quorum under crashes, partitions and lost writes: one leader in an epoch, and nothing committed is lost."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from tests.sim.quorum.run import Run
+
+STEPS = 4000
+SEEDS = [int(seed) for seed in os.environ.get("ODRADEK_SEED", "").split()] or [
+    *range(8),
+    random.randrange(1 << 30),
+    random.randrange(1 << 30),
+]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_committed_stays_and_a_leader_emerges(seed: int) -> None:
+    run = Run(seed)
+    run.go(STEPS)
+    run.heal()
+    # The run has to have been one: several leaders, and something committed under them.
+    assert len(run.invariants.leaders) > 1
+    assert run.invariants.committed_end > 20
