@@ -332,15 +332,17 @@ class Fetcher:
         """The leader has an error for a partition: it is asked again later, unless it has a newer epoch than is known
         here. Then the metadata is behind, and will bring that."""
         if code is ErrorCode.FENCED_LEADER_EPOCH:
-            self._fail(progress, KafkaError(code))
+            _log.info("%s waits for metadata of a later leader epoch than %d", progress.name, progress.leader_epoch)
+            self._leave(progress)
             return
         _log.info("broker %d does not give %s: %s", self._leader_id, progress.name, code.name)
         self._delay([progress.name])
 
     def _fail(self, progress: _Progress, error: Exception) -> None:
-        _log.warning(
-            "%s is not replicated in leader epoch %d any more: %s", progress.name, progress.leader_epoch, error
-        )
+        _log.error("%s is not replicated in leader epoch %d any more: %s", progress.name, progress.leader_epoch, error)
+        self._leave(progress)
+
+    def _leave(self, progress: _Progress) -> None:
         self._drop(progress.name)
         self._failed[progress.name] = None
 
@@ -366,11 +368,7 @@ class Fetcher:
         except KafkaError as error:
             if self._partitions.get(name) is not progress:
                 return
-            if error.code in (ErrorCode.FENCED_LEADER_EPOCH, ErrorCode.KAFKA_STORAGE_ERROR):
-                self._fail(progress, error)
-            else:
-                _log.info("%s: where the leader's log is cannot be found out: %s", name, error)
-                self._delay([name])
+            self._refused(progress, error.code)
 
     async def _leaders_offset(self, progress: _Progress, timestamp: int) -> int:
         asked = ListOffsetsPartition(
