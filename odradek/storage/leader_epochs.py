@@ -74,11 +74,16 @@ class LeaderEpochCache:
         return self._epochs[index - 1], self._starts[index]
 
     def truncate_from_end(self, end_offset: int) -> None:
-        """Forget epochs that begin at `end_offset` or later."""
+        """Forget epochs that begin at `end_offset` or later.
+
+        The file is left alone where it does not say anything about them that counts: so brokers that led without
+        records may follow, thousands of partitions at a time.
+        """
         if end_offset >= 0 and self._starts and self._starts[-1] >= end_offset:
             self._keep_below(end_offset)
             self._remember_latest()
-            self._write()
+            if self._unsaved_from is None or self._unsaved_from > end_offset:
+                self._write()
 
     def truncate_from_start(self, start_offset: int) -> None:
         """Forget epochs that ended before `start_offset`; the one it lies in begins there now.

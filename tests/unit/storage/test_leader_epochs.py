@@ -54,6 +54,29 @@ def test_an_epoch_without_records_is_not_worth_a_write(fs: MemoryFileSystem, epo
     assert fs.read(PATH) == saved.replace(b"\n3\n", b"\n4\n") + b"8 25\n"
 
 
+def test_an_epoch_without_records_goes_again_without_a_write(
+    fs: MemoryFileSystem, epochs: LeaderEpochCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that led for a moment follows again."""
+    epochs.save(25)
+    epochs.assign(8, 25)
+    written: list[str] = []
+    write = MemoryFileSystem.write_atomically
+
+    def note(files: MemoryFileSystem, path: str, data: bytes) -> None:
+        written.append(path)
+        write(files, path, data)
+
+    monkeypatch.setattr(MemoryFileSystem, "write_atomically", note)
+    epochs.truncate_from_end(25)
+    assert (written, epochs.latest_epoch) == ([], 7)
+    epochs.assign(9, 25)
+    epochs.save(26)
+    assert fs.read(PATH) == b"0\n4\n2 0\n4 10\n7 20\n9 25\n"
+    epochs.truncate_from_end(22)
+    assert fs.read(PATH) == b"0\n3\n2 0\n4 10\n7 20\n"
+
+
 def test_the_same_epoch_again_changes_nothing(epochs: LeaderEpochCache) -> None:
     assert not epochs.assign(7, 30)
     assert epochs.entries()[-1] == (7, 20)
