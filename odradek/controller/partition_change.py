@@ -74,13 +74,9 @@ class PartitionChange:
             return
         isr = [replica for replica in self.isr if replica not in self.removing]
         replicas = [replica for replica in self.replicas if replica not in self.removing]
-        if self.removing and not (isr and replicas):
-            return
-        if not set(self.adding) <= set(isr) or (
-            len(self.adding) < len(self.removing) and not set(replicas) <= set(isr)
-        ):
-            return
-        self.isr, self.replicas, self.adding, self.removing = isr, replicas, [], []
+        wanted = replicas if len(self.adding) < len(self.removing) else self.adding
+        if set(wanted) <= set(isr):
+            self.isr, self.replicas, self.adding, self.removing = isr, replicas, [], []
 
     def _move_to_elr(self) -> None:
         """Below min.insync.replicas the high watermark stands still, so who leaves the ISR still has all of it.

@@ -116,3 +116,16 @@ def test_a_replica_that_is_assigned_to_a_directory_that_is_away_is_offline() -> 
     lost = partition(node, topic_id, 1)
     assert (lost.leader, lost.isr, lost.directories) == (-1, (), (DIRECTORY_LOST,))
     assert partition(node, topic_id, 0).leader == NODE_ID
+
+
+def test_a_broker_does_not_come_back_to_lead_what_it_has_just_lost() -> None:
+    node = Node(Disk()).start()
+    node.register(directories=[DIRECTORY, OTHER_DIRECTORY])
+    topic_id = create(node, "t")
+    assert codes(assign(node, DIRECTORY, topic_id, 0)) == codes(assign(node, OTHER_DIRECTORY, topic_id, 1)) == [0]
+    assert node.heartbeat(NODE_ID, node.broker_epoch, want_fence=True).is_fenced
+    report_offline(node, DIRECTORY)
+    assert node.image.cluster.brokers[NODE_ID].fenced
+    report_offline(node, DIRECTORY)
+    assert not node.image.cluster.brokers[NODE_ID].fenced
+    assert [partition(node, topic_id, index).leader for index in (0, 1)] == [-1, NODE_ID]

@@ -44,12 +44,13 @@ def test_brokers_that_are_fenced_or_go_themselves_hold_up_nobody() -> None:
     cluster = Cluster(4)
     cluster.create([4, 1], [3, 1])
     cluster.fence(2)
-    cluster.unfence(1)
+    behind = cluster.node.raft.high_watermark - 1
     for broker_id in (3, 4):
-        assert not cluster.heartbeat(broker_id, want_shut_down=True).should_shut_down
+        assert not beat(cluster, broker_id, behind, want_shut_down=True).should_shut_down
+    assert not beat(cluster, 4, behind, want_shut_down=True).should_shut_down
     cluster.heartbeat(1)
     for broker_id in (3, 4):
-        assert cluster.heartbeat(broker_id, want_shut_down=True).should_shut_down
+        assert beat(cluster, broker_id, behind, want_shut_down=True).should_shut_down
 
 
 def test_a_broker_that_leads_nothing_goes_at_once_and_one_that_fences_itself_as_well() -> None:
