@@ -45,62 +45,80 @@ def _check(usable: list[BrokerRegistration], replicas: int) -> None:
 
 
 class _Racks:
-    """Brokers by rack, in a random order that is turned by one for each assignment."""
+    """Brokers by rack; each assignment begins with the next rack, and in each with the next broker."""
 
     def __init__(self, brokers: list[BrokerRegistration], random: Random) -> None:
         self._random = random
-        by_rack: dict[str, list[BrokerRegistration]] = {}
-        for broker in sorted(brokers, key=lambda each: (each.rack or "", each.id)):
-            by_rack.setdefault(broker.rack or "", []).append(broker)
+        by_rack: dict[str | None, list[BrokerRegistration]] = {}
+        for broker in sorted(brokers, key=lambda each: (each.rack is not None, each.rack or "", each.id)):
+            by_rack.setdefault(broker.rack, []).append(broker)
         self._racks = [_Rack(members, random) for members in by_rack.values()]
         self._unfenced = sum(not broker.fenced for broker in brokers)
         self._turn = random.below(len(self._racks))
-        self._since_shuffle = 0
+        self._round = 0
 
     def next_assignment(self, replicas: int) -> list[int]:
         """One leader from the rack whose turn it is, then one replica from each rack, round and round."""
-        if self._since_shuffle == self._unfenced > 1:
+        if self._round == self._unfenced > 1:
             _shuffle(self._racks, self._random)
             for rack in self._racks:
                 rack.shuffle(self._random)
-            self._since_shuffle = 0
+            self._round = 0
         turned = self._racks[self._turn :] + self._racks[: self._turn]
         self._turn = (self._turn + 1) % len(self._racks)
-        self._since_shuffle += 1
-        left = [rack.turned() for rack in turned]
-        first = next(index for index, (unfenced, _fenced) in enumerate(left) if unfenced)
-        chosen = [left[first][0].pop(0)]
-        skipped = first
+        leaders = ((index, rack.unfenced.next(self._round)) for index, rack in enumerate(turned))
+        skipped, leader = next((index, found) for index, found in leaders if found is not None)
+        chosen = [leader]
         while len(chosen) < replicas:
-            for index, (unfenced, fenced) in enumerate(left):
+            for index, rack in enumerate(turned):
                 if index == skipped:
                     skipped = -1  # it has given the leader in this round
-                elif (unfenced or fenced) and len(chosen) < replicas:
-                    chosen.append((unfenced or fenced).pop(0))
+                elif len(chosen) < replicas:
+                    found = rack.next(self._round)
+                    if found is not None:
+                        chosen.append(found)
+        self._round += 1
         return chosen
 
 
 class _Rack:
     def __init__(self, brokers: list[BrokerRegistration], random: Random) -> None:
-        self._unfenced = [broker.id for broker in brokers if not broker.fenced]
-        self._fenced = [broker.id for broker in brokers if broker.fenced]
-        self._turn = 0
-        self.shuffle(random)
+        self.unfenced = _Brokers([broker.id for broker in brokers if not broker.fenced], random)
+        self._fenced = _Brokers([broker.id for broker in brokers if broker.fenced], random)
 
     def shuffle(self, random: Random) -> None:
-        _shuffle(self._unfenced, random)
-        _shuffle(self._fenced, random)
+        self._fenced.shuffle(random)
+        self.unfenced.shuffle(random)
 
-    def turned(self) -> tuple[list[int], list[int]]:
-        """(unfenced, fenced) broker ids, each time beginning with the next one."""
-        turn = self._turn
-        self._turn += 1
-        return _from(self._unfenced, turn), _from(self._fenced, turn)
+    def next(self, assignment: int) -> int | None:
+        """The next broker for an assignment, an unfenced one if there is one left; None if all are taken."""
+        found = self.unfenced.next(assignment)
+        return self._fenced.next(assignment) if found is None else found
 
 
-def _from(items: list[int], turn: int) -> list[int]:
-    start = turn % len(items) if items else 0
-    return items[start:] + items[:start]
+class _Brokers:
+    """Broker ids in turn; each assignment that asks begins one further than the last one that did."""
+
+    def __init__(self, ids: list[int], random: Random) -> None:
+        self._ids = ids
+        self._start = random.below(len(ids)) if ids else 0
+        self._taken = 0
+        self._assignment = 0
+
+    def shuffle(self, random: Random) -> None:
+        _shuffle(self._ids, random)
+
+    def next(self, assignment: int) -> int | None:
+        if not self._ids:
+            return None
+        if assignment != self._assignment:
+            self._assignment = assignment
+            self._taken = 0
+            self._start = (self._start + 1) % len(self._ids)
+        if self._taken == len(self._ids):
+            return None
+        self._taken += 1
+        return self._ids[(self._start + self._taken - 1) % len(self._ids)]
 
 
 def _shuffle(items: list[T], random: Random) -> None:

@@ -15,6 +15,7 @@ from odradek.wire.messages.incremental_alter_configs import (
     IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse,
 )
+from odradek.wire.messages.unregister_broker import UnregisterBrokerRequest, UnregisterBrokerResponse
 from odradek.wire.persistent.metadata.partition_change_record import PartitionChangeRecord
 from tests.unit.controller.several_brokers import Cluster
 
@@ -108,6 +109,14 @@ def test_unclean_elections_that_are_allowed_later_happen_at_the_next_look(resour
     keep_alive(cluster, 310, 1, 3)
     assert cluster.shown() == (1, [1], [])
     assert cluster.partition().recovery_state == RECOVERING
+
+
+def test_nobody_waits_for_an_eligible_replica_that_was_unregistered() -> None:
+    cluster = without_clean_leader()
+    set_config(cluster, 2, "t", "unclean.leader.election.enable", "true")
+    answer = cluster.node.send(UnregisterBrokerRequest(broker_id=2), UnregisterBrokerResponse)
+    assert answer.error_code == 0
+    assert cluster.shown() == (1, [1], [])
 
 
 def test_no_unclean_election_happens_by_itself_where_it_is_not_allowed() -> None:
