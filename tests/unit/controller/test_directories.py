@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from odradek.metadata.image import DIRECTORY_LOST, PartitionImage
+from odradek.metadata.image import DIRECTORY_LOST, DIRECTORY_UNASSIGNED, PartitionImage
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.assign_replicas_to_dirs import (
     AssignReplicasToDirsRequest,
@@ -129,3 +129,16 @@ def test_a_broker_does_not_come_back_to_lead_what_it_has_just_lost() -> None:
     report_offline(node, DIRECTORY)
     assert not node.image.cluster.brokers[NODE_ID].fenced
     assert [partition(node, topic_id, index).leader for index in (0, 1)] == [-1, NODE_ID]
+
+
+def test_a_broker_with_several_directories_chooses_one_itself() -> None:
+    node = Node(Disk()).start()
+    node.register(directories=[DIRECTORY, OTHER_DIRECTORY])
+    topic_id = create(node, "t")
+    assert partition(node, topic_id).directories == (DIRECTORY_UNASSIGNED,)
+    assert codes(assign(node, DIRECTORY, topic_id, 0)) == [ErrorCode.NONE]
+    assert codes(assign(node, DIRECTORY_UNASSIGNED, topic_id, 0)) == [ErrorCode.NONE]
+    assert (partition(node, topic_id).directories, partition(node, topic_id).leader) == (
+        (DIRECTORY_UNASSIGNED,),
+        NODE_ID,
+    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from odradek.controller.features import FeatureUpdate, update_features
 from odradek.metadata.snapshot import VersionedRecord
-from odradek.wire.errors import ErrorCode
+from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.broker_registration import BrokerRegistrationResponse, Feature
 from odradek.wire.messages.controller_registration import (
     ControllerRegistrationRequest,
@@ -154,3 +155,12 @@ def test_eligible_replicas_make_all_brokers_count_with_the_same_minimum() -> Non
     assert node.image.configs.properties(BROKER, "1") == {}
     assert node.image.configs.properties(BROKER, "") == {"min.insync.replicas": "3"}
     assert level_of(node, ELR) == 1
+
+
+def test_a_quorum_without_directory_ids_stays_so_and_says_so() -> None:
+    node = Node(Disk()).start()
+    updates = [FeatureUpdate("kraft.version", 1, UPGRADE)]
+    decided = node.controller.submit(lambda state: update_features(state, updates, 0, validate_only=False))
+    assert isinstance(decided.error, KafkaError)
+    assert decided.error.code is ErrorCode.INVALID_UPDATE_VERSION
+    assert update(node, ("kraft.version", 1, UPGRADE)) is None

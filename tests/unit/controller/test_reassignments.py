@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from odradek.metadata.image import NO_LEADER, RECOVERING
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.broker_heartbeat import BrokerHeartbeatRequest, BrokerHeartbeatResponse
 from odradek.wire.messages.delete_topics import DeleteTopicsRequest, DeleteTopicsResponse, DeleteTopicState
@@ -114,6 +115,20 @@ def test_a_new_leader_is_found_when_the_leader_was_one_of_those_that_are_cancell
     assert cluster.reassign(None) == [0]
     assert cluster.shown() == (1, [1], [])
     assert sorted(cluster.partition().replicas) == [1, 2]
+
+
+def test_cancelling_what_only_new_replicas_have_is_an_unclean_election_and_nobody_is_in_sync_before_it() -> None:
+    cluster = Cluster(5)
+    cluster.create([1, 2], min_insync_replicas="1", unclean_leader_election_enable="true")
+    assert cluster.reassign([3, 4]) == [0]
+    assert cluster.propose(1, 2, 3).error_code == 0
+    cluster.fence(1, 2)
+    assert cluster.shown() == (3, [3], [])
+    assert cluster.reassign(None) == [0]
+    assert cluster.shown() == (NO_LEADER, [], [])
+    cluster.unfence(2)
+    assert cluster.shown() == (2, [2], [])
+    assert cluster.partition().recovery_state == RECOVERING
 
 
 def test_a_second_target_replaces_the_first_and_all_of_the_first_counts_as_old() -> None:
