@@ -51,13 +51,33 @@ class ClusterApi:
         action, alter, cluster = Operation.CLUSTER_ACTION, Operation.ALTER, ResourceType.CLUSTER
         return [
             erase(Handler(BrokerRegistrationRequest, self._register, action, cluster)),
-            erase(Handler(BrokerHeartbeatRequest, self._heartbeat, action, cluster)),
+            erase(
+                Handler(
+                    BrokerHeartbeatRequest,
+                    self._heartbeat,
+                    action,
+                    cluster,
+                    differences=(
+                        "A broker that was told to shut down may register again at once; in Kafka only after "
+                        "`broker.session.timeout.ms`.",
+                    ),
+                )
+            ),
             erase(Handler(AssignReplicasToDirsRequest, self._assign_directories, action, cluster)),
             erase(Handler(ControllerRegistrationRequest, self._register_controller, action, cluster)),
             erase(Handler(AllocateProducerIdsRequest, self._allocate, action, cluster)),
             erase(Handler(UnregisterBrokerRequest, self._unregister, alter, cluster)),
             erase(Handler(UnregisterControllerRequest, self._unregister_controller, alter, cluster)),
-            erase(Handler(UpdateFeaturesRequest, self._update_features, alter, cluster, _update_failed)),
+            erase(
+                Handler(
+                    UpdateFeaturesRequest,
+                    self._update_features,
+                    alter,
+                    cluster,
+                    _update_failed,
+                    differences=("`kraft.version` cannot be upgraded: a quorum stays as it was formatted.",),
+                )
+            ),
         ]
 
     def _register(

@@ -47,7 +47,20 @@ class PartitionsApi:
                     ElectLeadersRequest, self._elect, alter, cluster, _elect_failed, max_objects=MAX_DECIDED_OBJECTS
                 )
             ),
-            erase(Handler(AlterPartitionReassignmentsRequest, self._reassign, alter, cluster)),
+            erase(
+                Handler(
+                    AlterPartitionReassignmentsRequest,
+                    self._reassign,
+                    alter,
+                    cluster,
+                    differences=(
+                        "A second reassignment of a partition that takes back what the first one adds or removes ends "
+                        "there; in Kafka it goes on as it was, or never completes.",
+                        "Cancelling when only added replicas are in sync leaves nobody in sync until an unclean "
+                        "election; Kafka takes the first replica, be it there or not.",
+                    ),
+                )
+            ),
             erase(Handler(ListPartitionReassignmentsRequest, self._list, Operation.DESCRIBE, cluster)),
             erase(Handler(AlterPartitionRequest, self._alter_partition, Operation.CLUSTER_ACTION, cluster)),
         ]
