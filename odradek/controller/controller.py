@@ -57,6 +57,7 @@ class Controller:
         self._loader = loader
         self._scheduler = scheduler
         self._epoch: int | None = None
+        self._has_followed = False
         self._waiting: deque[tuple[int, Callable[[KafkaError | None], None]]] = deque()
         self._active: Promise[None] = Promise()
         self._timers: dict[str, TimerHandle] = {}
@@ -155,6 +156,7 @@ class Controller:
         is_own = leader_id == self.state.identity.node_id
         if is_own and epoch == self._epoch:
             return
+        self._has_followed |= leader_id is not None and not is_own
         self._resign()
         if is_own:
             self._begin(epoch)
@@ -162,7 +164,7 @@ class Controller:
     def _begin(self, epoch: int) -> None:
         self._epoch = epoch
         image = self._loader.image
-        self.state.begin(image, is_alone=len(self.raft.voters.voters) == 1)
+        self.state.begin(image, is_alone=len(self.raft.voters.voters) == 1 and not self._has_followed)
         records = activation_records(self.raft.bootstrap, self._loader.in_transaction, image, self._config)
         _log.info("active controller in epoch %d, which begins with %d records", epoch, len(records))
 
