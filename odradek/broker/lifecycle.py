@@ -30,7 +30,10 @@ class LifecycleOptions:
 
 
 class BrokerLifecycle:
-    """Registers once, then sends heartbeats until the controller lets the broker go."""
+    """Registers, then sends heartbeats until the controller lets the broker go.
+
+    It registers again if the controller does not know its epoch.
+    """
 
     def __init__(
         self,
@@ -47,6 +50,8 @@ class BrokerLifecycle:
         """Settles with the broker epoch."""
         self.unfenced: Promise[None] = Promise()
         """Settles once clients may use this broker."""
+        self.answers = 0
+        """How many heartbeats the controller has taken."""
         self._may_stop: Promise[None] = Promise()
         self._broker_id = broker_id
         self._registration = registration
@@ -55,6 +60,8 @@ class BrokerLifecycle:
         self._options = options
         self._metadata_offset = metadata_offset
         self._timer: TimerHandle | None = None
+        self._refusal: ErrorCode | None = None
+        """What the last registration was refused with, so that it is logged once."""
         self._in_flight = False
         self._again = False
         """There is news that the heartbeat under way does not carry."""
@@ -95,9 +102,12 @@ class BrokerLifecycle:
             return
         code = ErrorCode.NOT_CONTROLLER if answer.error is not None else ErrorCode(answer.result().error_code)
         if code is not ErrorCode.NONE:
-            _log.warning("the controller did not register this broker (%s); trying again", code.name)
+            if code is not self._refusal:
+                _log.warning("the controller did not register this broker (%s); trying again", code.name)
+                self._refusal = code
             self._timer = self._scheduler.call_later(RETRY_MS, self.start)
             return
+        self._refusal = None
         self.epoch = answer.result().broker_epoch
         self.registered.resolve(self.epoch)
         self._heartbeat()
@@ -127,10 +137,16 @@ class BrokerLifecycle:
         if self._closed:
             return
         delay_ms: float = self._options.heartbeat_interval_ms
-        if answer.error is not None or answer.result().error_code:
-            _log.warning("a heartbeat failed: %s", answer.error or ErrorCode(answer.result().error_code).name)
+        code = ErrorCode.NONE if answer.error is not None else ErrorCode(answer.result().error_code)
+        if answer.error is not None or code is not ErrorCode.NONE:
+            _log.warning("a heartbeat failed: %s", answer.error or code.name)
             delay_ms = RETRY_MS
+            if code is ErrorCode.STALE_BROKER_EPOCH and not self._stopping:
+                # The controller knows another start of this broker, or none: only a registration can mend that.
+                self._timer = self._scheduler.call_later(RETRY_MS, self.start)
+                return
         else:
+            self.answers += 1
             response = answer.result()
             if not response.is_fenced:
                 self.unfenced.resolve(None)

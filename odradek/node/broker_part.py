@@ -36,6 +36,7 @@ from odradek.broker.groups.service import GroupCoordinator
 from odradek.broker.lifecycle import BrokerLifecycle, LifecycleOptions
 from odradek.broker.producer_ids import ProducerIds
 from odradek.broker.replication.admission import Admission
+from odradek.broker.replication.cluster import ClusterPorts, ReplicationOptions
 from odradek.broker.replication.copying import CopyThrottle
 from odradek.broker.replication.log_dir_moves import LogDirMoves, MovePorts
 from odradek.broker.replication.manager import ReplicaManager
@@ -50,13 +51,14 @@ from odradek.config.resources import TopicConfig
 from odradek.config.table import TOPIC
 from odradek.config.types import ResourceType
 from odradek.metadata.delta import MetadataDelta
-from odradek.metadata.features import SUPPORTED
 from odradek.metadata.image import MetadataImage, PartitionImage
 from odradek.metadata.topic_names import GROUP_METADATA_TOPIC, SHARE_GROUP_STATE_TOPIC, TRANSACTION_STATE_TOPIC
+from odradek.node.brokers import ClusterBrokers
 from odradek.node.data_dirs import DataDirs
 from odradek.node.dynamic_config import usable_config
-from odradek.node.in_process import InProcess, OnlyBroker
+from odradek.node.in_process import InProcess
 from odradek.node.ports import Ports
+from odradek.node.registration import broker_registration_request
 from odradek.node.start_error import StartError
 from odradek.server.configs import ConfigsApi
 from odradek.server.handlers import AnyHandler, erase
@@ -68,8 +70,7 @@ from odradek.storage.manager import LogManager
 from odradek.storage.manager_settings import LogManagerSettings
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.apis import ApiKey
-from odradek.wire.messages.broker_registration import BrokerRegistrationRequest, Feature
-from odradek.wire.messages.broker_registration import Listener as RegisteredListener
+from odradek.wire.messages.broker_registration import BrokerRegistrationRequest
 from odradek.wire.messages.create_topics import CreatableTopic
 from odradek.wire.uuids import Uuid
 
@@ -112,6 +113,8 @@ class BrokerPart:
         self._directory_ids = {path.rstrip("/") or "/": id_ for path, id_ in identity.dirs.directory_ids.items()}
         self._dir_paths = {id_: path for path, id_ in self._directory_ids.items()}
         self._dynamic: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
+        self._handlers = InProcess("broker", ports)
+        self._replication_options = ReplicationOptions.from_config(config)
         self.logs = LogManager(
             ports.files,
             ports.clock,
@@ -128,6 +131,7 @@ class BrokerPart:
             clock=ports.clock,
             scheduler=ports.scheduler,
             log_config_of=self._log_config,
+            cluster=self._cluster(controller),
         )
         self._incarnation_id = ports.random.uuid()
         self.lifecycle = BrokerLifecycle(
@@ -152,8 +156,7 @@ class BrokerPart:
                 lambda: self.replicas.image, GroupConfigs(lambda: self.replicas.image, lambda: self._config).of
             ),
         )
-        self._handlers = InProcess("broker", ports)
-        brokers = OnlyBroker(config.node_id, self._handlers)
+        self._transaction_brokers = brokers = self._brokers("transactions", config.int_("request.timeout.ms"))
         self.producer_ids = ProducerIds(controller, config.node_id, lambda: self.lifecycle.epoch)
         transaction_options = TransactionOptions.from_config(config)
         self.transactions = TransactionCoordinator(
@@ -185,6 +188,7 @@ class BrokerPart:
         )
         self.replicas.on_leadership(self._gained, self._lost)
         self.replicas.on_followed = self._followed
+        self.lifecycle.registered.on_done(lambda _epoch: self.replicas.start_replication())
         self.replicas.dir_of = self._dir_paths.get
         self.topics = TopicCreation(controller, self._internal_topic, config.int_("request.timeout.ms"))
         self._controller = controller
@@ -231,6 +235,8 @@ class BrokerPart:
     def close(self) -> None:
         """Stop, writing everything out."""
         self.lifecycle.close()
+        self._transaction_brokers.close()
+        self.replicas.close()
         self.groups.close()
         self.transactions.close()
         self.logs.shutdown(self.lifecycle.epoch)
@@ -298,6 +304,30 @@ class BrokerPart:
         ]
         self._handlers.serve(handlers)
         return handlers
+
+    def _cluster(self, controller: ControllerClient) -> ClusterPorts | None:
+        """What replication needs, on a node that can have others beside it."""
+        if self._ports.new_peers is None:
+            return None
+        socket_timeout_ms = self._static_config.int_("replica.socket.timeout.ms")
+        return ClusterPorts(
+            controller=controller,
+            new_client=lambda purpose: self._brokers(purpose, socket_timeout_ms),
+            broker_epoch=lambda: self.lifecycle.epoch,
+            options=lambda: self._replication_options,
+        )
+
+    def _brokers(self, purpose: str, timeout_ms: float) -> ClusterBrokers:
+        new_peers = self._ports.new_peers
+        listener = self._static_config.inter_broker_listener_name
+        return ClusterBrokers(
+            self._static_config.node_id,
+            self._handlers,
+            lambda: self.replicas.image,
+            listener,
+            None if new_peers is None else new_peers(listener, purpose),
+            timeout_ms,
+        )
 
     def _verifies_transactions(self) -> bool:
         return self._config.bool_("transaction.partition.verification.enable")
@@ -367,6 +397,10 @@ class BrokerPart:
             return
         self._dynamic = (cluster, own)
         self._config = usable_config(self._static_config, cluster, own)
+        options = ReplicationOptions.from_config(self._config)
+        if options != self._replication_options:
+            self._replication_options = options
+            self.replicas.cluster_config_changed()
         cordoned = self.logs.choice.cordoned
         self.logs.update_settings(_log_settings(self._config))
         if self.logs.choice.cordoned != cordoned:
@@ -381,26 +415,13 @@ class BrokerPart:
         """What this broker tells the controller of itself, once its logs are open."""
         config = self._static_config
         dirs = self._identity.dirs
-        return BrokerRegistrationRequest(
-            broker_id=config.node_id,
-            cluster_id=dirs.cluster_id,
-            incarnation_id=self._incarnation_id,
-            listeners=[
-                RegisteredListener(
-                    name=listener.name,
-                    host=listener.host,
-                    port=listener.port,
-                    security_protocol=listener.security_protocol,
-                )
-                for listener in self._identity.advertised
-            ],
-            features=[
-                Feature(name=name, min_supported_version=lowest, max_supported_version=highest)
-                for name, (lowest, highest) in SUPPORTED.items()
-            ],
-            rack=config.optional_string("broker.rack"),
-            log_dirs=[dirs.directory_ids[path] for path in config.log_dirs if not self.logs.is_offline(path)],
-            previous_broker_epoch=self.logs.previous_broker_epoch,
+        return broker_registration_request(
+            config,
+            dirs.cluster_id,
+            self._incarnation_id,
+            self._identity.advertised,
+            [dirs.directory_ids[path] for path in config.log_dirs if not self.logs.is_offline(path)],
+            self.logs.previous_broker_epoch,
         )
 
     def _internal_topic(self, name: str) -> CreatableTopic:

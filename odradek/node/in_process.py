@@ -21,7 +21,7 @@ Resp = TypeVar("Resp", bound=Message)
 
 
 class InProcess:
-    """Calls handlers; what they raise comes back as the error response of their API."""
+    """Calls handlers; what they raise comes back as the error response of their API, but for NOT_CONTROLLER."""
 
     def __init__(self, name: str, ports: Ports, handlers: Iterable[AnyHandler] = ()) -> None:
         """`name` is the connection's in logs."""
@@ -53,6 +53,9 @@ class InProcess:
             try:
                 settled = answer.result()
             except KafkaError as error:
+                if error.code is ErrorCode.NOT_CONTROLLER:
+                    result.reject(error)  # whoever sends then looks for the controller elsewhere
+                    return
                 settled = error_response(handler, version, request, error)
             except Exception as error:  # noqa: BLE001 - handed to whoever waits, who logs it
                 result.reject(error)
@@ -64,20 +67,6 @@ class InProcess:
 
         _call(handler, context, request).on_done(settle)
         return result
-
-
-class OnlyBroker:
-    """The `BrokerClient` of a cluster of one node, whose only broker is in this process."""
-
-    def __init__(self, broker_id: int, broker: InProcess) -> None:
-        self._broker_id = broker_id
-        self._broker = broker
-
-    def send(self, broker_id: int, request: Message, response: type[Resp]) -> Promise[Resp]:
-        """The answer of the handlers in this process."""
-        if broker_id != self._broker_id:
-            return Promise.failed(KafkaError(ErrorCode.NETWORK_EXCEPTION))
-        return self._broker.send(request, response)
 
 
 def _call(handler: AnyHandler, context: RequestContext, request: Message) -> Promise[Message | None]:

@@ -1,18 +1,22 @@
-"""One node: controller and broker in one process, from open listeners to a clean stop, without sockets."""
+"""One node: controller, broker or both in one process, from open listeners to a clean stop, without sockets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from odradek.config import BrokerConfig, Listener
+from odradek.broker.lifecycle import BrokerLifecycle
+from odradek.config import BrokerConfig, Listener, ProcessRole
+from odradek.controller.api import controller_handlers
 from odradek.metadata.features import SUPPORTED
 from odradek.node.broker_part import BrokerCallbacks, BrokerIdentity, BrokerPart
-from odradek.node.controller_part import ControllerPart
+from odradek.node.controller_channel import ChannelOptions, ControllerChannel
+from odradek.node.controller_part import ControllerPart, new_controller
 from odradek.node.data_dirs import DataDirs, open_data_dirs
 from odradek.node.ports import Ports
+from odradek.node.quorum_part import QuorumPart
 from odradek.node.start_error import StartError
-from odradek.ports import Turns
+from odradek.ports import Promise, Turns
 from odradek.ports.network import FrameHandler
 from odradek.security.acl import AllowAll
 from odradek.server.api_versions import ApiVersionsHandler, Features
@@ -21,9 +25,17 @@ from odradek.server.handlers import AnyHandler, erase
 from odradek.server.lane import Lane
 from odradek.storage.environment import LogEnvironment
 from odradek.storage.file_pool import FilePool
+from odradek.wire.apis import ApiKey
 
 CONTROLLED_SHUTDOWN_MS = 500
-"""How long a stop waits for the controller to move leaders away; on a single node there is nowhere to move them."""
+"""How long a single node's stop waits for its controller, which has nowhere to move leaders."""
+LEAVE_MS = 8_000
+"""How long a stop waits for the controller to move leaders away. Kafka waits five minutes, whoever supervises it often
+ten seconds only."""
+SILENCE_MS = 1_500
+"""How long a stop waits for one answer of the controller."""
+RESIGN_MS = 2_000
+"""How long a stop waits for another controller to lead the quorum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,7 @@ class Node:
         """
         self.config = config
         self._ports = ports
+        self._has_left = False
 
         def metadata_log_failed(error: BaseException) -> None:
             on_fatal(StartError(f"the node has stopped, for its metadata log failed: {error}"))
@@ -69,49 +82,151 @@ class Node:
             ports.random,
             lambda _directory, error: metadata_log_failed(error),
         )
-        self.controller = ControllerPart(config, ports, self.dirs, environment, endpoints.ports, metadata_log_failed)
-        self.broker = BrokerPart(
-            config,
-            ports,
-            BrokerIdentity(self.dirs, endpoints.advertised(config.advertised_listeners)),
-            self.controller,
-            self.controller.handler,
-            BrokerCallbacks(on_config, on_fatal),
+        listener = config.controller_listener_names[0].upper()
+        self.quorum = QuorumPart(config, ports, self.dirs, environment, endpoints.ports, metadata_log_failed)
+        self._controller: ControllerPart | None = None
+        if ProcessRole.CONTROLLER in config.process_roles:
+            self._controller = ControllerPart(config, ports, self.dirs, self.quorum, endpoints.ports)
+        self.active_controller = ControllerChannel(
+            self.quorum.raft,
+            None if self._controller is None else self._controller.in_process,
+            ports.new_peers,
+            ports.clock,
+            ports.scheduler,
+            ChannelOptions(
+                listener, config.int_("controller.socket.timeout.ms"), config.int_("broker.session.timeout.ms")
+            ),
         )
-        self.broker_handlers = self._with_api_versions(self.broker.handlers())
+        self.quorum.on_leader_change(self.active_controller.leader_changed)
         turns, lane = Turns(ports.clock, ports.scheduler), Lane()
+        self.controller_handlers = (
+            [] if self._controller is None else self._with_api_versions(self._controller.handlers)
+        )
+        self.controller_frames: FrameHandler = Dispatcher(self.controller_handlers, AllowAll(), turns, lane).handle
+        self._broker: BrokerPart | None = None
+        self.broker_handlers: list[AnyHandler] = []
+        if ProcessRole.BROKER in config.process_roles:
+            self._broker = BrokerPart(
+                config,
+                ports,
+                BrokerIdentity(self.dirs, endpoints.advertised(config.advertised_listeners)),
+                self.active_controller,
+                self._declared_by_controllers(),
+                BrokerCallbacks(on_config, on_fatal),
+            )
+            self.broker_handlers = self._with_api_versions(self._broker.handlers())
         self.broker_frames: FrameHandler = Dispatcher(self.broker_handlers, AllowAll(), turns, lane).handle
-        self.controller_frames: FrameHandler = Dispatcher(
-            self._with_api_versions(self.controller.handlers), AllowAll(), turns, lane
-        ).handle
+
+    @property
+    def broker(self) -> BrokerPart:
+        """The broker of a node that has one; LookupError on another."""
+        if self._broker is None:
+            raise LookupError("this node is no broker")
+        return self._broker
+
+    @property
+    def controller(self) -> ControllerPart:
+        """The controller of a node that has one; LookupError on another."""
+        if self._controller is None:
+            raise LookupError("this node is no controller")
+        return self._controller
 
     async def start(self) -> None:
-        """Elect, replay, open the logs and register; returns when clients may come. Driven by `ports.spawn`."""
-        await self.controller.start()
-        self.broker.load(self.controller.loader.image)
-        self.controller.loader.add_publisher(self.broker.publish)
-        self.broker.lifecycle.start()
-        await self.broker.lifecycle.unfenced
+        """Take part in the quorum, open the logs and register; returns when clients may come.
+
+        Driven by `ports.spawn`, as all of these.
+        """
+        await self.open()
+        await self.join()
+
+    async def open(self) -> None:
+        """Wait until the metadata is up to date, however long the other nodes take, and open the logs.
+
+        The controller's listener has to answer meanwhile, for the others may wait for this node. Raises OSError,
+        ProtocolError or KafkaError for data that cannot be used.
+        """
+        self.quorum.start()
+        if self._controller is not None:
+            self._controller.register(self.active_controller)
+        await self.quorum.catch_up(self.active_controller)
+        if self._broker is not None:
+            self._broker.load(self.quorum.loader.image)
+            self.quorum.loader.add_publisher(self._broker.publish)
+
+    async def join(self) -> None:
+        """Register the broker, and wait until the controller lets others use it; the listeners have to answer."""
+        if self._broker is not None:
+            self._broker.lifecycle.start()
+            await self._broker.lifecycle.unfenced
+
+    @property
+    def has_others(self) -> bool:
+        """Whether there are nodes that go on when this one stops."""
+        cluster = self.quorum.loader.image.cluster
+        own_id = self.config.node_id
+        others = [broker.id for broker in cluster.brokers.values() if broker.id != own_id and not broker.fenced]
+        voters = [voter.id for voter in self.quorum.raft.voters.voters if voter.id != own_id]
+        return bool(others or voters)
+
+    async def leave(self) -> None:
+        """Have leaders and the quorum go on elsewhere, while the listeners still answer; gives up after a while."""
+        self._has_left = True
+        has_others = self.has_others
+        if self._broker is not None:
+            self._broker.replicas.begin_controlled_shutdown()
+            left = self._broker.lifecycle.stop()
+            self._give_up_in_silence(self._broker.lifecycle, left)
+            await self._at_most(LEAVE_MS if has_others else CONTROLLED_SHUTDOWN_MS, left)
+        if has_others:
+            await self._at_most(RESIGN_MS, self.quorum.raft.shutdown())
 
     async def stop(self) -> None:
-        """Leave the cluster and write everything out. Driven by `ports.spawn`."""
-        stopped = self.broker.lifecycle.stop()
-        timer = self._ports.scheduler.call_later(CONTROLLED_SHUTDOWN_MS, lambda: stopped.resolve(None))
-        await stopped
-        timer.cancel()
-        await self.broker.logs.close_later()
+        """Leave the cluster, unless that has happened, and write everything out."""
+        if not self._has_left:
+            await self.leave()
+        if self._broker is not None:
+            await self._broker.logs.close_later()
         self.close()
+
+    def _give_up_in_silence(self, lifecycle: BrokerLifecycle, left: Promise[None]) -> None:
+        """Where all nodes are told to stop at once, the last ones find no controller any more."""
+        heard = lifecycle.answers
+
+        def look() -> None:
+            if lifecycle.answers == heard:
+                left.resolve(None)
+            elif not left.done:
+                self._give_up_in_silence(lifecycle, left)
+
+        self._ports.scheduler.call_later(SILENCE_MS, look)
+
+    async def _at_most(self, milliseconds: float, promise: Promise[None]) -> None:
+        timer = self._ports.scheduler.call_later(milliseconds, lambda: promise.resolve(None))
+        await promise
+        timer.cancel()
 
     def close(self) -> None:
         """Write everything out, without asking anybody."""
-        self.broker.close()
-        self.controller.close()
+        self.active_controller.close()
+        if self._broker is not None:
+            self._broker.close()
+        if self._controller is not None:
+            self._controller.close()
+        self.quorum.close()
+
+    def _declared_by_controllers(self) -> Callable[[ApiKey], AnyHandler | None]:
+        """How controllers answer an API; on a node without one, as one that never decides would declare it."""
+        if self._controller is not None:
+            return self._controller.in_process.handler
+        idle = new_controller(self.config, self._ports, self.dirs, self.quorum)
+        declared = {handler.api_key: handler for handler in controller_handlers(idle)}
+        return declared.get
 
     def _with_api_versions(self, handlers: list[AnyHandler]) -> list[AnyHandler]:
         versions = ApiVersionsHandler(handlers, self._features, self.dirs.cluster_id, self.config.node_id)
         return [*handlers, erase(versions.handler())]
 
     def _features(self) -> Features:
-        image = self.controller.loader.image
-        finalized = {**image.features.finalized, "kraft.version": self.controller.raft.kraft_version}
+        image = self.quorum.loader.image
+        finalized = {**image.features.finalized, "kraft.version": self.quorum.raft.kraft_version}
         return Features(SUPPORTED, finalized, image.offset)

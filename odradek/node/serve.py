@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from odradek.node.ports import Ports
 from odradek.node.start_error import StartError, unusable_address
 from odradek.node.support import check_supported, properties_without_effect
 from odradek.ports import FileSystem, Promise, spawn
+from odradek.server.peers import Peers
 from odradek.storage.checkpoints import CorruptFileError
 from odradek.storage.memory_files import MemoryFileSystem
 from odradek.wire.errors import KafkaError, ProtocolError
@@ -35,8 +37,17 @@ async def serve(config: BrokerConfig, *, in_memory: bool, on_ready: Callable[[st
     because its disks failed.
     """
     process = RunningNode(asyncio.get_running_loop(), config, in_memory=in_memory, on_fatal=lambda _error: stop.set())
-    await process.start()
-    listener = config.broker_listeners[0]
+    starting = asyncio.ensure_future(process.start())
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        # Other nodes may keep this one waiting as long as they like.
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+        return 0
+    starting.result()
+    listener = config.listeners[0] if not config.broker_listeners else config.broker_listeners[0]
     host = listener.host or "localhost"
     on_ready(f"{f'[{host}]' if ':' in host else host}:{process.port_of(listener.name)}")
     await stop.wait()
@@ -87,7 +98,7 @@ class RunningNode:
         try:
             self._lock_dirs()
             await self._start()
-        except StartError:
+        except (StartError, asyncio.CancelledError):
             await self._abandon()
             raise
         except (OSError, CorruptFileError, ProtocolError, KafkaError) as error:
@@ -107,22 +118,36 @@ class RunningNode:
             listeners.append(bound)
         ports = Ports(
             RealClock(), LoopScheduler(self._loop), self._executor, SystemRandom(), self._files,
-            None if self._in_memory else lambda: SubprocessJobs(self._loop),
+            None if self._in_memory else lambda: SubprocessJobs(self._loop), self._new_peers,
         )  # fmt: skip
         node = Node(config, ports, Endpoints(self._ports), self._failed, self._configured)
         self._node = node
-        await self._settled(spawn(node.start()), self._failure)
+        controllers = [each for each in listeners if each.endpoint.listener in config.controller_listener_names]
+        for bound in controllers:
+            bound.start(node.controller_frames)
+        await self._settled(spawn(node.open()), self._failure)
         for bound in listeners:
-            is_controller = bound.endpoint.listener in config.controller_listener_names
-            bound.start(node.controller_frames if is_controller else node.broker_frames)
+            if bound not in controllers:
+                bound.start(node.broker_frames)
+        await self._settled(spawn(node.join()), self._failure)
+
+    def _new_peers(self, _listener: str, purpose: str) -> Peers:
+        """Connections for a purpose; every listener speaks PLAINTEXT (`check_supported`)."""
+        from odradek.net.peers import LoopPeers, PeerLimits
+
+        limits = PeerLimits(connect_timeout_ms=self._config.int_("socket.connection.setup.timeout.ms"))
+        return LoopPeers(self._loop, f"odradek-{self._config.node_id}-{purpose}", limits)
 
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight, leave the cluster and write everything out.
 
         Raises StartError if the node stops because it cannot go on.
         """
-        await self._network.stop(STOP_GRACE_MS)
         node = self._node
+        if node is not None and not self._failure.done and node.has_others:
+            # While the leaders move, this node still answers: followers catch up, and clients hear who leads.
+            await self._settled(spawn(node.leave()), self._failure)
+        await self._network.stop(STOP_GRACE_MS)
         if node is not None:
             try:
                 if self._failure.done:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from odradek.config import BrokerConfig, ConfigError, ProcessRole, SecurityProtocol
+from odradek.config import BrokerConfig, ConfigError, SecurityProtocol
 from odradek.config.defaults import SINGLE_NODE_TOPIC_DEFAULTS
 from odradek.config.support import ignored_properties
-
-_QUORUM = ("controller.quorum.voters", "controller.quorum.bootstrap.servers")
 
 
 def check_supported(config: BrokerConfig) -> None:
@@ -25,19 +23,10 @@ def check_supported(config: BrokerConfig) -> None:
         raise ConfigError(
             "authorizer.class.name", "authorizer.class.name is not supported: every client would be allowed everything"
         )
-    if set(config.process_roles) != {ProcessRole.BROKER, ProcessRole.CONTROLLER}:
-        raise ConfigError(
-            "process.roles", "process.roles must be broker,controller: a cluster of one node is supported"
-        )
-    for name in _QUORUM:
-        if len(config.list_(name)) > 1:
-            raise ConfigError(name, f"{name} names several controllers: a cluster of one node is supported")
 
 
 def properties_without_effect(config: BrokerConfig) -> list[str]:
     """What a user should be told of: not what says of a single node what is so anyway."""
     return [
-        name
-        for name in ignored_properties(config)
-        if name not in _QUORUM and config.originals[name] != SINGLE_NODE_TOPIC_DEFAULTS.get(name)
+        name for name in ignored_properties(config) if config.originals[name] != SINGLE_NODE_TOPIC_DEFAULTS.get(name)
     ]

@@ -81,12 +81,6 @@ async def nothing(_address: str) -> None:
         (TLS, "SSL has the protocol SSL"),
         (SASL, "OUT has the protocol SASL_PLAINTEXT"),
         ({"authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer"}, "authorizer.class.name"),
-        ({"process.roles": "controller", "listeners": "CONTROLLER://127.0.0.1:0"}, "process.roles"),
-        ({"controller.quorum.bootstrap.servers": "a:1,b:2"}, "several controllers"),
-        (
-            {"controller.quorum.voters": "1@127.0.0.1:1,2@b:2", "controller.quorum.bootstrap.servers": ""},
-            "several controllers",
-        ),
     ],
 )
 def test_what_could_only_be_pretended_is_refused(settings: dict[str, str], problem: str) -> None:

@@ -1,0 +1,182 @@
+"""Nodes of ours as processes that form a cluster, and Kafka's clients: what was acknowledged outlives a node."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.support.cluster import Cluster
+from tests.support.process import wait_for
+
+TOPIC = "t"
+TIMEOUT_S = 20.0
+# Failures are noticed sooner than by default, so that the tests do not wait for it.
+QUICK = {
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+    "replica.lag.time.max.ms": "3000",
+    "controller.quorum.fetch.timeout.ms": "1000",
+}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path, 3, QUICK)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+class Sent:
+    """Records that are produced with acks=all, and which of them were acknowledged."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self.acknowledged: list[str] = []
+        self.failed: list[str] = []
+        self._count = 0
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "acks": "all",
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                "retry.backoff.ms": 50,
+                "log_level": 0,
+            }
+        )
+
+    def send(self, count: int) -> None:
+        """Hand in records, without waiting."""
+        for _ in range(count):
+            value = str(self._count)
+            self._count += 1
+            self._producer.produce(TOPIC, value, on_delivery=self._outcome(value))
+            self._producer.poll(0)
+
+    def wait(self) -> None:
+        """Until all are acknowledged or have failed."""
+        assert self._producer.flush(TIMEOUT_S) == 0
+
+    def _outcome(self, value: str) -> Callable[[object, object], None]:
+        def told(error: object, _message: object) -> None:
+            (self.acknowledged if error is None else self.failed).append(value)
+
+        return told
+
+
+def read(bootstrap_servers: str, group: str, count: int) -> list[str]:
+    """At least `count` values of the topic from its beginning, as a member of a group."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": group,
+            "auto.offset.reset": "earliest",
+            "log_level": 0,
+        }
+    )
+    consumer.subscribe([TOPIC])
+    values: list[str] = []
+    until_s = time.monotonic() + TIMEOUT_S
+    with contextlib.closing(consumer):
+        while len(values) < count and time.monotonic() < until_s:
+            message = consumer.poll(0.2)
+            if message is not None and message.error() is None:
+                values.append(message.value().decode())
+        consumer.commit(asynchronous=False)
+    return values
+
+
+def create(admin: AdminClient, partitions: int = 3) -> None:
+    created = admin.create_topics([NewTopic(TOPIC, partitions, 3, config={"min.insync.replicas": "2"})])
+    created[TOPIC].result(TIMEOUT_S)
+
+
+def in_sync(admin: AdminClient) -> list[set[int]]:
+    partitions = admin.list_topics(TOPIC, timeout=TIMEOUT_S).topics[TOPIC].partitions
+    return [set(partition.isrs) for partition in partitions.values()]
+
+
+def leaders(admin: AdminClient) -> set[int]:
+    partitions = admin.list_topics(TOPIC, timeout=TIMEOUT_S).topics[TOPIC].partitions
+    return {partition.leader for partition in partitions.values()}
+
+
+def test_a_killed_node_costs_no_acknowledged_record_and_comes_back_into_sync(cluster: Cluster) -> None:
+    servers = cluster.bootstrap_servers
+    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+    create(admin)
+    assert set(admin.list_topics(timeout=TIMEOUT_S).brokers) == {1, 2, 3}
+    wait_for(lambda: leaders(admin) == {1, 2, 3}, "each node leads a partition")
+    sent = Sent(servers)
+    sent.send(300)
+    sent.wait()
+    assert len(sent.acknowledged) == 300
+    assert sorted(read(servers, "before", 300)) == sorted(sent.acknowledged)
+
+    cluster.nodes[1].kill()
+    sent.send(300)
+    sent.wait()
+    assert not sent.failed
+    assert len(sent.acknowledged) == 600
+    wait_for(lambda: in_sync(admin) == [{2, 3}] * 3, "the killed node is out of sync")
+    assert sorted(read(servers, "during", 600)) == sorted(sent.acknowledged)
+
+    cluster.nodes[1].start()
+    wait_for(lambda: in_sync(admin) == [{1, 2, 3}] * 3, "the node is in sync again")
+    cluster.nodes[2].kill()
+    sent.send(300)
+    sent.wait()
+    assert not sent.failed
+    assert sorted(read(servers, "after", 900)) == sorted(sent.acknowledged)
+
+
+def test_a_node_that_is_told_to_stop_hands_over_first(cluster: Cluster) -> None:
+    servers = cluster.bootstrap_servers
+    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+    create(admin)
+    sent = Sent(servers)
+    for node_id in (1, 2, 3):
+        sent.send(100)
+        begun_s = time.monotonic()
+        assert cluster.nodes[node_id].stop() == 0
+        assert time.monotonic() - begun_s < 8
+        others = {1, 2, 3} - {node_id}
+        wait_for(lambda others=others: leaders(admin) <= others, "others lead")
+        sent.send(100)
+        sent.wait()
+        cluster.nodes[node_id].start()
+        wait_for(lambda: in_sync(admin) == [{1, 2, 3}] * 3, "the node is in sync again")
+    assert not sent.failed
+    assert sorted(read(servers, "g", 600)) == sorted(sent.acknowledged)
+
+
+def test_brokers_and_controllers_may_be_different_nodes(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, {1: "controller", 2: "broker", 3: "broker"}, QUICK)
+    try:
+        cluster.start()
+        servers = ",".join(cluster.nodes[node_id].address for node_id in (2, 3))
+        admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+        admin.create_topics([NewTopic(TOPIC, 2, 2)])[TOPIC].result(TIMEOUT_S)
+        assert set(admin.list_topics(timeout=TIMEOUT_S).brokers) == {2, 3}
+        wait_for(lambda: leaders(admin) == {2, 3}, "each broker leads a partition")
+        sent = Sent(servers)
+        sent.send(200)
+        sent.wait()
+        assert len(sent.acknowledged) == 200
+
+        cluster.nodes[1].kill()
+        sent.send(200)
+        sent.wait()
+        assert len(sent.acknowledged) == 400, "brokers go on without a controller"
+        cluster.nodes[1].start()
+        admin.create_topics([NewTopic("later", 1, 2)])["later"].result(TIMEOUT_S)
+    finally:
+        cluster.stop()
