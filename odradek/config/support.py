@@ -135,6 +135,7 @@ _BROKER_ACTED_UPON = frozenset(
         "replica.fetch.wait.max.ms",
         "replica.high.watermark.checkpoint.interval.ms",
         "replica.lag.time.max.ms",
+        "replica.socket.timeout.ms",
         "replica.selector.class",
         "unclean.leader.election.interval.ms",
         # groups

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from tests.support.cluster import Cluster
 from tests.support.process import wait_for
@@ -32,7 +34,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         cluster.start()
         yield cluster
     finally:
-        cluster.stop()
+        cluster.kill()
 
 
 class Sent:
@@ -89,7 +91,7 @@ def read(bootstrap_servers: str, group: str, count: int) -> list[str]:
         while len(values) < count and time.monotonic() < until_s:
             message = consumer.poll(0.2)
             if message is not None and message.error() is None:
-                values.append(message.value().decode())
+                values.append((message.value() or b"").decode())
         consumer.commit(asynchronous=False)
     return values
 
@@ -107,6 +109,10 @@ def in_sync(admin: AdminClient) -> list[set[int]]:
 def leaders(admin: AdminClient) -> set[int]:
     partitions = admin.list_topics(TOPIC, timeout=TIMEOUT_S).topics[TOPIC].partitions
     return {partition.leader for partition in partitions.values()}
+
+
+def only_these_lead(admin: AdminClient, nodes: set[int]) -> bool:
+    return leaders(admin) <= nodes
 
 
 def test_a_killed_node_costs_no_acknowledged_record_and_comes_back_into_sync(cluster: Cluster) -> None:
@@ -149,7 +155,7 @@ def test_a_node_that_is_told_to_stop_hands_over_first(cluster: Cluster) -> None:
         assert cluster.nodes[node_id].stop() == 0
         assert time.monotonic() - begun_s < 8
         others = {1, 2, 3} - {node_id}
-        wait_for(lambda others=others: leaders(admin) <= others, "others lead")
+        wait_for(partial(only_these_lead, admin, others), "others lead")
         sent.send(100)
         sent.wait()
         cluster.nodes[node_id].start()
@@ -179,4 +185,17 @@ def test_brokers_and_controllers_may_be_different_nodes(tmp_path: Path) -> None:
         cluster.nodes[1].start()
         admin.create_topics([NewTopic("later", 1, 2)])["later"].result(TIMEOUT_S)
     finally:
-        cluster.stop()
+        cluster.kill()
+
+
+def test_nodes_that_are_all_told_to_stop_do_and_start_again_together(cluster: Cluster) -> None:
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers, "log_level": 0})
+    create(admin)
+    sent = Sent(cluster.bootstrap_servers)
+    sent.send(100)
+    sent.wait()
+    begun_s = time.monotonic()
+    cluster.stop()
+    assert time.monotonic() - begun_s < 10
+    cluster.start()
+    assert sorted(read(cluster.bootstrap_servers, "g", 100)) == sorted(sent.acknowledged)
