@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from odradek.metadata.delta import MetadataDelta
+from odradek.metadata.difference import difference
 from odradek.metadata.image import MetadataImage
 from odradek.metadata.topics_delta import MetadataError
 from odradek.wire.schema import Message
@@ -64,11 +65,24 @@ class MetadataLoader:
         self._publishers.append(publisher)
 
     def load_snapshot(self, records: Iterable[Message], offset: int, epoch: int, timestamp_ms: int) -> None:
-        """Start from the snapshot whose last contained record is at `offset`; only before anything is committed."""
-        if self.image.offset >= 0:
-            raise MetadataError("a snapshot cannot replace an image that was published")
-        self._delta.replay_all(records)
-        self.image = self._delta.apply(offset, epoch, timestamp_ms)
+        """Start from the snapshot whose last contained record is at `offset`.
+
+        A node that is too far behind the leader's log gets one later on, too: then it is published what that changes.
+        """
+        if self.image.offset < 0:
+            self._delta.replay_all(records)
+            self.image = self._delta.apply(offset, epoch, timestamp_ms)
+            return
+        fresh = MetadataDelta(MetadataImage.empty())
+        fresh.replay_all(records)
+        image = fresh.apply(offset, epoch, timestamp_ms)
+        delta = difference(self.image, image)
+        self.image = image
+        self.bytes_since_snapshot = 0
+        self._delta = MetadataDelta(image)
+        self._transaction = None
+        for publisher in self._publishers:
+            publisher(delta, image)
 
     def snapshot_taken(self) -> None:
         """Count the log's bytes anew."""

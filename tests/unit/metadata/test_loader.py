@@ -10,6 +10,7 @@ from odradek.metadata.loader import MetadataLoader
 from odradek.metadata.topics_delta import MetadataError
 from odradek.wire.persistent.metadata.abort_transaction_record import AbortTransactionRecord
 from odradek.wire.persistent.metadata.begin_transaction_record import BeginTransactionRecord
+from odradek.wire.persistent.metadata.config_record import ConfigRecord
 from odradek.wire.persistent.metadata.end_transaction_record import EndTransactionRecord
 from odradek.wire.persistent.metadata.topic_record import TopicRecord
 from odradek.wire.schema import Message
@@ -25,6 +26,10 @@ class Batch(NamedTuple):
 
 def topic(name: str) -> TopicRecord:
     return TopicRecord(name=name, topic_id=name.encode().ljust(16))
+
+
+def config(name: str, key: str) -> ConfigRecord:
+    return ConfigRecord(resource_type=2, resource_name=name, name=key, value="1")
 
 
 class Published:
@@ -86,3 +91,21 @@ def test_the_first_publication_after_a_snapshot_tells_of_all_that_it_held() -> N
     assert published.images == []
     loader.commit([Batch(10, (topic("c"),))])
     assert published.changed == [["a", "b", "c"]]
+
+
+def test_a_snapshot_that_comes_later_is_published_as_what_it_changes() -> None:
+    """A follower that is behind the leader's log (KIP-630)."""
+    loader = MetadataLoader()
+    loader.commit([Batch(3, (topic("kept"), topic("gone"), config("kept", "old"), config("gone", "x")))])
+    published = Published(loader)
+    deleted: list[list[str]] = []
+    loader.add_publisher(lambda delta, _image: deleted.append([name for name, _id in delta.deleted_topics]))
+    loader.load_snapshot([topic("kept"), topic("new"), config("kept", "new")], 90, 4, 7)
+    assert published.changed == [["new"]]
+    assert deleted == [["gone"]]
+    image = loader.image
+    assert sorted(image.topics.by_name) == ["kept", "new"]
+    assert image.configs.properties(2, "kept") == {"new": "1"}
+    assert (image.offset, image.epoch, loader.bytes_since_snapshot) == (90, 4, 0)
+    loader.commit([Batch(91, (topic("next"),))])
+    assert published.changed[-1] == ["next"]
