@@ -84,12 +84,20 @@ class Invariants:
         moved = role.high_watermark > self._leaders_high_watermark
         self._leaders_epoch, self._leaders_high_watermark = role.epoch, role.high_watermark
         if moved:
-            by_id = {each.id: each for each in hosts}
-            held = [voter for voter in role.voters if by_id[voter].log.durable >= role.high_watermark]
-            if len(held) <= len(role.voters) // 2:
-                raise Violation(
-                    f"committed-is-durable: the high watermark is {role.high_watermark}, and only {held} have that"
-                )
+            self._check_durable(host, role, hosts)
+
+    def _check_durable(self, host: Host, role: LeaderState, hosts: Sequence[Host]) -> None:
+        """committed-is-durable: a majority has it, of the voters now, or of those before a change that came since."""
+        assert host.raft is not None
+        durable = {each.id: each.log.durable for each in hosts}
+        of_then = host.raft._replica.history.voters_at(role.high_watermark - 1)
+        for voters in (tuple(role.voters), of_then.ids):
+            held = [voter for voter in voters if durable[voter] >= role.high_watermark]
+            if len(held) > len(voters) // 2:
+                return
+        raise Violation(
+            f"committed-is-durable: the high watermark is {role.high_watermark}, and of {voters} have {held}"
+        )
 
     def _check_complete(self, host: Host, epoch: int) -> None:
         """committed-never-lost: a leader has all that was ever committed, or a snapshot of it."""
