@@ -57,10 +57,7 @@ class Leading:
     def begin(self, leader: LeaderState) -> None:
         """Write what an epoch opens with; raises KafkaError KAFKA_STORAGE_ERROR."""
         _log.info("leading the metadata quorum in epoch %d from offset %d", leader.epoch, leader.epoch_start_offset)
-        self._heard_ms = self._state.clock.monotonic_ms()
-        if self._cluster is not None:
-            self._tell_voters(leader)
-            self._check_quorum(leader)
+        self._watch(leader)
         controls = self._start_of_epoch(leader)
         replica = self._state.replica
         encoded = encode_control_batch(controls, replica.end_offset, leader.epoch, self._state.clock.now_ms())
@@ -71,6 +68,7 @@ class Leading:
         for timer in (self._check_timer, self._begin_timer):
             if timer is not None:
                 timer.cancel()
+        self._check_timer = self._begin_timer = None
 
     def _start_of_epoch(self, leader: LeaderState) -> list[tuple[ControlType, Message]]:
         history, identity = self._state.replica.history, self._state.identity
@@ -116,6 +114,7 @@ class Leading:
         encoded = encode_control_batch(control, offset, leader.epoch, self._state.clock.now_ms())
         replica.history.set_voters(offset, voters)
         leader.use_voters(voters)
+        self._watch(leader)
         self._append(leader, encoded)
         return offset
 
@@ -144,15 +143,20 @@ class Leading:
         if leader.heard_from(replica_id, directory_id):
             self._heard_ms = self._state.clock.monotonic_ms()
 
+    def _watch(self, leader: LeaderState) -> None:
+        """See to the other voters, if there are any: an only voter has no timers for them."""
+        if self._begin_timer is None:
+            self._tell_voters(leader)
+        if self._check_timer is None:
+            self._heard_ms = self._state.clock.monotonic_ms()
+            self._check_quorum(leader)
+
     def _check_quorum(self, leader: LeaderState) -> None:
-        cluster = self._cluster
-        if cluster is None or self.leader is not leader:
+        cluster, self._check_timer = self._cluster, None
+        if cluster is None or self.leader is not leader or not leader.successors():
             return
         limit_ms = CHECK_QUORUM_FACTOR * cluster.settings.fetch_timeout_ms
         now_ms = self._state.clock.monotonic_ms()
-        own = self._state.identity
-        if self._state.replica.history.voters.is_only(own.node_id, own.directory_id):
-            self._heard_ms = now_ms
         remaining_ms = self._heard_ms + limit_ms - now_ms
         if remaining_ms <= 0:
             _log.warning("no majority of voters has fetched for %d ms: this node resigns", limit_ms)
@@ -162,8 +166,8 @@ class Leading:
 
     def _tell_voters(self, leader: LeaderState) -> None:
         """Tell the voters that have not fetched lately who leads, and go on doing so."""
-        cluster = self._cluster
-        if cluster is None or self.leader is not leader:
+        cluster, self._begin_timer = self._cluster, None
+        if cluster is None or self.leader is not leader or not leader.successors():
             return
         period_ms = cluster.settings.fetch_timeout_ms / 2
         now_ms = self._state.clock.now_ms()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from odradek.quorum.epochs import EpochEnd, EpochHistory
-from odradek.quorum.log import SnapshotId
+from odradek.quorum.log import BOOTSTRAP_SNAPSHOT, SnapshotId
 from odradek.quorum.retention import Retention
 from odradek.quorum.roles import Follower
 from odradek.quorum.settings import QuorumSettings
@@ -18,6 +18,7 @@ from odradek.wire.messages.fetch import (
     PartitionData,
 )
 from odradek.wire.messages.fetch import SnapshotId as FetchSnapshotId
+from tests.unit.quorum.memory import MemorySnapshots
 from tests.unit.quorum.scene import CLUSTER_ID, LISTENER, TOPIC, TOPIC_ID, Scene, directory, topics
 
 
@@ -317,3 +318,42 @@ def test_epochs_know_where_they_end() -> None:
     assert (history.base, history.end_of(9, 15)) == ((4, 12), (9, 15))
     history.restart(9, 30)
     assert (history.last_epoch, history.end_of(9, 30)) == (9, (9, 30))
+
+
+class CountingSnapshots(MemorySnapshots):
+    """Counts how often it is asked."""
+
+    asked = 0
+
+    def size_bytes(self, snapshot_id: SnapshotId) -> int:
+        self.asked += 1
+        return super().size_bytes(snapshot_id)
+
+    def read(self, snapshot_id: SnapshotId) -> bytes:
+        self.asked += 1
+        return super().read(snapshot_id)
+
+    def list(self) -> list[SnapshotId]:
+        self.asked += 1
+        return super().list()
+
+
+def test_snapshots_and_the_log_before_them_go_by_age_and_an_idle_node_touches_no_disk() -> None:
+    """KIP-630's retention: the newest snapshot stays, however old."""
+    scene = Scene(voters=(1,), settings=QuorumSettings(retention_ms=1000, retention_bytes=1 << 30))
+    counting = CountingSnapshots()
+    counting.files = scene.snapshots.files
+    scene.snapshots = counting
+    scene.restart()
+    for number in range(3):
+        last = scene.raft.append(topics(f"t{number}"), atomic=True)
+        snapshot = scene.raft.build_snapshot(last, scene.raft.epoch, topics("all"), scene.world.now_ms())
+        scene.raft.store_snapshot(*snapshot)
+    scene.world.advance(59_000)
+    assert scene.log.start_offset == 0
+    scene.world.advance(1_000)
+    assert list(counting.files) == [BOOTSTRAP_SNAPSHOT, snapshot[0]]
+    assert scene.log.start_offset == snapshot[0].offset
+    counting.asked = 0
+    scene.world.advance(600_000)
+    assert counting.asked == 0

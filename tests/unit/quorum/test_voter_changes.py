@@ -8,6 +8,7 @@ from odradek.quorum.settings import QuorumSettings
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.add_raft_voter import AddRaftVoterRequest, AddRaftVoterResponse, Listener
 from odradek.wire.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse, SupportedFeatureKey
+from odradek.wire.messages.begin_quorum_epoch import BeginQuorumEpochRequest
 from odradek.wire.messages.fetch import EpochEndOffset, PartitionData
 from odradek.wire.messages.remove_raft_voter import RemoveRaftVoterRequest
 from odradek.wire.messages.update_raft_voter import KRaftVersionFeature, UpdateRaftVoterRequest
@@ -189,3 +190,18 @@ def test_a_change_that_is_cut_off_the_log_is_undone() -> None:
     scene.answer_fetch(2, 2, PartitionData(diverging_epoch=EpochEndOffset(epoch=1, end_offset=3)))
     assert scene.raft.end_offset == 3
     assert list(scene.raft.voters.ids) == [1, 2, 3]
+
+
+def test_an_only_voter_needs_nobody_until_there_is_another() -> None:
+    scene = Scene(voters=(1,))
+    assert scene.raft.is_leader
+    scene.world.advance(60_000)
+    assert (scene.raft.is_leader, scene.wire.sent) == (True, [])
+    scene.fetched(4, 3, 1)
+    add(scene, committed=False)
+    answer_versions(scene)
+    scene.world.advance(scene.settings.fetch_timeout_ms)
+    assert scene.raft.is_leader
+    assert {host for host, _request, _answer in scene.wire.take(BeginQuorumEpochRequest)} == {"n4"}
+    scene.world.advance(scene.settings.fetch_timeout_ms)
+    assert isinstance(scene.raft.role, Resigned)
