@@ -201,7 +201,7 @@ class ProduceApi:
             return None
         if not uncommitted.required_offset:
             return response
-        return self._wait(request, response, uncommitted)
+        return self._wait(context, request, response, uncommitted)
 
     def _append(
         self,
@@ -259,7 +259,7 @@ class ProduceApi:
         return answer
 
     def _wait(
-        self, request: ProduceRequest, response: ProduceResponse, uncommitted: _Uncommitted
+        self, context: RequestContext, request: ProduceRequest, response: ProduceResponse, uncommitted: _Uncommitted
     ) -> Promise[ProduceResponse | None]:
         """Park until every in-sync replica has all that was appended; what is late is REQUEST_TIMED_OUT."""
         result: Promise[ProduceResponse | None] = Promise()
@@ -270,6 +270,7 @@ class ProduceApi:
                     committed = self._replicas.partition(name).has_committed(required, uncommitted.tenures[name])
                 except KafkaError as error:
                     _fail(uncommitted.answers[name], error.code)
+                    uncommitted.is_misdirected |= error.code is ErrorCode.NOT_LEADER_OR_FOLLOWER
                     committed = True
                 if committed:
                     del uncommitted.required_offset[name]
@@ -278,6 +279,8 @@ class ProduceApi:
         def finish() -> None:
             for name in uncommitted.required_offset:
                 _fail(uncommitted.answers[name], ErrorCode.REQUEST_TIMED_OUT)
+            if uncommitted.is_misdirected and context.api_version >= FIRST_WITH_LEADERS:
+                self._add_leaders(context, response)
             result.resolve(response)
 
         self._replicas.waiting.park(

@@ -145,6 +145,15 @@ def epoch_end(cluster: Cluster, node: int, epoch: int, replica_id: int) -> Epoch
     return response.topics[0].partitions[0]
 
 
+def serve_produce(cluster: Cluster, node: SimNode) -> None:
+    """Let a node answer Produce."""
+    verifier = TransactionVerifier(
+        node.replicas, NoBrokers(), lambda _id: 0, lambda: True, cluster.world, TransactionOptions()
+    )
+    api = erase(ProduceApi(node.replicas, Admission(cluster.world, check_every_record=False), verifier).handler())
+    node.handlers[api.api_key] = api
+
+
 def test_a_record_is_acknowledged_once_all_in_sync_replicas_have_it() -> None:
     cluster = replicated()
     cluster.network.delay_ms = (10.0, 10.0)
@@ -750,16 +759,12 @@ def test_who_led_a_partition_that_is_gone_asks_for_nothing_any_more() -> None:
 def test_a_producer_is_not_told_of_a_record_that_another_leader_has_cut_off() -> None:
     cluster = replicated()
     node = cluster.node(1)
-    verifier = TransactionVerifier(
-        node.replicas, NoBrokers(), lambda _id: 0, lambda: True, cluster.world, TransactionOptions()
-    )
-    api = erase(ProduceApi(node.replicas, Admission(cluster.world, check_every_record=False), verifier).handler())
-    node.handlers[api.api_key] = api
+    serve_produce(cluster, node)
     for other in (2, 3):
         cluster.network.cut_off(1, other)
     data = PartitionProduceData(index=0, records=bytearray(batch_of(b"lost")))
     request = ProduceRequest(acks=-1, timeout_ms=60_000, topic_data=[TopicProduceData(name="t", partition_data=[data])])
-    waiting = node.answer(request, 9)
+    waiting = node.answer(request, 12)
     # Two elections, one behind the other, before whoever waits has had its turn.
     for leader in (2, 1):
         cluster.controller.move_leader(T0, leader)
@@ -770,7 +775,33 @@ def test_a_producer_is_not_told_of_a_record_that_another_leader_has_cut_off() ->
     cluster.settle(2_000)
     assert node.log(T0).high_watermark == 1
     response = cast("ProduceResponse", waiting.result())
-    assert response.responses[0].partition_responses[0].error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    (part,) = response.responses[0].partition_responses
+    assert (part.error_code, part.base_offset) == (ErrorCode.NOT_LEADER_OR_FOLLOWER, -1)
+
+
+def test_a_producer_whose_leader_is_deposed_is_told_who_leads() -> None:
+    """KIP-951."""
+    cluster = replicated()
+    node = cluster.node(1)
+    serve_produce(cluster, node)
+    for other in (2, 3):
+        cluster.network.cut_off(1, other)
+    told = []
+    for version, leader in ((10, 2), (9, 3)):
+        data = PartitionProduceData(index=0, records=bytearray(batch_of(b"x")))
+        request = ProduceRequest(
+            acks=-1, timeout_ms=60_000, topic_data=[TopicProduceData(name="t", partition_data=[data])]
+        )
+        waiting = node.answer(request, version)
+        cluster.controller.move_leader(T0, leader)
+        cluster.settle(100)
+        response = cast("ProduceResponse", waiting.result())
+        (part,) = response.responses[0].partition_responses
+        assert part.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+        told.append((part.current_leader.leader_id, [(each.node_id, each.host) for each in response.node_endpoints]))
+        cluster.controller.move_leader(T0, 1)
+        cluster.settle(100)
+    assert told == [(2, [(2, "node2")]), (-1, [])]
 
 
 def test_whoever_may_not_act_for_the_cluster_is_no_follower() -> None:
