@@ -16,6 +16,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=1, help="how many, from --seed on")
     parser.add_argument("--minutes", type=float, default=1.0, help="simulated, until everything heals")
+    parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--no-faults", action="store_true")
     parser.add_argument("--trace", action="store_true", help="a line for each thing that happens")
     parser.add_argument("--history", type=Path, help="write what clients saw, for `odradek check`")
@@ -23,7 +24,7 @@ def main() -> int:
     arguments = parser.parse_args()
     failed = 0
     for seed in range(arguments.seed, arguments.seed + arguments.seeds):
-        options = Options(minutes=arguments.minutes, faults=not arguments.no_faults)
+        options = Options(minutes=arguments.minutes, faults=not arguments.no_faults, nodes=arguments.nodes)
         world = World(seed, options, _print if arguments.trace else None)
         began = time.process_time()
         result = world.run()

@@ -22,7 +22,7 @@ class Faults:
         machines: Sequence[Machine],
         client_hosts: Sequence[str],
         *,
-        may_lose_power: bool,
+        may_lose_power: Callable[[], bool] | None,
     ) -> None:
         self.count = 0
         self._kernel = kernel
@@ -31,6 +31,7 @@ class Faults:
         self._client_hosts = client_hosts
         self._random = kernel.random("faults")
         self._is_over = False
+        self._may_lose_power: Callable[[], bool] = lambda: False
         self._blocked: list[Link] = []
         self._kinds: list[tuple[int, Callable[[], None]]] = [
             (3, self._kill),
@@ -42,7 +43,8 @@ class Faults:
             (3, self._partition),
             (2, self._clog),
         ]
-        if may_lose_power:
+        if may_lose_power is not None:
+            self._may_lose_power = may_lose_power
             self._kinds += [(2, self._lose_power), (2, lambda: self._halt_at_step(loses_power=True))]
 
     def start(self) -> None:
@@ -91,6 +93,9 @@ class Faults:
 
     def _lose_power(self) -> None:
         machine = self._any()
+        if not self._may_lose_power():
+            self._kill()
+            return
         self._kernel.note(f"fault: power cut at {machine.host}")
         machine.lose_power()
         self._later(500, 8000, lambda: self._boot(machine))
@@ -98,6 +103,7 @@ class Faults:
     def _halt_at_step(self, *, loses_power: bool) -> None:
         machine = self._any()
         steps = int(self._random.random() ** 2 * 300)
+        loses_power = loses_power and self._may_lose_power()
         self._kernel.note(f"fault: {machine.host} dies {steps} steps of the disk later")
         machine.halt_after(steps, loses_power=loses_power)
 

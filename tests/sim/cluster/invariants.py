@@ -164,6 +164,28 @@ class Invariants:
         for replica, (machine, partition) in leaders.items():
             self._check_isr(replica, machine, partition)
 
+    def is_fully_replicated(self, partitions: int) -> bool:
+        """Whether all nodes are up, known to the controller as they are, and in sync in all partitions."""
+        in_sync = 0
+        epochs = {}
+        for machine in self._machines:
+            if machine.node is None or not machine.is_started:
+                return False
+            epochs[machine.node_id] = machine.node.broker.lifecycle.epoch
+        for machine in self._machines:
+            assert machine.node is not None
+            image = machine.node.broker.replicas.image
+            for node_id, epoch in epochs.items():
+                broker = image.cluster.brokers.get(node_id)
+                if broker is None or broker.epoch != epoch or broker.fenced:
+                    return False
+            in_sync += sum(
+                partition.is_leader and len(partition.isr) == len(partition.replicas)
+                for partition in machine.node.broker.replicas.partitions.values()
+                if partition.topic_partition.topic == self._topic
+            )
+        return in_sync == partitions
+
     def _compare(self, machine: Machine, replica: Replica, partition: Partition) -> None:
         assert partition.log is not None
         cursor = self._cursors.setdefault((machine.node_id, replica), Cursor())

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from odradek.checker.anomalies import check_history
-from odradek.config import single_node_defaults
 from odradek.ports import spawn
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.create_topics import (
@@ -24,11 +23,12 @@ from tests.sim.cluster.consumer import Consumer
 from tests.sim.cluster.faults import Faults
 from tests.sim.cluster.invariants import AVAILABLE, HISTORY, NO_ERRORS, NOTHING_LOST, Invariants
 from tests.sim.cluster.kernel import Kernel
-from tests.sim.cluster.machine import BROKER_PORT, CONTROLLER_PORT, DATA_DIR, Machine
+from tests.sim.cluster.machine import Machine
 from tests.sim.cluster.network import Network
 from tests.sim.cluster.process import Process
 from tests.sim.cluster.producer import Producer, ProducerOptions
 from tests.sim.cluster.recorder import Recorder
+from tests.sim.cluster.settings import format_cluster, node_settings
 
 TOPIC = "t"
 CHECK_EVERY_MS = 500.0
@@ -46,6 +46,7 @@ class Options(NamedTuple):
     producers: int = 5
     consumers: int = 2
     partitions: int = 3
+    nodes: int = 1
 
 
 class Result(NamedTuple):
@@ -78,7 +79,7 @@ class World:
         self.loses_power = random.random() < 0.5
         """Whether power cuts are among the faults; then every record is flushed, as one node has no other to ask."""
         self.timeout_ms = random.choice([2000.0, 5000.0, 15_000.0])
-        self.machines = [Machine(self.kernel, self.network, 1, self._settings(1))]
+        self.machines = self._machines(options.nodes)
         self.invariants = Invariants(self.kernel, self.machines, TOPIC)
         for machine in self.machines:
             machine.on_boot = self.invariants.booted
@@ -90,7 +91,13 @@ class World:
         ]
         clients: list[Producer | Consumer] = [*self.producers, *self.consumers]
         hosts = [client.client.process.host for client in clients]
-        self.faults = Faults(self.kernel, self.network, self.machines, hosts, may_lose_power=self.loses_power)
+        self.faults = Faults(
+            self.kernel,
+            self.network,
+            self.machines,
+            hosts,
+            may_lose_power=self._may_lose_power if self.loses_power else None,
+        )
 
     def run(self) -> Result:
         """Boot, let faults happen, heal, and check everything."""
@@ -129,8 +136,14 @@ class World:
             return
         self.faults.heal()
         healed_ms = self.kernel.now_ms
-        if self._until(HEAL_WITHIN_MS, lambda: all(producer.last_ok_ms > healed_ms for producer in self.producers)):
+        if self._until(HEAL_WITHIN_MS, lambda: self._is_available(healed_ms)):
             self._drain()
+
+    def _is_available(self, healed_ms: float) -> bool:
+        """Whether every producer has got something through since then, and every replica is in sync."""
+        if not all(producer.last_ok_ms > healed_ms for producer in self.producers):
+            return False
+        return self.invariants.is_fully_replicated(self.options.partitions)
 
     def _drain(self) -> None:
         """Read all there is from the beginning, and look at what all clients have seen."""
@@ -147,6 +160,10 @@ class World:
         self.invariants.check()
         for anomaly in check_history(self.recorder.history()):
             self.invariants.violated(HISTORY, f"{anomaly.name} in {anomaly.partition}: {anomaly.text}")
+
+    def _may_lose_power(self) -> bool:
+        """Whether every other machine has all that is committed: Kafka does not sync what it acknowledges."""
+        return len(self.machines) == 1 or self.invariants.is_fully_replicated(self.options.partitions)
 
     def _until(self, within_ms: float, is_done: Callable[[], bool]) -> bool:
         """Let time pass until then; a violation if it does not come to that."""
@@ -182,17 +199,13 @@ class World:
             if machine.disk.is_cut:
                 machine.halted()
 
-    def _settings(self, node_id: int) -> dict[str, str]:
-        host = f"node{node_id}"
-        random = self.kernel.random(f"settings/{node_id}")
-        return {
-            **single_node_defaults("localhost", BROKER_PORT, data_dir=DATA_DIR),
-            "listeners": f"PLAINTEXT://{host}:{BROKER_PORT},CONTROLLER://{host}:{CONTROLLER_PORT}",
-            "controller.quorum.bootstrap.servers": f"{host}:{CONTROLLER_PORT}",
-            "offsets.topic.num.partitions": "1",
-            "transaction.state.log.num.partitions": "1",
-            "metadata.log.max.record.bytes.between.snapshots": str(random.choice([1000, 10_000, 20_971_520])),
-        }
+    def _machines(self, count: int) -> list[Machine]:
+        numbers = range(1, count + 1)
+        settings = {number: node_settings(number, count, self.kernel.random("settings")) for number in numbers}
+        machines = {number: Machine(self.kernel, self.network, number, settings[number]) for number in numbers}
+        if count > 1:
+            format_cluster(machines, settings, Process(self.kernel, "admin", "format"))
+        return list(machines.values())
 
     def _client(self, name: str) -> Client:
         process = Process(self.kernel, name, name)
@@ -215,12 +228,12 @@ class World:
     async def _create_topic(self) -> None:
         client = self._client("admin")
         configs = {"segment.bytes": "1048576"}
-        if self.loses_power:
+        if self.loses_power and len(self.machines) == 1:
             configs["flush.messages"] = "1"
         topic = CreatableTopic(
             name=TOPIC,
             num_partitions=self.options.partitions,
-            replication_factor=len(self.machines),
+            replication_factor=min(3, len(self.machines)),
             configs=[CreatableTopicConfig(name=name, value=value) for name, value in configs.items()],
         )
         while True:

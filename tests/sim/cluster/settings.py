@@ -1,0 +1,54 @@
+"""The properties of the nodes of a simulated cluster, and the formatting of their disks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+from odradek.config import BrokerConfig, single_node_defaults
+from odradek.node.formatting import FormatOptions, format_directories
+from odradek.wire.uuids import uuid_to_string
+from tests.sim.cluster.machine import BROKER_PORT, CONTROLLER_PORT, DATA_DIR, Machine
+from tests.sim.cluster.process import Process
+
+
+def node_settings(node_id: int, node_count: int, chance: random.Random) -> dict[str, str]:
+    """A node that is broker and controller; `chance` is the same for all nodes of a cluster."""
+    host = f"node{node_id}"
+    controllers = ",".join(f"node{number}:{CONTROLLER_PORT}" for number in range(1, node_count + 1))
+    settings = {
+        **single_node_defaults("localhost", BROKER_PORT, data_dir=DATA_DIR),
+        "node.id": str(node_id),
+        "listeners": f"PLAINTEXT://{host}:{BROKER_PORT},CONTROLLER://{host}:{CONTROLLER_PORT}",
+        "controller.quorum.bootstrap.servers": controllers,
+        "offsets.topic.num.partitions": "1",
+        "transaction.state.log.num.partitions": "1",
+        "metadata.log.max.record.bytes.between.snapshots": str(chance.choice([1000, 10_000, 20_971_520])),
+    }
+    if node_count > 1:
+        replicas, in_sync = str(min(3, node_count)), str(min(2, node_count))
+        settings |= {
+            "default.replication.factor": replicas,
+            "min.insync.replicas": in_sync,
+            "offsets.topic.replication.factor": replicas,
+            "transaction.state.log.replication.factor": replicas,
+            "transaction.state.log.min.isr": in_sync,
+            "broker.session.timeout.ms": str(chance.choice([3000, 9000])),
+            "broker.heartbeat.interval.ms": str(chance.choice([500, 1000, 2000])),
+            "replica.lag.time.max.ms": str(chance.choice([3000, 10_000])),
+            "replica.socket.timeout.ms": str(chance.choice([3000, 30_000])),
+            "num.replica.fetchers": str(chance.choice([1, 1, 2])),
+        }
+    return settings
+
+
+def format_cluster(machines: Mapping[int, Machine], settings: Mapping[int, Mapping[str, str]], seed: Process) -> None:
+    """Format the disks of all nodes as the voters of one quorum, and see that nothing of it is lost."""
+    cluster_id = uuid_to_string(seed.uuid())
+    ids = {node_id: uuid_to_string(seed.uuid()) for node_id in machines}
+    voters = ",".join(f"{node_id}@node{node_id}:{CONTROLLER_PORT}:{ids[node_id]}" for node_id in machines)
+    for node_id, machine in machines.items():
+        options = FormatOptions(cluster_id, initial_controllers=voters)
+        config = BrokerConfig.load(settings[node_id])
+        list(format_directories(config, options, machine.disk, seed, seed))
+        machine.disk.sync_dir(DATA_DIR)
