@@ -1,7 +1,7 @@
 """`python -m tests.sim.cluster.mutations`: bugs put into the code on purpose, each of which a simulation must catch.
 
-Each replaces a piece of real code by a plausible mistake. Every one is run under seed after seed until an invariant does not
-hold; one that survives all seeds says that the simulation is blind to that mistake.
+Each replaces a piece of real code by a plausible mistake. Every one is run under seed after seed until an invariant
+does not hold; one that survives all seeds says that the simulation is blind to that mistake.
 """
 
 from __future__ import annotations
