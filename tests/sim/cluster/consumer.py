@@ -1,4 +1,4 @@
-"""A consumer that reads all partitions of a topic, without a group."""
+"""A consumer that reads what is committed in all partitions of a topic, without a group."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.sim.cluster.recorder import Outcome, Poll, Recorder
 
 _VERSION = latest(FetchRequest)
 MAX_BYTES = 256 * 1024
+READ_COMMITTED = 1
 
 
 class Consumer:
@@ -31,7 +32,7 @@ class Consumer:
         self.client = client
         self.positions = dict.fromkeys(range(partitions), 0)
         self.ends = dict.fromkeys(range(partitions), -1)
-        """The high watermarks that were seen last."""
+        """The last stable offsets that were seen last."""
         self.max_wait_ms = 300
         self._pause_ms = pause_ms
         self._recorder = recorder
@@ -70,6 +71,7 @@ class Consumer:
         request = FetchRequest(
             max_wait_ms=self.max_wait_ms,
             min_bytes=1,
+            isolation_level=READ_COMMITTED,
             max_bytes=MAX_BYTES,
             topics=[FetchTopic(topic=client.topic, topic_id=client.topic_id, partitions=wanted)],
         )
@@ -98,15 +100,21 @@ class Consumer:
             )
         if answer.error_code:
             return False
-        self.ends[partition] = answer.high_watermark
+        self.ends[partition] = answer.last_stable_offset
         records: list[tuple[int, int]] = []
         data = cast("memoryview | None", answer.records)
         if data is not None:
+            aborted = {entry.first_offset: entry.producer_id for entry in answer.aborted_transactions or ()}
+            left_out: dict[int, None] = {}
             for at, header in iter_batches(data):
                 batch = data[at : at + header.size_bytes]
                 if not crc_is_valid(batch):
                     self._on_violation(f"{name}: the batch at offset {header.base_offset} does not match its checksum")
-                if not header.is_control:
+                if header.base_offset in aborted:
+                    left_out[aborted[header.base_offset]] = None
+                if header.is_control:
+                    left_out.pop(header.producer_id, None)
+                elif not (header.is_transactional and header.producer_id in left_out):
                     records += [
                         (record.offset, int(record.value or b"-1"))
                         for record in iter_records(batch)

@@ -6,11 +6,16 @@ import hashlib
 import heapq
 import random
 from collections.abc import Callable
+from math import ceil
 from typing import Protocol
 
 from tests.sim.storage.crash_disk import PowerCut
 
 Callback = Callable[[], None]
+
+_TICKS = 1024
+"""Of the clock, in a millisecond."""
+_MAX_EVENTS_AT_ONCE = 100_000
 
 
 class Owner(Protocol):
@@ -56,7 +61,9 @@ class Kernel:
     def at(self, time_ms: float, owner: Owner | None, callback: Callback) -> Event:
         """Run `callback` at a time, or now if that is over."""
         self._number += 1
-        event = Event((max(self.now_ms, time_ms), self._number, owner, callback))
+        # Fractions that add up without rounding: who waits for what is left of a time-out must get there.
+        at_ms = ceil(time_ms * _TICKS) / _TICKS if time_ms > self.now_ms else self.now_ms
+        event = Event((at_ms, self._number, owner, callback))
         heapq.heappush(self._heap, event)
         return event
 
@@ -78,6 +85,7 @@ class Kernel:
     def run_until(self, time_ms: float, is_done: Callable[[], bool] | None = None) -> bool:
         """Run what is due by then; returns whether `is_done` ended it before."""
         heap, pop = self._heap, heapq.heappop
+        at_once, last_ms = 0, -1.0
         while heap and heap[0][0] <= time_ms:  # type: ignore[operator] # events hold objects of several types
             event = pop(heap)
             callback = event[3]
@@ -90,6 +98,10 @@ class Kernel:
                 continue
             event[3] = None
             self.events += 1
+            at_once = at_once + 1 if event[0] == last_ms else 0
+            last_ms = self.now_ms
+            if at_once > _MAX_EVENTS_AT_ONCE:
+                raise RuntimeError(f"time stands still at {last_ms} ms, seed {self.seed}: {callback!r} again and again")
             self.run(callback)  # type: ignore[arg-type] # see above
             if is_done is not None and is_done():
                 return True

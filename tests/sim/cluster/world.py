@@ -29,6 +29,7 @@ from tests.sim.cluster.process import Process
 from tests.sim.cluster.producer import Producer, ProducerOptions
 from tests.sim.cluster.recorder import Recorder
 from tests.sim.cluster.settings import format_cluster, node_settings
+from tests.sim.cluster.transactional import TransactionalProducer
 
 TOPIC = "t"
 CHECK_EVERY_MS = 500.0
@@ -43,7 +44,8 @@ class Options(NamedTuple):
     minutes: float = 1.0
     """Simulated, until it heals."""
     faults: bool = True
-    producers: int = 5
+    producers: int = 4
+    transactional_producers: int = 1
     consumers: int = 2
     partitions: int = 3
     nodes: int = 1
@@ -85,11 +87,17 @@ class World:
             machine.on_boot = self.invariants.booted
         self._values = itertools.count(1)
         names = [f"producer{number}" for number in range(1, options.producers + 1)]
-        self.producers = [self._producer(name, random.uniform(40, 200)) for name in names]
+        self.producers: list[Producer | TransactionalProducer] = [
+            self._producer(name, random.uniform(60, 300)) for name in names
+        ]
+        self.producers += [
+            self._transactional(f"tx{number}", random.uniform(100, 500))
+            for number in range(1, options.transactional_producers + 1)
+        ]
         self.consumers = [
             self._consumer(f"consumer{number}", random.uniform(20, 100)) for number in range(1, options.consumers + 1)
         ]
-        clients: list[Producer | Consumer] = [*self.producers, *self.consumers]
+        clients: list[Producer | TransactionalProducer | Consumer] = [*self.producers, *self.consumers]
         hosts = [client.client.process.host for client in clients]
         self.faults = Faults(
             self.kernel,
@@ -219,6 +227,9 @@ class World:
         )
         return Producer(client, options, self.recorder, self._values, self._lost)
 
+    def _transactional(self, name: str, pause_ms: float) -> TransactionalProducer:
+        return TransactionalProducer(self._client(name), self.options.partitions, pause_ms, self.recorder, self._values)
+
     def _consumer(self, name: str, pause_ms: float) -> Consumer:
         return Consumer(self._client(name), self.options.partitions, pause_ms, self.recorder, self._lost)
 
@@ -279,10 +290,12 @@ def _deterministic_gc() -> Iterator[None]:
     """What is garbage goes at set moments only: what dead nodes have left must not run at others."""
     was_enabled = gc.isenabled()
     gc.collect()
+    gc.freeze()
     gc.disable()
     try:
         yield
     finally:
+        gc.unfreeze()
         gc.collect()
         if was_enabled:
             gc.enable()
