@@ -32,7 +32,7 @@ class Consumer:
         self.client = client
         self.positions = dict.fromkeys(range(partitions), 0)
         self.ends = dict.fromkeys(range(partitions), -1)
-        """The last stable offsets that were seen last."""
+        """The high watermarks that were seen last."""
         self.max_wait_ms = 300
         self._pause_ms = pause_ms
         self._recorder = recorder
@@ -100,18 +100,18 @@ class Consumer:
             )
         if answer.error_code:
             return False
-        self.ends[partition] = answer.last_stable_offset
+        self.ends[partition] = answer.high_watermark
         records: list[tuple[int, int]] = []
         data = cast("memoryview | None", answer.records)
         if data is not None:
-            aborted = {entry.first_offset: entry.producer_id for entry in answer.aborted_transactions or ()}
+            aborted = sorted((entry.first_offset, entry.producer_id) for entry in answer.aborted_transactions or ())
             left_out: dict[int, None] = {}
             for at, header in iter_batches(data):
                 batch = data[at : at + header.size_bytes]
                 if not crc_is_valid(batch):
                     self._on_violation(f"{name}: the batch at offset {header.base_offset} does not match its checksum")
-                if header.base_offset in aborted:
-                    left_out[aborted[header.base_offset]] = None
+                while aborted and aborted[0][0] <= header.last_offset:
+                    left_out[aborted.pop(0)[1]] = None
                 if header.is_control:
                     left_out.pop(header.producer_id, None)
                 elif not (header.is_transactional and header.producer_id in left_out):

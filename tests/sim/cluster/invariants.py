@@ -108,7 +108,11 @@ class Invariants:
         if partition.topic_partition.topic != self._topic:
             return
         ledger = self._ledger(partition)
-        if partition.log is not None and partition.log.log_end_offset < ledger.end:
+        is_latest = partition.leader_epoch >= ledger.leader_epoch
+        ledger.leader_epoch = max(ledger.leader_epoch, partition.leader_epoch)
+        # A node that starts takes over what it knew last, and serves nobody before it knows more.
+        serves = machine.is_started and is_latest
+        if serves and partition.log is not None and partition.log.log_end_offset < ledger.end:
             self.violated(
                 NOTHING_LOST,
                 f"{machine.host} leads {partition.topic_partition} in epoch {partition.leader_epoch} and ends at "

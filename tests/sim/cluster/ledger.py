@@ -36,6 +36,8 @@ class Ledger:
         self.name = name
         self.end = 0
         """The highest high watermark that any leader had."""
+        self.leader_epoch = -1
+        """The latest that anybody knows."""
         self._batches: dict[int, Committed] = {}
         self._known = 0
         """The first offset of which the batch is not in here."""
