@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from odradek.broker.replication.fetcher import FollowedLogs
+from odradek.broker.replication.followed_logs import FollowedLogs
 from odradek.broker.replication.leadership import IsrProposal, Leadership
 from odradek.broker.replication.partition import Partition
 from odradek.controller import alter_partition, leadership
