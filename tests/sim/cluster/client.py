@@ -40,6 +40,8 @@ class Client:
         """By partition; only those that have one."""
         self.random = network.kernel.random(f"client/{process.name}")
         self._channels: dict[int, Channel] = {}
+        self._epochs: dict[int, int] = {}
+        """The latest leader epoch by partition."""
 
     def sleep(self, milliseconds: float) -> Promise[None]:
         """Settles later."""
@@ -86,10 +88,13 @@ class Client:
             (topic,) = response.topics
             if topic.error_code == ErrorCode.NONE:
                 self.topic_id = topic.topic_id
-                self.leaders = {
-                    partition.partition_index: Leader(partition.leader_id, partition.leader_epoch)
-                    for partition in topic.partitions
-                    if partition.leader_id >= 0
-                }
+                for partition in topic.partitions:
+                    # As clients do: what a broker says that has fallen behind is not believed.
+                    index, epoch = partition.partition_index, partition.leader_epoch
+                    if epoch >= self._epochs.get(index, -1):
+                        self._epochs[index] = epoch
+                        self.leaders.pop(index, None)
+                        if partition.leader_id >= 0:
+                            self.leaders[index] = Leader(partition.leader_id, epoch)
                 return
             await self.sleep(RETRY_MS)
