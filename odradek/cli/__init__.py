@@ -10,6 +10,7 @@ from odradek import __version__
 
 _COMMANDS = {
     "serve": ("odradek.cli.serve:serve", "Run a broker."),
+    "cluster": ("odradek.cli.cluster:cluster", "Run a cluster on this machine, and spread partitions over brokers."),
     "storage": ("odradek.cli.storage:storage", "Format the log directories of a node, and look at them."),
     "topic": ("odradek.cli.topic:topic", "List, create, describe and delete topics."),
     "group": ("odradek.cli.group:group", "List, describe and delete consumer groups, reset their offsets."),

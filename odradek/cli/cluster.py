@@ -20,7 +20,7 @@ MAX_NODES = 100
 
 @click.group()
 def cluster() -> None:
-    """Run clusters of several nodes."""
+    """Run a cluster on this machine, and spread partitions over the brokers of any."""
 
 
 @cluster.command("start")

@@ -16,7 +16,7 @@ from tests.support.odradek import ROOT, first_line
 from tests.support.process import START_TIMEOUT_S, STOP_TIMEOUT_S, serves_metadata, wait_for
 
 READY = re.compile(rb"odradek ready on ((?:127\.0\.0\.1:\d+,?)+)\n")
-NODES = 1
+NODES = 3
 
 
 class LocalCluster:
@@ -35,7 +35,7 @@ class LocalCluster:
 
     def start(self, *options: str) -> list[int]:
         """The ports on which clients are served."""
-        argv = [sys.executable, "-c", "from odradek.cli.cluster import cluster; cluster()", "start"]
+        argv = [sys.executable, "-m", "odradek", "cluster", "start"]
         argv += ["--nodes", str(NODES), "--listen", "127.0.0.1:0", "--data-dir", str(self.directory / "data"), *options]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
@@ -111,14 +111,27 @@ def test_nodes_stop_cleanly_when_their_parent_is_killed_and_start_again(cluster:
     assert cluster.end(signal.SIGTERM) == 0
 
 
+def test_the_others_go_on_when_a_node_dies(cluster: LocalCluster) -> None:
+    ports = cluster.start()
+    (victim, *rest) = cluster.nodes
+    os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: not runs(victim), "it is gone")
+    assert sum(serves_metadata("127.0.0.1", port) for port in ports) == NODES - 1
+    assert all(map(runs, rest))
+    assert cluster.end(signal.SIGTERM) == 0
+    assert not any(map(runs, cluster.nodes))
+
+
 def test_a_node_that_dies_is_started_again_where_that_is_wanted(cluster: LocalCluster) -> None:
-    (port, *_others) = cluster.start("--restart")
+    ports = cluster.start("--restart")
     (victim, *_rest) = cluster.nodes
     os.kill(victim, signal.SIGKILL)
     wait_for(lambda: victim not in cluster.children() and len(cluster.children()) == NODES, "there is another node")
     cluster.nodes = cluster.children()
-    wait_for(lambda: serves_metadata("127.0.0.1", port), "it serves clients", START_TIMEOUT_S)
+    wait_for(lambda: all(serves_metadata("127.0.0.1", port) for port in ports), "all serve clients", START_TIMEOUT_S)
     assert cluster.end(signal.SIGTERM) == 0
     assert not any(map(runs, cluster.nodes))
-    assert f"odradek: node 1 has ended with exit code {-signal.SIGKILL}" in cluster.log_path.read_text()
-    assert re.search(r"^node 1: .", cluster.log_path.read_text(), re.MULTILINE)
+    said = cluster.log_path.read_text()
+    assert re.search(rf"^odradek: node \d has ended with exit code {-signal.SIGKILL}$", said, re.MULTILINE)
+    for node_id in range(1, NODES + 1):
+        assert re.search(rf"^node {node_id}: .", said, re.MULTILINE)
