@@ -17,6 +17,8 @@ from tests.support.process import START_TIMEOUT_S, STOP_TIMEOUT_S, serves_metada
 
 READY = re.compile(rb"odradek ready on ((?:127\.0\.0\.1:\d+,?)+)\n")
 NODES = 3
+QUICK_RETURN = ("--set", "broker.session.timeout.ms=2000", "--set", "broker.heartbeat.interval.ms=300")
+"""A broker that did not take its leave is let in again once its session is over."""
 
 
 class LocalCluster:
@@ -36,7 +38,16 @@ class LocalCluster:
     def start(self, *options: str, nodes: int = NODES) -> list[int]:
         """The ports on which clients are served."""
         argv = [sys.executable, "-m", "odradek", "cluster", "start"]
-        argv += ["--nodes", str(nodes), "--listen", "127.0.0.1:0", "--data-dir", str(self.directory / "data"), *options]
+        argv += [
+            "--nodes",
+            str(nodes),
+            "--listen",
+            "127.0.0.1:0",
+            "--data-dir",
+            str(self.directory / "data"),
+            *QUICK_RETURN,
+            *options,
+        ]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
