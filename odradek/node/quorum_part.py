@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 RETRY_MS = 100
 """How soon it is asked again what is committed."""
-FIRST_WORD_MS = 1_000
+FIRST_WORD_MS = 3_000
 LATER_WORDS_MS = 10_000
 """How long a node waits for the quorum before it says so, and says so again."""
 
