@@ -76,7 +76,7 @@ class Cluster:
         by_id = dict.fromkeys(range(1, roles + 1), COMBINED) if isinstance(roles, int) else dict(roles)
         ports = {node_id: (free_port(), free_port()) for node_id in by_id}
         controllers = [node_id for node_id, role in by_id.items() if "controller" in role]
-        servers = ",".join(f"{HOST}:{ports[node_id][1]}" for node_id in controllers)
+        self.controllers = servers = ",".join(f"{HOST}:{ports[node_id][1]}" for node_id in controllers)
         voters = ",".join(
             f"{node_id}@{HOST}:{ports[node_id][1]}:{uuid}"
             for node_id, uuid in zip(controllers, DIRECTORY_IDS, strict=False)
