@@ -123,3 +123,14 @@ def test_a_broker_that_leaves_asks_until_it_may() -> None:
     count = len(scene.controller.heartbeats)
     scene.world.advance(10_000)
     assert len(scene.controller.heartbeats) == count
+
+
+def test_a_broker_that_leaves_does_not_register_any_more() -> None:
+    scene = Scene()
+    scene.lifecycle.start()
+    scene.controller.heartbeat = lambda: BrokerHeartbeatResponse(error_code=ErrorCode.STALE_BROKER_EPOCH)
+    left = scene.lifecycle.stop()
+    scene.world.advance(1_000)
+    assert not left.done
+    assert scene.controller.registrations == 1
+    assert scene.lifecycle.answers == 1

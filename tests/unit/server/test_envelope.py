@@ -186,3 +186,11 @@ def test_requests_with_millions_of_elements_are_refused_in_an_envelope_too() -> 
     with pytest.raises(KafkaError) as caught:
         controller.ask(sealed(context_of(many, 7), many))
     assert caught.value.code is ErrorCode.UNSUPPORTED_VERSION
+
+
+def test_an_answer_to_another_request_is_not_taken_for_the_clients() -> None:
+    context = context_of(UNREGISTER, 0)
+    other = b"\x00\x00\x00\x4e\x00" + UnregisterBrokerResponse().encode(0)
+    with pytest.raises(KafkaError) as caught:
+        opened(context, EnvelopeResponse(response_data=other), UnregisterBrokerResponse)
+    assert caught.value.code is ErrorCode.UNKNOWN_SERVER_ERROR
