@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from tests.sim.cluster.kernel import Kernel
 from tests.sim.cluster.machine import Machine
@@ -43,6 +44,8 @@ class Faults:
             (3, self._partition),
             (2, self._clog),
         ]
+        if len(machines) > 1:
+            self._kinds += [(5, self._isolate), (2, self._kill_all)]
         if may_lose_power is not None:
             self._may_lose_power = may_lose_power
             self._kinds += [(2, self._lose_power), (2, lambda: self._halt_at_step(loses_power=True))]
@@ -167,6 +170,33 @@ class Faults:
                 self._unblock(link)
 
         self._later(500, 20_000, undo)
+
+    def _isolate(self) -> None:
+        """Cut a node off from the other nodes, while clients still reach it; perhaps it dies before that is over."""
+        machine = self._any()
+        others = [other.host for other in self._machines if other is not machine]
+        out, back = [(machine.host, other) for other in others], [(other, machine.host) for other in others]
+        links = self._random.choice([out, back, out + back, out + back])
+        dies = self._random.random() < 0.5
+        self._kernel.note(f"fault: isolate {machine.host}: {links}{', then kill it' if dies else ''}")
+        for link in links:
+            self._block(link)
+
+        def undo() -> None:
+            if dies:
+                machine.kill()
+                self._later(0, 5000, lambda: self._boot(machine))
+            for link in links:
+                self._unblock(link)
+
+        self._later(200, 20_000, undo)
+
+    def _kill_all(self) -> None:
+        """All nodes at once, which come back one by one."""
+        self._kernel.note("fault: kill all nodes")
+        for machine in self._machines:
+            machine.kill()
+            self._later(0, 5000, partial(self._boot, machine))
 
     def _clog(self) -> None:
         """Clog links one after the other, and free them in another order."""
