@@ -119,6 +119,9 @@ class Output:
         Raises OSError: of the connection, or of a file (`FileCutError` if it is shorter than promised).
         """
         sent_in_turn = self.sendfile_bytes = 0
+        chunks = self._chunks
+        if len(chunks) == 1 and isinstance(only := chunks[0], bytes):
+            return self._send_only(sock, only)
         try:
             while self._chunks and sent_in_turn < TURN_BYTES and self.cold is None:
                 sent, wanted = self._send_some(sock)
@@ -142,6 +145,19 @@ class Output:
         release_all([chunk for chunk in self._chunks if chunk is not kept])
         self._chunks.clear()
         self.size_bytes = 0
+
+    def _send_only(self, sock: OutSocket, chunk: bytes) -> int:
+        """`send` where there is one short reply, as nearly always."""
+        try:
+            sent = sock.send(chunk)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        self.size_bytes -= sent
+        if sent == len(chunk):
+            self._chunks.clear()
+        else:
+            self._chunks[0] = memoryview(chunk)[sent:]
+        return sent
 
     def _send_some(self, sock: OutSocket) -> tuple[int, int]:
         """One system call: (bytes sent, bytes that were there for it)."""

@@ -158,6 +158,11 @@ class FrameReader:
         """Handle the frames in `view[position:end]`; what cannot be handled yet is kept."""
         context = self._context
         limits = context.limits
+        if end - position > 4 and not self._pause and not self._ending:
+            (length,) = _LENGTH.unpack_from(view, position)
+            if length == end - position - 4 and length <= limits.socket_request_max_bytes:
+                self._dispatch_slice(view, position + 4, end)  # one frame and nothing else, as nearly always
+                return
         frames_left = limits.max_frames_per_turn
         turn_end = monotonic() + limits.max_turn_ms / 1000
         while end - position >= 4 and not self._ending:

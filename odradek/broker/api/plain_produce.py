@@ -42,7 +42,9 @@ class PlainProduceApi:
                 partition = self._partition(topic, index)
                 if partition is None:
                     return None
-            log = partition.leader_log()
+            log = partition.log
+            if log is None or not partition.is_leader:
+                return None
             if acks != _ACKS_LEADER and (acks != _ACKS_ALL or not partition.is_alone):
                 return None
             batch, header = self._admission.admit(records, log.config, version)

@@ -163,10 +163,8 @@ class ReplicaManager:
             origin=origin,
             transaction_version=transaction_version,
         )
-        if partition.is_alone:
-            self.waiting.moved(partition.topic_partition)
-        else:
-            # What waits for the high watermark is told when that moves.
+        # What waits for the high watermark is told when that moves.
+        if not partition.is_alone:
             self.waiting_replicas.moved(partition.topic_partition)
         return info
 

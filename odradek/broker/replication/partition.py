@@ -84,7 +84,7 @@ class Partition:
         self.tenure = 0
         """Counts how often this broker began to lead: another may have cut the log in between."""
         self._ports = ports
-        self._watermark_listeners: list[Callable[[Partition], None]] = []
+        self._watermark_listeners: tuple[Callable[[Partition], None], ...] = ()
 
     def apply(self, image: PartitionImage) -> bool:
         """Take over leadership and replicas from the metadata; returns whether the leader epoch is a new one.
@@ -322,12 +322,11 @@ class Partition:
 
     def add_watermark_listener(self, listener: Callable[[Partition], None]) -> None:
         """Call `listener(partition)` whenever the high watermark moves."""
-        self._watermark_listeners.append(listener)
+        self._watermark_listeners += (listener,)
 
     def remove_watermark_listener(self, listener: Callable[[Partition], None]) -> None:
         """Stop calling it; one that is not there is fine."""
-        if listener in self._watermark_listeners:
-            self._watermark_listeners.remove(listener)
+        self._watermark_listeners = tuple(each for each in self._watermark_listeners if each != listener)
 
     def readable_log(self, current_leader_epoch: int, *, only_leader: bool) -> Log:
         """The log, for readers; consumers may read from followers, too (KIP-392). Raises KafkaError as `leader_log`."""
