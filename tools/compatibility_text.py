@@ -12,7 +12,7 @@ in Apache Kafka 4.4.0, and where the conformance suite in `tests/compat` has a c
 
 An API is listed in ApiVersions only when it works, and then in exactly the versions that Kafka lists. A request for
 another API or version costs its connection, as in Kafka; ApiVersions answers an unknown version in version 0. "Done"
-means all of these versions, on one node.
+means all of these versions.
 """
 
 _SHARE_GROUPS = "share groups"
@@ -102,6 +102,8 @@ MISSING: dict[str, str] = {
     "Quotas": "are set, kept and described, but do not throttle.",
     "Security": "TLS, SASL, delegation tokens and ACLs; the APIs that manage them answer as Kafka does where "
     "they are off. SCRAM credentials are kept, but nobody logs in with them.",
+    "Older metadata": "records are written as of `metadata.version` 4.4-IV2, also where a directory was formatted with "
+    "an earlier `--release-version`: controllers and brokers of before 4.4 cannot be peers.",
     "Tiered storage": "`remote.storage.enable` is off; ListOffsets answers for local records.",
     "Client telemetry": "GetTelemetrySubscriptions and PushTelemetry; their subscriptions can be kept as "
     "configurations.",
