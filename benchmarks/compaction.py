@@ -33,7 +33,7 @@ from odradek.wire.records.header import parse_header
 from odradek.wire.records.record import Record
 from tests.support.odradek import Odradek
 from tests.support.process import wait_for
-from tests.support.requests import connect, create_topic, produce, set_topic_config
+from tests.support.requests import TOPIC, alter_configs, connect, create_topic, produce
 from tests.support.wire import Connection
 
 MIB = 1 << 20
@@ -211,7 +211,7 @@ def measure_producer(root: Path, size_bytes: int, rounds: int, seconds: float) -
             fill(connection, topic, size_bytes)
             time.sleep(3.0)  # what was written reaches the disk
             alone = produce_steadily(connection, "steady", _Deadline(seconds).is_over)
-            set_topic_config(connection, topic, "min.cleanable.dirty.ratio", "0.01")
+            alter_configs(connection, TOPIC, topic, {"min.cleanable.dirty.ratio": "0.01"})
             wait_for(partial(is_being_cleaned, node.data_dir / f"{topic}-0"), "cleaning has begun", 30)
             begun = time.perf_counter()
             beside = produce_steadily(connection, "steady", _Watch(checkpoint, topic).is_clean)

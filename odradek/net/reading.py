@@ -158,15 +158,10 @@ class FrameReader:
         """Handle the frames in `view[position:end]`; what cannot be handled yet is kept."""
         context = self._context
         limits = context.limits
-        if end - position > 4 and not self._pause and not self._ending:
-            (length,) = _LENGTH.unpack_from(view, position)
-            if length == end - position - 4 and length <= limits.socket_request_max_bytes:
-                self._dispatch_slice(view, position + 4, end)  # one frame and nothing else, as nearly always
-                return
         frames_left = limits.max_frames_per_turn
-        turn_end = monotonic() + limits.max_turn_ms / 1000
+        turn_end = 0.0
         while end - position >= 4 and not self._ending:
-            if self._pause or not frames_left or monotonic() >= turn_end:
+            if self._pause or not frames_left or (turn_end and monotonic() >= turn_end):
                 self._keep(view, position, end)
                 return
             (length,) = _LENGTH.unpack_from(view, position)
@@ -179,6 +174,8 @@ class FrameReader:
                 self._begin_frame(length, view[position:end])
                 return
             frames_left -= 1
+            if frame_end < end and not turn_end:
+                turn_end = monotonic() + limits.max_turn_ms / 1000
             self._dispatch_slice(view, position, frame_end)
             position = frame_end
         if position < end and not self._ending:

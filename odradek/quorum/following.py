@@ -12,7 +12,7 @@ from odradek.ports import Promise
 from odradek.quorum.elections import Elections
 from odradek.quorum.epochs import EpochEnd
 from odradek.quorum.log import SnapshotId
-from odradek.quorum.messages import TOPIC, TOPIC_ID, seen
+from odradek.quorum.messages import TOPIC, TOPIC_ID, LeaderSeen, seen
 from odradek.quorum.roles import Download, Follower, Unattached
 from odradek.quorum.settings import Address, RaftCluster
 from odradek.quorum.state import QuorumState
@@ -168,6 +168,16 @@ class Following:
         self._pending = None
         return True
 
+    def _said(
+        self,
+        partition: PartitionData | snapshots.FetchSnapshotResponsePartitionSnapshot,
+        response: FetchResponse | snapshots.FetchSnapshotResponse,
+    ) -> LeaderSeen:
+        """Who leads, by an answer."""
+        leader = partition.current_leader
+        listener = self._cluster.listener_name
+        return seen(partition.error_code, leader.leader_id, leader.leader_epoch, response.node_endpoints, listener)
+
     def _got(self, token: object, answer: Promise[FetchResponse]) -> None:
         if not self._is_current(token):
             return
@@ -176,11 +186,7 @@ class Following:
             self._retry_later()
             return
         partition = response.responses[0].partitions[0]
-        leader = partition.current_leader
-        said = seen(
-            partition.error_code, leader.leader_id, leader.leader_epoch, response.node_endpoints,
-            self._cluster.listener_name,
-        )  # fmt: skip
+        said = self._said(partition, response)
         is_over = self._elections.observe(said)
         role = self._state.role
         if self._pending is not None or not isinstance(role, Follower | Unattached):
@@ -243,12 +249,7 @@ class Following:
             self._retry_later()
             return
         piece = response.topics[0].partitions[0]
-        leader = piece.current_leader
-        said = seen(
-            piece.error_code, leader.leader_id, leader.leader_epoch, response.node_endpoints,
-            self._cluster.listener_name,
-        )  # fmt: skip
-        is_over = self._elections.observe(said)
+        is_over = self._elections.observe(self._said(piece, response))
         role = self._state.role
         if self._pending is not None or not isinstance(role, Follower):
             return

@@ -132,13 +132,7 @@ class Segment:
             return True
         if mine == 0:
             return False
-        first_ms = self._first_timestamp_ms
-        waited_ms = (
-            max_timestamp_ms - first_ms
-            if first_ms is not None and first_ms >= 0
-            else self.waited_ms(now_ms, max_timestamp_ms)
-        )
-        if waited_ms > config.max_segment_ms - self.roll_jitter_ms:
+        if self.waited_ms(now_ms, max_timestamp_ms) > config.max_segment_ms - self.roll_jitter_ms:
             return True
         return self.index.is_full(config.segment_index_bytes) or self.time_index.is_full(config.segment_index_bytes)
 

@@ -18,6 +18,8 @@ from tests.support.apache import Unavailable
 from tests.support.batches import raw
 from tests.support.process import BrokerProcess, wait_for
 from tests.support.requests import (
+    TOPIC,
+    alter_configs,
     code,
     connect,
     create_topic,
@@ -25,7 +27,6 @@ from tests.support.requests import (
     fetch_request,
     list_offset,
     produce,
-    set_topic_config,
 )
 from tests.support.targets import FAST_SETTINGS, new_broker
 from tests.support.wire import Connection
@@ -260,7 +261,7 @@ def test_aborted_records_go_and_markers_stay_with_what_is_left_of_their_transact
     transact(producer.abort_transaction, ("b", "3"))
     wait_for(lambda: list_offset(connection, writer.topic, LATEST).offset == 9, "the last marker is written")
     writer.roll()
-    set_topic_config(connection, writer.topic, "cleanup.policy", "compact")
+    alter_configs(connection, TOPIC, writer.topic, {"cleanup.policy": "compact"})
     becomes(connection, writer.topic, [(0, "a", "1"), (5, "b", "2")])
     found = [header for header, _ in headers(connection, writer.topic) if header.is_transactional]
     shapes = [(header.base_offset, header.last_offset, header.record_count, header.is_control) for header in found]

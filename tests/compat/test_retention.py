@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from odradek.wire.messages.incremental_alter_configs import (
-    AlterableConfig,
-    AlterConfigsResource,
-    IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse,
-)
 from tests.support.batches import batch
 from tests.support.process import BrokerProcess, wait_for
-from tests.support.requests import code, connect, create_topic, fetch, fetch_request, list_offset, produce
+from tests.support.requests import (
+    TOPIC,
+    alter_configs,
+    code,
+    connect,
+    create_topic,
+    fetch,
+    fetch_request,
+    list_offset,
+    produce,
+)
 from tests.support.wire import Connection
 
 pytestmark = pytest.mark.owns_broker
@@ -24,8 +28,6 @@ EARLIEST = -2
 LATEST = -1
 SETTINGS = {"log.retention.check.interval.ms": "200", "log.initial.task.delay.ms": "200"}
 HOUR_MS = 3_600_000
-TOPIC = 2
-SET = 0
 SEGMENT_BYTES = 1 << 20
 """The smallest that a topic may have, so that two of these records do not fit in one."""
 VALUE = b"x" * 600_000
@@ -51,13 +53,6 @@ def append(connection: Connection, topic: str, *timestamps_ms: int) -> None:
 
 def earliest(connection: Connection, topic: str) -> int:
     return list_offset(connection, topic, EARLIEST).offset
-
-
-def alter(connection: Connection, topic: str, configs: Mapping[str, str]) -> None:
-    wanted = [AlterableConfig(name=name, config_operation=SET, value=value) for name, value in configs.items()]
-    resource = AlterConfigsResource(resource_type=TOPIC, resource_name=topic, configs=wanted)
-    answer = connection.call(IncrementalAlterConfigsRequest(resources=[resource]), IncrementalAlterConfigsResponse)
-    assert code(answer.responses[0].error_code) == "NONE"
 
 
 def now_ms() -> int:
@@ -97,14 +92,14 @@ def test_retention_without_limits_keeps_everything_until_the_topic_is_altered(co
     append(connection, "beside", 1000)
     wait_for(lambda: earliest(connection, "beside") == 1, "retention has run")
     assert earliest(connection, "altered") == 0
-    alter(connection, "altered", {"retention.ms": str(HOUR_MS)})
+    alter_configs(connection, TOPIC, "altered", {"retention.ms": str(HOUR_MS)})
     wait_for(lambda: earliest(connection, "altered") == 2, "the new setting has its effect")
 
 
 def test_a_smaller_segment_size_rolls_from_the_next_append_on(connection: Connection) -> None:
     create_topic(connection, "smaller", configs={"retention.ms": str(HOUR_MS)})
     append(connection, "smaller", 1000)
-    alter(connection, "smaller", {"segment.bytes": str(SEGMENT_BYTES)})
+    alter_configs(connection, TOPIC, "smaller", {"segment.bytes": str(SEGMENT_BYTES)})
     append(connection, "smaller", now_ms())
     wait_for(lambda: earliest(connection, "smaller") == 1, "the first record is in a segment of its own")
 

@@ -23,12 +23,6 @@ from odradek.wire.messages.describe_configs import (
     DescribeConfigsResource,
     DescribeConfigsResponse,
 )
-from odradek.wire.messages.incremental_alter_configs import (
-    AlterableConfig,
-    AlterConfigsResource,
-    IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse,
-)
 from odradek.wire.messages.metadata import MetadataRequest, MetadataResponse
 from tests.support.apache import ApacheKafka
 from tests.support.batches import batch, batches, raw
@@ -36,6 +30,9 @@ from tests.support.groups import commit, committed
 from tests.support.odradek import ROOT, await_ready
 from tests.support.process import BrokerProcess, wait_for
 from tests.support.requests import (
+    BROKER,
+    TOPIC,
+    alter_configs,
     await_coordinator,
     code,
     connect,
@@ -48,8 +45,6 @@ from tests.support.requests import (
 )
 from tests.support.wire import Connection
 
-TOPIC, BROKER = 2, 4
-SET = 0
 FROM_TOPIC, FROM_BROKER, FROM_CLUSTER = 1, 2, 3
 """Sources of a configuration that somebody has set while the node was running."""
 QUICK_RETURN = {"broker.session.timeout.ms": "1000", "broker.heartbeat.interval.ms": "200"}
@@ -114,9 +109,9 @@ def fill(broker: BrokerProcess, era: str) -> list[Group]:
             commit_until_done(connection, group, number, "first")
             commit_until_done(connection, group, 100 + number, f"of the era of {era}")
         delete_topic(connection, f"{era}-deleted")
-        alter(connection, TOPIC, f"{era}-cut", {"max.message.bytes": "12345"})
-        alter(connection, BROKER, "", {"log.retention.ms": "987654321"})
-        alter(connection, BROKER, "1", {"log.cleaner.threads": "2"})
+        alter_configs(connection, TOPIC, f"{era}-cut", {"max.message.bytes": "12345"})
+        alter_configs(connection, BROKER, "", {"log.retention.ms": "987654321"})
+        alter_configs(connection, BROKER, "1", {"log.cleaner.threads": "2"})
     return groups
 
 
@@ -179,13 +174,6 @@ def configs_of(connection: Connection, topics: list[str]) -> Mapping[tuple[int, 
         }
         for result in answer.results
     }
-
-
-def alter(connection: Connection, kind: int, name: str, configs: Mapping[str, str]) -> None:
-    wanted = [AlterableConfig(name=key, config_operation=SET, value=value) for key, value in configs.items()]
-    resource = AlterConfigsResource(resource_type=kind, resource_name=name, configs=wanted)
-    answer = connection.call(IncrementalAlterConfigsRequest(resources=[resource]), IncrementalAlterConfigsResponse)
-    assert code(answer.responses[0].error_code) == "NONE"
 
 
 def delete_before(connection: Connection, topic: str, partition: int, offset: int) -> None:

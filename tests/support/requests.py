@@ -54,7 +54,8 @@ from tests.support.wire import Connection
 NAMED_PRODUCE_VERSION = 12
 """The last version of Produce that names topics; from 13 on it gives their ids."""
 NAMED_FETCH_VERSION = 12
-_TOPIC_RESOURCE = 2
+TOPIC, BROKER = 2, 4
+"""Kinds of resources that have configurations."""
 _SET = 0
 
 
@@ -87,10 +88,10 @@ def create_topic(
     return wait_for_topic(connection, name, partitions)
 
 
-def set_topic_config(connection: Connection, topic: str, name: str, value: str) -> None:
-    """Set one property of a topic; AssertionError if the broker refuses."""
-    config = AlterableConfig(name=name, config_operation=_SET, value=value)
-    resource = AlterConfigsResource(resource_type=_TOPIC_RESOURCE, resource_name=topic, configs=[config])
+def alter_configs(connection: Connection, kind: int, name: str, configs: Mapping[str, str]) -> None:
+    """Set properties of a topic or broker (`TOPIC`, `BROKER`); AssertionError if they are refused."""
+    wanted = [AlterableConfig(name=key, config_operation=_SET, value=value) for key, value in configs.items()]
+    resource = AlterConfigsResource(resource_type=kind, resource_name=name, configs=wanted)
     request = IncrementalAlterConfigsRequest(resources=[resource])
     (result,) = connection.call(request, IncrementalAlterConfigsResponse).responses
     assert code(result.error_code) == "NONE", result.error_message

@@ -27,8 +27,9 @@ from odradek.wire.messages.vote import VoteRequest, VoteResponse
 from odradek.wire.persistent.metadata.topic_record import TopicRecord
 from odradek.wire.schema import Message
 from tests.sim.quorum.invariants import Invariants, Violation
-from tests.sim.quorum.world import PORT, LogDisk, Network, NodeTransport, SnapshotDisk, StateDisk
+from tests.sim.quorum.world import PORT, LogDisk, Network, NodeTransport
 from tests.unit.fakes import FakeWorld
+from tests.unit.quorum.memory import MemoryElectionState, MemorySnapshots
 
 CLUSTER_ID = "FJkmiIyzQJqAwCJ4G8Cvjg"
 LISTENER = "CONTROLLER"
@@ -47,8 +48,8 @@ class Host:
         self.id = node_id
         self.name = f"n{node_id}"
         self.log = LogDisk(run.world, run.rng)
-        self.state = StateDisk()
-        self.snapshots = SnapshotDisk()
+        self.state = MemoryElectionState()
+        self.snapshots = MemorySnapshots()
         self.raft: RaftNode | None = None
         self.incarnation = 0
         self.next_offset = 0

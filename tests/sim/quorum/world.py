@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from odradek.ports import Promise
-from odradek.quorum.election_state import ElectionState
-from odradek.quorum.log import SnapshotId
 from odradek.wire.apis import ApiKey, stable_versions
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.records.header import iter_batches
@@ -191,38 +189,3 @@ class LogDisk:
             self.truncate_to(max(lost[kept][0], self.start_offset))
         self.durable = self.end_offset
         self._life += 1
-
-
-class StateDisk:
-    """An ElectionStateStore: what `save` has returned from is there after a crash."""
-
-    def __init__(self) -> None:
-        self.saved: bytes | None = None
-
-    def load(self) -> ElectionState | None:
-        return None if self.saved is None else ElectionState.from_bytes(self.saved)
-
-    def save(self, state: ElectionState) -> None:
-        self.saved = state.to_bytes()
-
-
-class SnapshotDisk:
-    """A SnapshotStore."""
-
-    def __init__(self) -> None:
-        self.files: dict[SnapshotId, bytes] = {}
-
-    def list(self) -> list[SnapshotId]:
-        return sorted(self.files)
-
-    def read(self, snapshot_id: SnapshotId) -> bytes:
-        return self.files[snapshot_id]
-
-    def size_bytes(self, snapshot_id: SnapshotId) -> int:
-        return len(self.files[snapshot_id])
-
-    def write(self, snapshot_id: SnapshotId, data: bytes) -> None:
-        self.files[snapshot_id] = data
-
-    def delete(self, snapshot_id: SnapshotId) -> None:
-        self.files.pop(snapshot_id, None)
