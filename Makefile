@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= odradek-data
 LISTEN ?= localhost:9092
 
-.PHONY: run test lint check docs programs jars oracles apache bench clean
+.PHONY: run test lint check docs programs jars oracles apache bench bench-cluster clean
 
 run: $(VENV)/.runtime
 	@echo "Data: $(DATA). Once it is ready, send a first message from another terminal:"
@@ -41,6 +41,9 @@ apache: $(VENV)/.development
 
 bench: $(VENV)/.development
 	$(BIN)/python -m benchmarks
+
+bench-cluster: $(VENV)/.development
+	$(BIN)/python -m benchmarks.cluster
 
 docs: $(VENV)/.development
 	$(BIN)/python tools/config_docs.py

@@ -45,10 +45,7 @@ class MeasuredApache(ApacheKafka):
         self._begun_s = 0.0
 
     def _java(self, *arguments: str) -> list[str]:
-        command = super()._java(*arguments)
-        classpath = command.index("-cp")
-        logging = [option for option in command[1:classpath] if option.startswith("-Dlog4j2")]
-        return [command[0], *APACHE_HEAP, *JVM_OPTIONS, *logging, *command[classpath:]]
+        return with_start_script_options(super()._java(*arguments))
 
     def _spawn(self, argv: Sequence[str], *, pipe_stdout: bool, env: Mapping[str, str] | None = None) -> None:
         self._begun_s = time.monotonic()
@@ -59,6 +56,13 @@ class MeasuredApache(ApacheKafka):
             time.sleep(READY_POLL_S)
         self.ready_after_s = time.monotonic() - self._begun_s
         super()._await_metadata()
+
+
+def with_start_script_options(command: Sequence[str]) -> list[str]:
+    """A broker's `java` command with heap and collector as Kafka's start script sets them."""
+    classpath = command.index("-cp")
+    logging = [option for option in command[1:classpath] if option.startswith("-Dlog4j2")]
+    return [command[0], *APACHE_HEAP, *JVM_OPTIONS, *logging, *command[classpath:]]
 
 
 def answers_api_versions(host: str, port: int) -> bool:

@@ -56,6 +56,17 @@ def peak_resident_bytes(pid: int) -> int:
     return sum(_status_bytes(member, "VmHWM") for member in _tree(pid))
 
 
+def proportional_bytes(pid: int) -> int:
+    """The same with what is shared between processes divided among them (PSS); 0 where it may not be read."""
+    sizes = []
+    for member in _tree(pid):
+        try:
+            sizes.append(parse_status_bytes((PROC / str(member) / "smaps_rollup").read_text(), "Pss"))
+        except OSError:
+            return 0
+    return sum(sizes)
+
+
 def _status_bytes(pid: int, key: str) -> int:
     return parse_status_bytes((PROC / str(pid) / "status").read_text(), key)
 

@@ -71,7 +71,11 @@ class Cluster:
     """Nodes with the ids from 1 on. Roles of each are `broker,controller` unless given; controllers are the voters."""
 
     def __init__(
-        self, directory: Path, roles: Mapping[int, str] | int = 3, settings: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        roles: Mapping[int, str] | int = 3,
+        settings: Mapping[str, str] | None = None,
+        kind: type[Node] = Node,
     ) -> None:
         by_id = dict.fromkeys(range(1, roles + 1), COMBINED) if isinstance(roles, int) else dict(roles)
         ports = {node_id: (free_port(), free_port()) for node_id in by_id}
@@ -89,7 +93,7 @@ class Cluster:
                 listeners.append(f"PLAINTEXT://{HOST}:{broker_port}")
             if "controller" in role:
                 listeners.append(f"CONTROLLER://{HOST}:{controller_port}")
-            node = Node(
+            node = kind(
                 directory / f"node-{node_id}",
                 node_id,
                 {
