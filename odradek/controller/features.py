@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from odradek.config.types import ResourceType
 from odradek.config.validators import parse_voter
@@ -16,6 +16,7 @@ from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.update_features import UpdateFeaturesRequest
 from odradek.wire.persistent.metadata.config_record import ConfigRecord
 from odradek.wire.persistent.metadata.feature_level_record import FeatureLevelRecord
+from odradek.wire.persistent.metadata.no_op_record import NoOpRecord
 
 UPGRADE = 1
 SAFE_DOWNGRADE = 2
@@ -29,6 +30,19 @@ DEPENDENCIES: Mapping[tuple[str, int], Mapping[str, int]] = {
     (ELIGIBLE_LEADER_REPLICAS_VERSION, 1): {METADATA_VERSION: 23}
 }
 """What a level of a feature needs of other features."""
+
+
+class Quorum(Protocol):
+    """Who keeps kraft.version, which is no metadata."""
+
+    @property
+    def kraft_version(self) -> int:
+        """The version in force."""
+        ...
+
+    def upgrade_kraft_version(self, version: int, *, validate_only: bool) -> None:
+        """Raise it; KafkaError INVALID_UPDATE_VERSION if that cannot be."""
+        ...
 
 
 class FeatureUpdate(NamedTuple):
@@ -52,15 +66,18 @@ def updates_of(request: UpdateFeaturesRequest, version: int) -> list[FeatureUpda
 
 
 def update_features(
-    state: ControllerState, updates: list[FeatureUpdate], kraft_version: int, *, validate_only: bool
+    state: ControllerState, updates: list[FeatureUpdate], quorum: Quorum, *, validate_only: bool
 ) -> ControllerResult[None]:
     """Raises INVALID_UPDATE_VERSION with Kafka's text for the first update that cannot be made."""
     proposed = {**state.image.features.finalized, **{update.name: update.level for update in updates}}
     records = []
     for update in updates:
-        record = _update(state, update, kraft_version, proposed)
+        record = _update(state, update, quorum, proposed)
         if record is not None:
             records.append(record)
+    for update in updates:
+        if update.name == KRAFT_VERSION and update.upgrade_type == UPGRADE and not validate_only:
+            quorum.upgrade_kraft_version(update.level, validate_only=False)
     if any(update.name == ELIGIBLE_LEADER_REPLICAS_VERSION and update.level > 0 for update in updates):
         records = [*_same_min_isr_everywhere(state), *records]
     return ControllerResult(None, [] if validate_only else records)
@@ -84,12 +101,12 @@ def _min_isr(broker: str, value: str | None) -> VersionedRecord:
 
 
 def _update(
-    state: ControllerState, update: FeatureUpdate, kraft_version: int, proposed: Mapping[str, int]
+    state: ControllerState, update: FeatureUpdate, quorum: Quorum, proposed: Mapping[str, int]
 ) -> VersionedRecord | None:
     name, level, upgrade_type = update
     if upgrade_type not in (UPGRADE, SAFE_DOWNGRADE, UNSAFE_DOWNGRADE):
         raise _invalid(update, "The controller does not support the given upgrade type.")
-    current = kraft_version if name == KRAFT_VERSION else state.image.features.finalized.get(name, 0)
+    current = quorum.kraft_version if name == KRAFT_VERSION else state.image.features.finalized.get(name, 0)
     if level < 0:
         raise _invalid(update, "A feature version cannot be less than 0.")
     unsupported = _reason_not_supported(state, name, level)
@@ -108,9 +125,11 @@ def _update(
     if name == KRAFT_VERSION:
         if level < current:
             raise _invalid(update, "Can't downgrade the version of this feature.")
-        if level > current:
-            raise _invalid(update, "Upgrading a quorum that was formatted without this version is not supported.")
-        return None
+        if upgrade_type != UPGRADE:
+            return None
+        quorum.upgrade_kraft_version(level, validate_only=True)
+        # It is committed once this is, which comes behind it.
+        return VersionedRecord(NoOpRecord(), 0)
     if name == METADATA_VERSION and level < current:
         _check_metadata_downgrade(current, level, upgrade_type)
     for needed, lowest in DEPENDENCIES.get((name, level), {}).items():

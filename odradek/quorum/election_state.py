@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from odradek.wire.errors import ProtocolError
@@ -20,8 +21,21 @@ class ElectionState(NamedTuple):
     voted_id: int = NOBODY
     voted_directory_id: Uuid = ZERO_UUID
 
-    def to_bytes(self) -> bytes:
-        """The file's content: QuorumStateData version 1 as JSON, which kraft.version 1 uses."""
+    def to_bytes(self, static_voters: Sequence[int] | None = None) -> bytes:
+        """The file's content: QuorumStateData as JSON, in version 0 where voters are static, else in version 1."""
+        if static_voters is not None:
+            return json.dumps(
+                {
+                    "clusterId": "",
+                    "leaderId": self.leader_id,
+                    "leaderEpoch": self.leader_epoch,
+                    "votedId": self.voted_id,
+                    "appliedOffset": 0,
+                    "currentVoters": [{"voterId": voter_id} for voter_id in static_voters],
+                    "data_version": 0,
+                },
+                separators=(",", ":"),
+            ).encode()
         content = {
             "leaderId": self.leader_id,
             "leaderEpoch": self.leader_epoch,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from odradek.ports import FileSystem
 from odradek.quorum.election_state import ElectionState
 from odradek.quorum.log import SnapshotId
@@ -23,9 +25,9 @@ class ElectionStateFile:
             return None
         return ElectionState.from_bytes(self._files.read(self._path))
 
-    def save(self, state: ElectionState) -> None:
-        """Make it durable before returning."""
-        self._files.write_atomically(self._path, state.to_bytes())
+    def save(self, state: ElectionState, static_voters: Sequence[int] | None = None) -> None:
+        """Make it durable before returning. `static_voters` are ids, while kraft.version is 0."""
+        self._files.write_atomically(self._path, state.to_bytes(static_voters))
 
 
 class SnapshotFiles:

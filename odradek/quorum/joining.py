@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from odradek.ports import Promise
@@ -9,6 +10,7 @@ from odradek.quorum.roles import Follower
 from odradek.quorum.settings import RaftCluster
 from odradek.quorum.state import QuorumState
 from odradek.quorum.voters import address_of
+from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.add_raft_voter import AddRaftVoterRequest, AddRaftVoterResponse
 from odradek.wire.messages.add_raft_voter import Listener as AddedListener
 from odradek.wire.messages.remove_raft_voter import RemoveRaftVoterRequest, RemoveRaftVoterResponse
@@ -39,10 +41,13 @@ class Joining:
             return
         role.update_voter_ms = now_ms + self._cluster.settings.fetch_timeout_ms
         history, own = state.replica.history, state.identity
-        if history.kraft_version < 1 or not own.endpoints:
+        if not own.endpoints:
             return
         current = history.voters.by_id(own.node_id)
-        if state.is_voter:
+        if history.kraft_version < 1:
+            if state.is_voter and not role.has_reported:
+                self._report(role)
+        elif state.is_voter:
             if current != own.as_voter():
                 self._send(self._update(), UpdateRaftVoterResponse)
         elif self._cluster.settings.auto_join:
@@ -55,6 +60,18 @@ class Joining:
                 self._send(old, RemoveRaftVoterResponse)
             else:
                 self._send(self._add(), AddRaftVoterResponse)
+
+    def _report(self, role: Follower) -> None:
+        """Tell the leader once what this node supports; one that cannot be told is not told again."""
+
+        def answered(answer: Promise[UpdateRaftVoterResponse]) -> None:
+            error = answer.error
+            code = error.code if isinstance(error, KafkaError) else ErrorCode.UNKNOWN_SERVER_ERROR
+            if error is None:
+                code = ErrorCode(answer.result().error_code)
+            role.has_reported = code in (ErrorCode.NONE, ErrorCode.UNSUPPORTED_VERSION)
+
+        self._send(self._update(), UpdateRaftVoterResponse, answered)
 
     def _update(self) -> UpdateRaftVoterRequest:
         own = self._state.identity.as_voter()
@@ -80,14 +97,17 @@ class Joining:
             ack_when_committed=False,
         )
 
-    def _send(self, request: Message, response: type[Resp]) -> None:
+    def _send(
+        self, request: Message, response: type[Resp], then: Callable[[Promise[Resp]], None] = lambda _answer: None
+    ) -> None:
         address = address_of(self._state.leader_endpoints, self._cluster.listener_name)
         if address is None:
             return
         self._is_asking = True
 
-        def answered(_answer: Promise[Resp]) -> None:
+        def answered(answer: Promise[Resp]) -> None:
             self._is_asking = False
+            then(answer)
 
         self._cluster.control.send(
             *address, request, response, timeout_ms=self._cluster.settings.request_timeout_ms

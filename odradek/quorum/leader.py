@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from odradek.quorum.voters import VoterNode, VoterSet
-from odradek.wire.uuids import Uuid
+from odradek.wire.uuids import ZERO_UUID, Uuid
 
 NEVER = -1
 OBSERVER_SESSION_MS = 300_000
@@ -53,6 +53,8 @@ class LeaderState:
         """-1 until a majority holds a record of this epoch: only then is what came before known to be committed."""
         self.is_announced = False
         """Whether the listeners know that this node leads."""
+        self.reported: VoterSet | None = None
+        """While voters are static: they, with what each has said of itself in this epoch (KIP-853)."""
         self.voters: dict[int, ReplicaProgress] = {}
         self.observers: dict[tuple[int, Uuid], ReplicaProgress] = {}
         self._voter_set = VoterSet()
@@ -68,8 +70,9 @@ class LeaderState:
         known.update(self.observers)
         self.voters = {}
         for voter in voters.voters:
-            key = (voter.id, voter.directory_id)
-            self.voters[voter.id] = known.pop(key, ReplicaProgress(voter.id, voter.directory_id))
+            progress = known.pop((voter.id, voter.directory_id), None) or known.pop((voter.id, ZERO_UUID), None)
+            self.voters[voter.id] = progress or ReplicaProgress(voter.id, voter.directory_id)
+            self.voters[voter.id].directory_id = voter.directory_id
         self.observers = {key: each for key, each in known.items() if key[0] != self.node_id}
         self._heard = {voter_id: None for voter_id in self._heard if voter_id in self.voters}
 

@@ -58,6 +58,9 @@ class Leading:
         """Write what an epoch opens with; raises KafkaError KAFKA_STORAGE_ERROR."""
         _log.info("leading the metadata quorum in epoch %d from offset %d", leader.epoch, leader.epoch_start_offset)
         self._watch(leader)
+        history, identity = self._state.replica.history, self._state.identity
+        if history.kraft_version == 0:
+            leader.reported = history.voters.updated(identity.as_voter())
         controls = self._start_of_epoch(leader)
         replica = self._state.replica
         encoded = encode_control_batch(controls, replica.end_offset, leader.epoch, self._state.clock.now_ms())
@@ -117,6 +120,20 @@ class Leading:
         self._watch(leader)
         self._append(leader, encoded)
         return offset
+
+    def append_upgrade(self, leader: LeaderState, kraft_version: int, voters: VoterSet) -> None:
+        """Append a kraft.version and the voter set that it comes with; both count from now on."""
+        replica = self._state.replica
+        offset = replica.end_offset
+        controls: list[tuple[ControlType, Message]] = [
+            (ControlType.KRAFT_VERSION, KRaftVersionRecord(version=0, kraft_version=kraft_version)),
+            (ControlType.KRAFT_VOTERS, voters.to_record()),
+        ]
+        encoded = encode_control_batch(controls, offset, leader.epoch, self._state.clock.now_ms())
+        replica.history.set_kraft_version(offset, kraft_version)
+        replica.history.set_voters(offset + 1, voters)
+        leader.use_voters(voters)
+        self._append(leader, encoded)
 
     def _append(self, leader: LeaderState, encoded: Encoded) -> None:
         self._state.replica.append(encoded, leader.epoch)

@@ -101,8 +101,8 @@ class ElectionStateStore(Protocol):
         """What was saved last; None for a node that has never taken part."""
         ...
 
-    def save(self, state: ElectionState) -> None:
-        """Make it durable before returning; raises OSError."""
+    def save(self, state: ElectionState, static_voters: Sequence[int] | None = None) -> None:
+        """Make it durable before returning; raises OSError. `static_voters` are ids, while kraft.version is 0."""
         ...
 
 

@@ -16,6 +16,7 @@ from odradek.quorum.following import Following
 from odradek.quorum.identity import NodeIdentity as NodeIdentity
 from odradek.quorum.identity import RaftStores as RaftStores
 from odradek.quorum.joining import Joining
+from odradek.quorum.kraft_version import upgrade
 from odradek.quorum.leader import LeaderState
 from odradek.quorum.leading import Leading
 from odradek.quorum.log import RaftListener, SnapshotId
@@ -251,6 +252,10 @@ class RaftNode:
         fit a batch, KAFKA_STORAGE_ERROR if the disk fails, after which this node appends no more.
         """
         return self._leading.append(records, atomic=atomic)
+
+    def upgrade_kraft_version(self, version: int, *, validate_only: bool) -> None:
+        """Let the voters be in the log from now on; see `kraft_version.upgrade` for what is raised."""
+        upgrade(self._state, self._leading, version, validate_only=validate_only)
 
     # Snapshots
 

@@ -70,6 +70,8 @@ class Follower:
     update_voter_ms: float
     """When it looks next whether the voter set is right about it."""
     has_fetched: bool = False
+    has_reported: bool = False
+    """Whether the leader, of static voters, knows what this node supports."""
     download: Download | None = None
 
 

@@ -73,7 +73,8 @@ def _address(text: str) -> Address:
 def _voter(text: str, listener: str) -> VoterNode:
     node_id, _at, address = text.strip().partition("@")
     host, port = _address(address)
-    return VoterNode(int(node_id), ZERO_UUID, (VoterEndpoint(listener, host, port),))
+    # Which versions it supports it has yet to say.
+    return VoterNode(int(node_id), ZERO_UUID, (VoterEndpoint(listener, host, port),), max_kraft_version=0)
 
 
 class RaftCluster(NamedTuple):

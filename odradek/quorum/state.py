@@ -207,7 +207,8 @@ class QuorumState:
     def _save(self, election: ElectionState) -> None:
         if election != self.election:
             try:
-                self._store.save(election)
+                history = self.replica.history
+                self._store.save(election, history.voters.ids if history.kraft_version == 0 else None)
             except OSError as error:
                 raise self.replica.fail(error) from error
             self.election = election

@@ -142,6 +142,9 @@ class VoterChanges:
             is_valid = is_valid and new.address(self._cluster.listener_name) is not None
         if error is None and not is_valid:
             error = KafkaError(ErrorCode.INVALID_REQUEST)
+        if error is None and self._state.replica.history.kraft_version < 1:
+            done(self._noted(new))
+            return promise
         error = error or self._not_now()
         voters = self._state.replica.history.voters
         old = voters.by_id(new.id)
@@ -156,6 +159,19 @@ class VoterChanges:
         self._begin(leader, done)
         self._append(leader, voters.updated(new), done)
         return promise
+
+    def _noted(self, new: VoterNode) -> KafkaError | None:
+        """Keep what a static voter says of itself, for an upgrade of kraft.version; why it cannot be kept."""
+        leader = self._leading.leader
+        if leader is None or self._change is not None or leader.high_watermark < 0 or leader.reported is None:
+            return KafkaError(ErrorCode.REQUEST_TIMED_OUT)
+        if new.min_kraft_version > 0:
+            return KafkaError(ErrorCode.INVALID_REQUEST)
+        if leader.reported.by_id(new.id) is None:
+            return KafkaError(ErrorCode.VOTER_NOT_FOUND)
+        leader.reported = leader.reported.updated(new)
+        self._leading.heard_from(leader, new.id, new.directory_id)
+        return None
 
     # Checks
 

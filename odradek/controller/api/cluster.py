@@ -75,7 +75,6 @@ class ClusterApi:
                     alter,
                     cluster,
                     _update_failed,
-                    differences=("`kraft.version` cannot be upgraded: a quorum stays as it was formatted.",),
                 )
             ),
         ]
@@ -128,9 +127,9 @@ class ClusterApi:
         check_cluster(context, Operation.ALTER)
         version = context.api_version
         updates = updates_of(request, version)
-        kraft_version = self._controller.raft.kraft_version
+        raft = self._controller.raft
         decided = self._controller.submit(
-            lambda state: update_features(state, updates, kraft_version, validate_only=request.validate_only)
+            lambda state: update_features(state, updates, raft, validate_only=request.validate_only)
         )
         return decided.then(lambda _done: _updated(request, version))
 

@@ -6,6 +6,7 @@ import pytest
 
 from odradek.controller.features import FeatureUpdate, update_features
 from odradek.metadata.snapshot import VersionedRecord
+from odradek.ports import Promise
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.broker_registration import BrokerRegistrationResponse, Feature
 from odradek.wire.messages.controller_registration import (
@@ -157,10 +158,50 @@ def test_eligible_replicas_make_all_brokers_count_with_the_same_minimum() -> Non
     assert level_of(node, ELR) == 1
 
 
-def test_a_quorum_without_directory_ids_stays_so_and_says_so() -> None:
+class StaticQuorum:
+    """A quorum of static voters, which can be upgraded or not."""
+
+    def __init__(self, *, is_ready: bool) -> None:
+        self.kraft_version = 0
+        self._is_ready = is_ready
+
+    def upgrade_kraft_version(self, version: int, *, validate_only: bool) -> None:
+        if not self._is_ready:
+            raise KafkaError(ErrorCode.INVALID_UPDATE_VERSION, "not all of them support it")
+        if not validate_only:
+            self.kraft_version = version
+
+
+def upgrade_quorum(quorum: StaticQuorum, *others: FeatureUpdate, validate_only: bool = False) -> Promise[None]:
+    updates = [FeatureUpdate("kraft.version", 1, UPGRADE), *others]
     node = Node(Disk()).start()
-    updates = [FeatureUpdate("kraft.version", 1, UPGRADE)]
-    decided = node.controller.submit(lambda state: update_features(state, updates, 0, validate_only=False))
-    assert isinstance(decided.error, KafkaError)
-    assert decided.error.code is ErrorCode.INVALID_UPDATE_VERSION
+    end_offset = node.raft.end_offset
+    decided = node.controller.submit(lambda state: update_features(state, updates, quorum, validate_only=validate_only))
+    assert node.raft.end_offset - end_offset == (quorum.kraft_version == 1)
+    return decided
+
+
+def test_kraft_version_is_raised_by_the_quorum_and_answered_once_a_record_behind_it_is_committed() -> None:
+    quorum = StaticQuorum(is_ready=True)
+    assert upgrade_quorum(quorum, validate_only=True).error is None
+    assert quorum.kraft_version == 0
+    assert upgrade_quorum(quorum).error is None
+    assert quorum.kraft_version == 1
+
+
+def test_kraft_version_stays_where_the_quorum_or_another_update_refuses() -> None:
+    refused = upgrade_quorum(StaticQuorum(is_ready=False)).error
+    assert isinstance(refused, KafkaError)
+    assert refused.message == "not all of them support it"
+    quorum = StaticQuorum(is_ready=True)
+    assert upgrade_quorum(quorum, FeatureUpdate("group.version", 7, UPGRADE)).error is not None
+    assert quorum.kraft_version == 0
+
+
+def test_a_kraft_version_in_force_can_be_asked_for_but_not_taken_back() -> None:
+    node = Node(Disk()).start()
     assert update(node, ("kraft.version", 1, UPGRADE)) is None
+    assert update(node, ("kraft.version", 1, SAFE_DOWNGRADE)) is None
+    assert update(node, ("kraft.version", 0, SAFE_DOWNGRADE)) == (
+        "Invalid update version 0 for feature kraft.version. Can't downgrade the version of this feature."
+    )

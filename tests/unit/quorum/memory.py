@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from odradek.ports import Promise
 from odradek.quorum.election_state import ElectionState
 from odradek.quorum.log import SnapshotId
@@ -96,8 +98,8 @@ class MemoryElectionState:
     def load(self) -> ElectionState | None:
         return ElectionState.from_bytes(self.saved[-1]) if self.saved else None
 
-    def save(self, state: ElectionState) -> None:
-        self.saved.append(state.to_bytes())
+    def save(self, state: ElectionState, static_voters: Sequence[int] | None = None) -> None:
+        self.saved.append(state.to_bytes(static_voters))
 
 
 class MemorySnapshots:

@@ -33,6 +33,7 @@ from odradek.wire.messages.fetch import (
 )
 from odradek.wire.persistent.metadata.topic_record import TopicRecord
 from odradek.wire.schema import Message
+from odradek.wire.uuids import ZERO_UUID
 from tests.unit.fakes import FakeWorld
 from tests.unit.quorum.memory import MemoryElectionState, MemoryRaftLog, MemorySnapshots
 
@@ -98,8 +99,9 @@ class Scene:
     """Node `own_id` (1), with voters 1, 2 and 3; 4 is an observer."""
 
     def __init__(
-        self, own_id: int = 1, voters: Sequence[int] = (1, 2, 3), settings: QuorumSettings | None = None
-    ) -> None:
+        self, own_id: int = 1, voters: Sequence[int] = (1, 2, 3), settings: QuorumSettings | None = None,
+        *, static: bool = False,
+    ) -> None:  # fmt: skip
         self.world = FakeWorld(7)
         self.wire = Wire()
         self.log = MemoryRaftLog()
@@ -107,10 +109,13 @@ class Scene:
         self.snapshots = MemorySnapshots()
         self.settings = settings or QuorumSettings(bootstrap_servers=(("boot", 9093),))
         times = SnapshotTimes(1, 1)
-        known = VoterSet(tuple(voter(each) for each in voters))
-        self.snapshots.write(
-            BOOTSTRAP_SNAPSHOT, build_snapshot(BOOTSTRAP_SNAPSHOT, known, 1, bootstrap_records(), times)
-        )
+        known: VoterSet | None = VoterSet(tuple(voter(each) for each in voters))
+        if static:
+            unnamed = tuple(voter(each)._replace(directory_id=ZERO_UUID, max_kraft_version=0) for each in voters)
+            self.settings = self.settings._replace(static_voters=VoterSet(unnamed))
+            known = None
+        first = build_snapshot(BOOTSTRAP_SNAPSHOT, known, 0 if static else 1, bootstrap_records(), times)
+        self.snapshots.write(BOOTSTRAP_SNAPSHOT, first)
         self.own_id = own_id
         self.start()
 

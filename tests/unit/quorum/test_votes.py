@@ -203,7 +203,7 @@ def test_an_older_leader_is_fenced() -> None:
 def test_a_vote_that_cannot_be_written_is_not_granted() -> None:
     scene = Scene()
 
-    def fail(_state: object) -> None:
+    def fail(_state: object, _voters: object) -> None:
         raise OSError("disk gone")
 
     scene.state.save = fail  # type: ignore[method-assign, assignment]
