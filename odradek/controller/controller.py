@@ -32,7 +32,9 @@ _log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 CHECKS_PER_SESSION = 8
-"""How often, within a session time-out, it is looked for brokers that were not heard of."""
+"""How often, within a session time-out, it is looked for brokers that were not heard of, beside when a session ends."""
+SESSION_OVER_MS = 1
+"""How long after the end of a session it is looked: at the very end it still holds."""
 MS_PER_SECOND = 1000
 NEXT_ELECTIONS_MS = 10
 """When the next leaders are elected if there are more than are elected in one go."""
@@ -61,7 +63,6 @@ class Controller:
         self._waiting: deque[tuple[int, Callable[[KafkaError | None], None]]] = deque()
         self._active: Promise[None] = Promise()
         self._timers: dict[str, TimerHandle] = {}
-        self._sessions_checked_ms = 0.0
 
     @property
     def is_active(self) -> bool:
@@ -196,9 +197,7 @@ class Controller:
     def _start_timers(self) -> None:
         config = self._config
         self._repeat("idle", config.int_("metadata.max.idle.interval.ms"), self._write_no_op)
-        check_ms = config.int_("broker.session.timeout.ms") / CHECKS_PER_SESSION
-        self._sessions_checked_ms = self.state.clock.monotonic_ms()
-        self._repeat("sessions", check_ms, lambda: self._check_sessions(check_ms))
+        self._watch_sessions(config.int_("broker.session.timeout.ms") / CHECKS_PER_SESSION)
         if config.bool_("auto.leader.rebalance.enable"):
             interval_ms = config.int_("leader.imbalance.check.interval.seconds") * MS_PER_SECOND
             self._repeat("balance", interval_ms, lambda: self._elect("balance", balance_leaders))
@@ -232,11 +231,23 @@ class Controller:
         """Keep the log moving, so that followers can tell an idle leader from a dead one (KIP-835)."""
         self.submit(lambda _state: ControllerResult(None, [VersionedRecord(NoOpRecord(), 0)]))
 
-    def _check_sessions(self, interval_ms: float) -> None:
-        """Fence who was not heard of; but if this node stood still, heartbeats that came meanwhile are heard first."""
-        before_ms, self._sessions_checked_ms = self._sessions_checked_ms, self.state.clock.monotonic_ms()
-        if self._sessions_checked_ms - before_ms < 2 * interval_ms:
-            self._fence_stale_brokers()
+    def _watch_sessions(self, interval_ms: float) -> None:
+        """Fence who is not heard of until its session ends, at once; Kafka looks every `interval_ms` only.
+
+        But if this node stood still, heartbeats that came meanwhile are heard first.
+        """
+        clock, begun_ms = self.state.clock, self.state.clock.monotonic_ms()
+        end_ms = self.state.sessions.next_end_ms(begun_ms)
+        delay_ms = interval_ms if end_ms is None else min(interval_ms, end_ms - begun_ms + SESSION_OVER_MS)
+
+        def look() -> None:
+            if not self.is_active:
+                return
+            if clock.monotonic_ms() - begun_ms < delay_ms + interval_ms:
+                self._fence_stale_brokers()
+            self._watch_sessions(interval_ms)
+
+        self._timers["sessions"] = self._scheduler.call_later(delay_ms, look)
 
     def _fence_stale_brokers(self) -> None:
         def again(fenced: Promise[int | None]) -> None:

@@ -52,6 +52,11 @@ class BrokerSessions:
             return False
         return now_ms - session.last_contact_ms <= self._timeout_ms
 
+    def next_end_ms(self, now_ms: float) -> float | None:
+        """The first time from now on at which a session ends, unless the broker is heard of; None if there is none."""
+        ends = (session.last_contact_ms + self._timeout_ms for session in self._sessions.values())
+        return min((end_ms for end_ms in ends if end_ms >= now_ms), default=None)
+
     def metadata_offset(self, broker_id: int) -> int:
         """How far the broker has followed the metadata; -1 if it has not said so yet."""
         session = self._sessions.get(broker_id)
