@@ -102,8 +102,8 @@ MISSING: dict[str, str] = {
     "Quotas": "are set, kept and described, but do not throttle.",
     "Security": "TLS, SASL, delegation tokens and ACLs; the APIs that manage them answer as Kafka does where "
     "they are off. SCRAM credentials are kept, but nobody logs in with them.",
-    "Older metadata": "records are written as of `metadata.version` 4.4-IV2, also where a directory was formatted with "
-    "an earlier `--release-version`: controllers and brokers of before 4.4 cannot be peers.",
+    "Older peers": "records are written as the finalized `metadata.version` says, but nodes of before Apache Kafka 4.4 "
+    "have not been tried as peers.",
     "Tiered storage": "`remote.storage.enable` is off; ListOffsets answers for local records.",
     "Client telemetry": "GetTelemetrySubscriptions and PushTelemetry; their subscriptions can be kept as "
     "configurations.",

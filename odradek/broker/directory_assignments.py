@@ -38,12 +38,17 @@ class DirectoryAssignments:
         broker_id: int,
         broker_epoch: Promise[int],
         current_epoch: Callable[[], int],
+        is_supported: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`broker_epoch` settles once this broker is registered: nothing is sent before."""
+        """`broker_epoch` settles once this broker is registered: nothing is sent before.
+
+        Nor as long as metadata.version does not know of directories (`is_supported`), until `look` says that it may.
+        """
         self._controller = controller
         self._scheduler = scheduler
         self._broker_id = broker_id
         self._current_epoch = current_epoch
+        self._is_supported = is_supported
         self._ready: dict[Replica, Uuid] = {}
         self._sent: dict[Replica, Uuid] = {}
         self._on_noted: dict[Replica, Callable[[], None]] = {}
@@ -65,13 +70,18 @@ class DirectoryAssignments:
             self._ready[replica] = directory
             self._schedule(0)
 
+    def look(self) -> None:
+        """Send what was held back, if that is supported now."""
+        self._schedule(0)
+
     def _registered(self, epoch: Promise[int]) -> None:
         if epoch.error is None:
             self._is_registered = True
             self._schedule(0)
 
     def _schedule(self, delay_ms: float) -> None:
-        if self._is_registered and self._ready and not self._sent and not self._is_scheduled:
+        is_idle = not self._sent and not self._is_scheduled
+        if self._is_registered and self._ready and is_idle and self._is_supported():
             self._is_scheduled = True
             self._scheduler.call_later(delay_ms, self._send)
 

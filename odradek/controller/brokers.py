@@ -21,6 +21,7 @@ from odradek.metadata.cluster_delta import FENCE, UNFENCE
 from odradek.metadata.features import KRAFT_VERSION, METADATA_VERSION
 from odradek.metadata.image import BrokerRegistration, ControllerRegistration, Endpoint
 from odradek.metadata.snapshot import VersionedRecord, broker_record, controller_record
+from odradek.metadata.versions import CONTROLLERS_GO_SINCE, CONTROLLERS_SINCE, CORDONED_SINCE, DIRECTORIES_SINCE
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.broker_heartbeat import BrokerHeartbeatRequest, BrokerHeartbeatResponse
 from odradek.wire.messages.broker_registration import BrokerRegistrationRequest, BrokerRegistrationResponse
@@ -39,10 +40,6 @@ FENCING_VERSION = 0
 SHUTDOWN_VERSION = 1
 CORDONED_VERSION = 3
 RESERVED_DIRECTORY_IDS = 100
-FIRST_WITH_CONTROLLERS = 15
-"""The metadata.version from which controllers are registered, 3.7-IV0."""
-FIRST_WITH_CONTROLLERS_THAT_GO = 33
-"""The metadata.version from which they can be unregistered, 4.4-IV2."""
 
 
 def register_broker(
@@ -69,7 +66,9 @@ def register_broker(
         )
     if request.is_migrating_zk_broker:
         raise KafkaError(ErrorCode.BROKER_ID_NOT_REGISTERED, "Controller does not support registering ZK brokers.")
-    _check_directories(state, request.broker_id, request.log_dirs)
+    has_directories = state.metadata_version >= DIRECTORIES_SINCE
+    if has_directories:
+        _check_directories(state, request.broker_id, request.log_dirs)
     registration = BrokerRegistration(
         id=request.broker_id,
         epoch=state.next_offset if same is None else same.epoch,
@@ -81,7 +80,7 @@ def register_broker(
         rack=request.rack,
         fenced=True if same is None else same.fenced,
         in_controlled_shutdown=False if same is None else same.in_controlled_shutdown,
-        directories=tuple(request.log_dirs),
+        directories=tuple(request.log_dirs) if has_directories else (),
         cordoned_directories=None,
     )
     records: list[VersionedRecord] = []
@@ -90,7 +89,7 @@ def register_broker(
         was_clean = existing is not None and existing.epoch == request.previous_broker_epoch
         departed = broker_left if was_clean or not state.elr_enabled else broker_lost_data
         records += departed(state, request.broker_id)
-    records.append(broker_record(registration))
+    records.append(broker_record(registration, state.writing))
     response = BrokerRegistrationResponse(broker_epoch=registration.epoch)
     return ControllerResult(response, records, is_atomic=False)
 
@@ -150,8 +149,10 @@ def heartbeat(state: ControllerState, request: BrokerHeartbeatRequest) -> Contro
         records = _heard_of_departing(state, broker, session, response)
     else:
         records = _heard_of_unfenced(state, broker, session, request, response)
-    records += directories_went_offline(state, broker, request.offline_log_dirs)
-    records += _cordon(broker, request)
+    if state.metadata_version >= DIRECTORIES_SINCE:
+        records += directories_went_offline(state, broker, request.offline_log_dirs)
+    if state.metadata_version >= CORDONED_SINCE:
+        records += _cordon(broker, request)
     return ControllerResult(response, records, is_atomic=False)
 
 
@@ -273,7 +274,7 @@ def register_controller(
     state: ControllerState, request: ControllerRegistrationRequest
 ) -> ControllerResult[ControllerRegistrationResponse]:
     """Take in a controller (KIP-919); UNSUPPORTED_VERSION before metadata.version 3.7-IV0."""
-    if state.metadata_version < FIRST_WITH_CONTROLLERS:
+    if state.metadata_version < CONTROLLERS_SINCE:
         raise KafkaError(
             ErrorCode.UNSUPPORTED_VERSION,
             "The current MetadataVersion is too old to support controller registrations.",
@@ -298,7 +299,7 @@ def unregister_controller(
     """Forget a controller; CONTROLLER_ID_NOT_REGISTERED if there is none, INVALID_REQUEST for the active one itself."""
     if request.controller_id == state.identity.node_id:
         raise KafkaError(ErrorCode.INVALID_REQUEST, "Controller cannot unregister itself while it is active.")
-    if state.metadata_version < FIRST_WITH_CONTROLLERS_THAT_GO:
+    if state.metadata_version < CONTROLLERS_GO_SINCE:
         raise KafkaError(
             ErrorCode.UNSUPPORTED_VERSION,
             "The current MetadataVersion is too old to support controller unregistration.",

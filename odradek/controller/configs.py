@@ -19,11 +19,13 @@ from odradek.controller.state import ControllerState
 from odradek.controller.topics import MIN_ISR, check_size
 from odradek.metadata.snapshot import VersionedRecord
 from odradek.metadata.topic_names import check_name
+from odradek.metadata.versions import CORDONED_SINCE, metadata_version_name
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.persistent.metadata.clear_elr_record import ClearElrRecord
 from odradek.wire.persistent.metadata.config_record import ConfigRecord
 
 ALL_TOPICS = ""
+CORDONED = "cordoned.log.dirs"
 
 
 class ResourceChange(NamedTuple):
@@ -86,6 +88,12 @@ def _altered(state: ControllerState, change: ResourceChange, *, legacy: bool) ->
         new_values |= {name: None for name in current if name not in new_values}
     overrides = {name: value for name, value in {**current, **new_values}.items() if value is not None}
     _validate(state, kind, change.name, overrides)
+    if kind is ResourceType.BROKER and CORDONED in new_values and state.metadata_version < CORDONED_SINCE:
+        raise KafkaError(
+            ErrorCode.INVALID_CONFIG,
+            f"The {CORDONED} configuration value cannot be set because it requires metadata.version >= "
+            f"{metadata_version_name(CORDONED_SINCE)}",
+        )
     if state.elr_enabled and kind is ResourceType.BROKER:
         _check_min_isr(change.name, new_values)
     records = []

@@ -10,7 +10,8 @@ from odradek.controller.result import ControllerResult
 from odradek.controller.state import ControllerState
 from odradek.metadata.image import BrokerRegistration, PartitionImage, TopicImage
 from odradek.metadata.snapshot import VersionedRecord
-from odradek.wire.errors import ErrorCode
+from odradek.metadata.versions import DIRECTORIES_SINCE
+from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.assign_replicas_to_dirs import (
     AssignReplicasToDirsRequest,
     AssignReplicasToDirsResponse,
@@ -45,8 +46,11 @@ def assign_replicas_to_dirs(
 ) -> ControllerResult[AssignReplicasToDirsResponse]:
     """Note where a broker has its replicas; in a directory that is not online they are offline.
 
-    Each partition is noted, or not, by itself. Raises STALE_BROKER_EPOCH.
+    Each partition is noted, or not, by itself. Raises STALE_BROKER_EPOCH, UNSUPPORTED_VERSION where
+    metadata.version knows no directories.
     """
+    if state.metadata_version < DIRECTORIES_SINCE:
+        raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, "Directory assignment is not supported yet.")
     broker = checked_broker(state, request.broker_id, request.broker_epoch)
     records: list[VersionedRecord] = []
     offline: dict[tuple[Uuid, int], None] = {}

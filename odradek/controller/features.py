@@ -7,11 +7,11 @@ from typing import NamedTuple, Protocol
 
 from odradek.config.types import ResourceType
 from odradek.config.validators import parse_voter
-from odradek.controller.brokers import FIRST_WITH_CONTROLLERS
 from odradek.controller.result import ControllerResult
 from odradek.controller.state import ControllerState
 from odradek.metadata.features import ELIGIBLE_LEADER_REPLICAS_VERSION, KRAFT_VERSION, METADATA_VERSION, SUPPORTED
 from odradek.metadata.snapshot import VersionedRecord
+from odradek.metadata.versions import CONTROLLERS_SINCE
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.update_features import UpdateFeaturesRequest
 from odradek.wire.persistent.metadata.config_record import ConfigRecord
@@ -171,7 +171,7 @@ def _reason_not_supported(state: ControllerState, name: str, level: int) -> str 
     known = {state.identity.node_id, *state.image.cluster.controllers}
     for text in state.static_config.list_(STATIC_VOTERS):
         voter, _host, _port = parse_voter(STATIC_VOTERS, text)
-        if state.metadata_version >= FIRST_WITH_CONTROLLERS and voter not in known:
+        if state.metadata_version >= CONTROLLERS_SINCE and voter not in known:
             return f"controller {voter} has not registered, and may not support this feature"
     return None
 

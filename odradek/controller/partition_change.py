@@ -7,8 +7,9 @@ from enum import Enum
 from typing import NamedTuple
 
 from odradek.metadata.image import NO_LEADER, RECOVERING, PartitionImage
-from odradek.metadata.snapshot import PARTITION_CHANGE_VERSION, VersionedRecord
+from odradek.metadata.snapshot import VersionedRecord, Writing
 from odradek.metadata.topics_delta import NO_LEADER_CHANGE
+from odradek.metadata.versions import DIRECTORIES_SINCE, SAME_EPOCH_ON_SHRINK_SINCE, partition_version
 from odradek.wire.persistent.metadata.partition_change_record import PartitionChangeRecord
 from odradek.wire.uuids import Uuid
 
@@ -26,8 +27,13 @@ class PartitionRules(NamedTuple):
 
     is_acceptable_leader: Callable[[int], bool]
     min_isr: int
-    elr_enabled: bool
+    writing: Writing
     default_directory: Callable[[int], Uuid]
+
+    @property
+    def elr_enabled(self) -> bool:
+        """Whether eligible leader replicas are kept (KIP-966)."""
+        return self.writing.elr_enabled
 
 
 class PartitionChange:
@@ -62,11 +68,21 @@ class PartitionChange:
         self._set_elr(record)
         if record.isr is None and (self.isr or self._rules.elr_enabled) and tuple(self.isr) != before.isr:
             record.isr = self.isr
+        self._set_epoch(record)
         self._set_last_known_leader(record)
         self._set_assignment(record)
         if self.recovery_state != before.recovery_state:
             record.leader_recovery_state = self.recovery_state
-        return None if record == empty else VersionedRecord(record, PARTITION_CHANGE_VERSION)
+        if record == empty:
+            return None
+        return VersionedRecord(record, partition_version(self._rules.writing.metadata_version))
+
+    def _set_epoch(self, record: PartitionChangeRecord) -> None:
+        """Fewer in-sync replicas are an epoch of their own for brokers that came before metadata version 3.6-IV0."""
+        if self._rules.writing.metadata_version >= SAME_EPOCH_ON_SHRINK_SINCE or record.isr is None:
+            return
+        if record.leader == NO_LEADER_CHANGE and not set(self._partition.isr) <= set(record.isr):
+            record.leader = self._partition.leader
 
     def _complete_reassignment(self) -> None:
         """Nothing is left to do once all new replicas are in sync; if they are fewer, once all that remain are."""
@@ -89,8 +105,8 @@ class PartitionChange:
             self._elr = []
             return
         gone = {*self.isr, *self.unclean_shutdown}
-        candidates = dict.fromkeys([*self._elr, *self._partition.isr])
-        self._elr = [each for each in candidates if each not in gone and each in self.replicas]
+        candidates = {*self._elr, *self._partition.isr}
+        self._elr = sorted(each for each in candidates if each not in gone and each in self.replicas)
 
     def _elect(self, record: PartitionChangeRecord) -> None:
         leader, is_unclean = self._new_leader()
@@ -156,7 +172,8 @@ class PartitionChange:
                 self.directories[replica] if replica in self.directories else self._rules.default_directory(replica)
                 for replica in self.replicas
             ]
-            if tuple(directories) != before.directories:
+            has_directories = self._rules.writing.metadata_version >= DIRECTORIES_SINCE
+            if has_directories and tuple(directories) != before.directories:
                 record.directories = directories
             if tuple(self.replicas) != before.replicas:
                 record.replicas = self.replicas

@@ -14,6 +14,7 @@ from odradek.metadata.image import (
     TopicImage,
 )
 from odradek.metadata.snapshot import VersionedRecord
+from odradek.metadata.versions import DIRECTORIES_SINCE
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.uuids import Uuid
 
@@ -39,6 +40,8 @@ def checked_broker(state: ControllerState, broker_id: int, broker_epoch: int) ->
 def default_directory(state: ControllerState, broker_id: int) -> Uuid:
     """Where a broker will put a new replica: its one directory, or one that it has yet to choose."""
     broker = state.image.cluster.brokers.get(broker_id)
+    if state.metadata_version < DIRECTORIES_SINCE:
+        return DIRECTORY_MIGRATING
     if broker is None:
         return DIRECTORY_UNASSIGNED
     if not broker.directories:
@@ -116,7 +119,7 @@ def change_of(
     rules = PartitionRules(
         is_acceptable_leader,
         effective_min_isr(state, topic),
-        state.elr_enabled if elr_enabled is None else elr_enabled,
+        state.writing if elr_enabled is None else state.writing._replace(elr_enabled=elr_enabled),
         lambda broker_id: default_directory(state, broker_id),
     )
     return PartitionChange(partition, topic.id, index, rules)

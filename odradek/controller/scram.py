@@ -5,6 +5,7 @@ from __future__ import annotations
 from odradek.controller.result import ControllerResult
 from odradek.controller.state import ControllerState
 from odradek.metadata.snapshot import VersionedRecord
+from odradek.metadata.versions import SCRAM_SINCE
 from odradek.security.scram import MAX_ITERATIONS, MECHANISMS, MIN_ITERATIONS, credential_record
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.alter_user_scram_credentials import (
@@ -54,6 +55,8 @@ def alter_scram(
 
 
 def _check(state: ControllerState, change: _Change) -> None:
+    if state.metadata_version < SCRAM_SINCE:
+        raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, "The current metadata.version does not support SCRAM")
     if not change.name:
         raise KafkaError(ErrorCode.UNACCEPTABLE_CREDENTIAL, "Username must not be empty")
     if change.mechanism not in MECHANISMS:

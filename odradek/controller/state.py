@@ -12,6 +12,7 @@ from odradek.controller.sessions import BrokerSessions
 from odradek.metadata.delta import MetadataDelta
 from odradek.metadata.features import ELIGIBLE_LEADER_REPLICAS_VERSION, METADATA_VERSION
 from odradek.metadata.image import MetadataImage
+from odradek.metadata.snapshot import Writing
 from odradek.metadata.topic_names import collision_key
 from odradek.ports import Clock, Random
 from odradek.wire.schema import Message
@@ -135,6 +136,11 @@ class ControllerState:
     def metadata_version(self) -> int:
         """The finalized level of metadata.version; 0 before the bootstrap records."""
         return self.image.features.finalized.get(METADATA_VERSION, 0)
+
+    @property
+    def writing(self) -> Writing:
+        """How records are written now."""
+        return Writing.of(self.image.features)
 
     @property
     def elr_enabled(self) -> bool:

@@ -140,7 +140,8 @@ def _create_topic(
         records.append(VersionedRecord(record, 0))
     if state.elr_enabled and MIN_ISR in configs:
         records.append(VersionedRecord(ClearElrRecord(topic_name=name), 0))
-    records += [partition_record(topic_id, index, partition) for index, partition in enumerate(partitions)]
+    writing = state.writing
+    records += [partition_record(topic_id, index, each, writing) for index, each in enumerate(partitions)]
     result = CreatableTopicResult(
         name=name,
         topic_id=topic_id,
@@ -321,4 +322,5 @@ def _create_partitions(state: ControllerState, topic: CreatePartitionsTopic) -> 
             check_manual_assignment(state, assignment.broker_ids, replicas)
             manual = CreatableReplicaAssignment(partition_index=index, broker_ids=assignment.broker_ids)
             partitions.append(_assigned(state, manual, index))
-    return [partition_record(image.id, index, each) for index, each in enumerate(partitions, start=existing)]
+    writing = state.writing
+    return [partition_record(image.id, index, each, writing) for index, each in enumerate(partitions, start=existing)]

@@ -1,6 +1,6 @@
 """A metadata image as records: what a snapshot holds, and what makes an equal image when replayed.
 
-Each record comes with its version, the highest that metadata version 33 (4.4-IV2) writes.
+Each record comes with its version, the one that the image's metadata.version writes.
 """
 
 from __future__ import annotations
@@ -8,8 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from odradek.metadata.features import METADATA_VERSION
-from odradek.metadata.image import BrokerRegistration, ControllerRegistration, MetadataImage, PartitionImage
+from odradek.metadata.features import ELIGIBLE_LEADER_REPLICAS_VERSION, LATEST_METADATA_VERSION, METADATA_VERSION
+from odradek.metadata.image import (
+    BrokerRegistration,
+    ControllerRegistration,
+    FeaturesImage,
+    MetadataImage,
+    PartitionImage,
+)
+from odradek.metadata.versions import (
+    CONTROLLERS_SINCE,
+    CORDONED_SINCE,
+    DIRECTORIES_SINCE,
+    SCRAM_SINCE,
+    TOKENS_SINCE,
+    partition_version,
+    register_broker_version,
+)
 from odradek.wire.schema import Message
 from odradek.wire.uuids import Uuid
 
@@ -21,22 +36,35 @@ class VersionedRecord(NamedTuple):
     version: int
 
 
-REGISTER_BROKER_VERSION = 4
-PARTITION_VERSION = 2
-PARTITION_CHANGE_VERSION = 2
+class Writing(NamedTuple):
+    """What the features in force say of how records are written."""
+
+    metadata_version: int = LATEST_METADATA_VERSION
+    elr_enabled: bool = True
+
+    @classmethod
+    def of(cls, features: FeaturesImage) -> Writing:
+        """The finalized levels' part in it; before there are any, all that this release knows."""
+        finalized = features.finalized
+        if METADATA_VERSION not in finalized:
+            return cls()
+        return cls(finalized[METADATA_VERSION], finalized.get(ELIGIBLE_LEADER_REPLICAS_VERSION, 0) > 0)
 
 
 def to_records(image: MetadataImage) -> Iterator[VersionedRecord]:
     """All records of the image, in an order in which they can be replayed; sorted, so that it is reproducible."""
     yield from _features(image)
-    yield from _cluster(image)
-    yield from _topics(image)
+    writing = Writing.of(image.features)
+    yield from _cluster(image, writing)
+    yield from _topics(image, writing)
     yield from _configs(image)
     yield from _client_quotas(image)
     yield from _producer_ids(image)
     yield from _acls(image)
-    yield from _scram(image)
-    yield from _delegation_tokens(image)
+    if writing.metadata_version >= SCRAM_SINCE:
+        yield from _scram(image)
+    if writing.metadata_version >= TOKENS_SINCE:
+        yield from _delegation_tokens(image)
 
 
 def _features(image: MetadataImage) -> Iterator[VersionedRecord]:
@@ -47,14 +75,16 @@ def _features(image: MetadataImage) -> Iterator[VersionedRecord]:
         yield VersionedRecord(FeatureLevelRecord(name=name, feature_level=level), 0)
 
 
-def _cluster(image: MetadataImage) -> Iterator[VersionedRecord]:
+def _cluster(image: MetadataImage, writing: Writing) -> Iterator[VersionedRecord]:
     for _id, broker in sorted(image.cluster.brokers.items()):
-        yield broker_record(broker)
+        yield broker_record(broker, writing)
+    if writing.metadata_version < CONTROLLERS_SINCE:
+        return
     for _id, controller in sorted(image.cluster.controllers.items()):
         yield controller_record(controller)
 
 
-def broker_record(broker: BrokerRegistration) -> VersionedRecord:
+def broker_record(broker: BrokerRegistration, writing: Writing) -> VersionedRecord:
     """The RegisterBrokerRecord that says all about a broker."""
     from odradek.wire.persistent.metadata.register_broker_record import (
         BrokerEndpoint,
@@ -62,7 +92,8 @@ def broker_record(broker: BrokerRegistration) -> VersionedRecord:
         RegisterBrokerRecord,
     )
 
-    cordoned = broker.cordoned_directories
+    version = writing.metadata_version
+    cordoned = broker.cordoned_directories if version >= CORDONED_SINCE else None
     record = RegisterBrokerRecord(
         broker_id=broker.id,
         incarnation_id=broker.incarnation_id,
@@ -78,10 +109,10 @@ def broker_record(broker: BrokerRegistration) -> VersionedRecord:
         rack=broker.rack,
         fenced=broker.fenced,
         in_controlled_shutdown=broker.in_controlled_shutdown,
-        log_dirs=list(broker.directories),
+        log_dirs=list(broker.directories) if version >= DIRECTORIES_SINCE else [],
         cordoned_log_dirs=None if cordoned is None else list(cordoned),
     )
-    return VersionedRecord(record, REGISTER_BROKER_VERSION)
+    return VersionedRecord(record, register_broker_version(version))
 
 
 def controller_record(controller: ControllerRegistration) -> VersionedRecord:
@@ -110,16 +141,16 @@ def controller_record(controller: ControllerRegistration) -> VersionedRecord:
     return VersionedRecord(record, 0)
 
 
-def _topics(image: MetadataImage) -> Iterator[VersionedRecord]:
+def _topics(image: MetadataImage, writing: Writing) -> Iterator[VersionedRecord]:
     from odradek.wire.persistent.metadata.topic_record import TopicRecord
 
     for name, topic in sorted(image.topics.by_name.items(), key=lambda item: item[0]):
         yield VersionedRecord(TopicRecord(name=name, topic_id=topic.id), 0)
         for index, partition in sorted(topic.partitions.items(), key=lambda item: item[0]):
-            yield partition_record(topic.id, index, partition)
+            yield partition_record(topic.id, index, partition, writing)
 
 
-def partition_record(topic_id: Uuid, index: int, partition: PartitionImage) -> VersionedRecord:
+def partition_record(topic_id: Uuid, index: int, partition: PartitionImage, writing: Writing) -> VersionedRecord:
     """The PartitionRecord that says all about a partition."""
     from odradek.wire.persistent.metadata.partition_record import PartitionRecord
 
@@ -134,11 +165,13 @@ def partition_record(topic_id: Uuid, index: int, partition: PartitionImage) -> V
         leader_recovery_state=partition.recovery_state,
         leader_epoch=partition.leader_epoch,
         partition_epoch=partition.partition_epoch,
-        directories=list(partition.directories),
-        eligible_leader_replicas=list(partition.elr) or None,
-        last_known_elr=list(partition.last_known_elr) or None,
     )
-    return VersionedRecord(record, PARTITION_VERSION)
+    if writing.metadata_version >= DIRECTORIES_SINCE:
+        record.directories = list(partition.directories)
+    if writing.elr_enabled:
+        record.eligible_leader_replicas = list(partition.elr) or None
+        record.last_known_elr = list(partition.last_known_elr) or None
+    return VersionedRecord(record, partition_version(writing.metadata_version))
 
 
 def _configs(image: MetadataImage) -> Iterator[VersionedRecord]:

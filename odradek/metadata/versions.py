@@ -51,8 +51,37 @@ METADATA_VERSIONS: Mapping[int, str] = MappingProxyType(
 )
 """Level of metadata.version -> its name; those above LATEST_METADATA_VERSION are not stable in 4.4.0."""
 
+MIGRATION_SINCE = 8
 SCRAM_SINCE = 11
 """The metadata version that can hold SCRAM credentials."""
+SAME_EPOCH_ON_SHRINK_SINCE = 12
+"""From here on a leader whose in-sync replicas become fewer goes on in its epoch (KAFKA-15021)."""
+TRANSACTIONS_SINCE = 13
+"""From here on there are metadata transactions (KIP-868)."""
+TOKENS_SINCE = 14
+"""From here on there are delegation tokens."""
+CONTROLLERS_SINCE = 15
+"""From here on controllers are registered (KIP-919)."""
+DIRECTORIES_SINCE = 17
+"""From here on it is known which log directory holds which replica (KIP-858)."""
+ELR_SINCE = 23
+CORDONED_SINCE = 30
+"""From here on log directories can be cordoned (KIP-1066)."""
+CONTROLLERS_GO_SINCE = 33
+"""From here on controllers can be unregistered."""
+
+
+def register_broker_version(metadata_version: int) -> int:
+    """Which version of RegisterBrokerRecord a metadata version writes."""
+    for version, since in ((4, CORDONED_SINCE), (3, DIRECTORIES_SINCE), (2, MIGRATION_SINCE)):
+        if metadata_version >= since:
+            return version
+    return 1
+
+
+def partition_version(metadata_version: int) -> int:
+    """Which version of PartitionRecord and PartitionChangeRecord a metadata version writes."""
+    return 2 if metadata_version >= ELR_SINCE else 1 if metadata_version >= DIRECTORIES_SINCE else 0
 
 
 class FeatureLevel(NamedTuple):

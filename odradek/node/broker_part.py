@@ -56,7 +56,9 @@ from odradek.metadata.topic_names import GROUP_METADATA_TOPIC, SHARE_GROUP_STATE
 from odradek.node.brokers import ClusterBrokers
 from odradek.node.data_dirs import DataDirs
 from odradek.node.dynamic_config import usable_config
+from odradek.node.feature_levels import check_version, knows_directories, needs_registration, offers_consumer_protocol
 from odradek.node.in_process import InProcess
+from odradek.node.log_settings import log_settings
 from odradek.node.ports import Ports
 from odradek.node.registration import broker_registration_request
 from odradek.node.start_error import StartError
@@ -64,10 +66,8 @@ from odradek.server.configs import ConfigsApi
 from odradek.server.handlers import AnyHandler, erase
 from odradek.storage.cleaner.process_runner import ProcessRunner
 from odradek.storage.cleaner.runner import CleaningRunner
-from odradek.storage.log_cleaner import CleanerSettings
 from odradek.storage.log_config import LogConfig
 from odradek.storage.manager import LogManager
-from odradek.storage.manager_settings import LogManagerSettings
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.apis import ApiKey
 from odradek.wire.messages.broker_registration import BrokerRegistrationRequest
@@ -122,7 +122,7 @@ class BrokerPart:
             ports.executor,
             ports.random,
             config.log_dirs,
-            _log_settings(config),
+            log_settings(config),
             _cleaning_runners(ports),
         )
         self.replicas = ReplicaManager(
@@ -177,8 +177,9 @@ class BrokerPart:
             transaction_options,
         )
         self.assignments = DirectoryAssignments(
-            controller, ports.scheduler, config.node_id, self.lifecycle.registered, lambda: self.lifecycle.epoch
-        )
+            controller, ports.scheduler, config.node_id, self.lifecycle.registered, lambda: self.lifecycle.epoch,
+            lambda: knows_directories(self.replicas.image),
+        )  # fmt: skip
         self.moves = LogDirMoves(
             self.replicas,
             MovePorts(ports.clock, ports.scheduler, ports.executor),
@@ -202,8 +203,10 @@ class BrokerPart:
     def load(self, image: MetadataImage) -> None:
         """Open the logs and take over the partitions of the image that the node starts with.
 
-        Raises KafkaError KAFKA_STORAGE_ERROR if no log directory can be used.
+        Raises KafkaError KAFKA_STORAGE_ERROR if no log directory can be used, StartError if metadata.version does not
+        go with the configuration.
         """
+        check_version(self._static_config, image)
         self._update_config(image)
         self.logs.on_dir_failure = self._dir_failed
         for path, error in self._identity.dirs.unusable.items():
@@ -230,6 +233,9 @@ class BrokerPart:
             self.groups.topics_changed(topics)
         if deleted:
             self.groups.topics_deleted(deleted)
+        if needs_registration(delta, image, self._static_config.node_id):
+            self.lifecycle.start()
+            self.assignments.look()
         self.lifecycle.metadata_moved()
 
     def close(self) -> None:
@@ -291,9 +297,7 @@ class BrokerPart:
             *GroupMembershipApi(self.groups).handlers(),
             *GroupOffsetsApi(self.groups, lambda: replicas.image.topics).handlers(),
             *GroupAdminApi(self.groups).handlers(),
-            *ConsumerGroupsApi(
-                self.groups, is_enabled="consumer" in config.list_("group.coordinator.rebalance.protocols")
-            ).handlers(),
+            *ConsumerGroupsApi(self.groups, lambda: offers_consumer_protocol(config, replicas.image)).handlers(),
             *TransactionsApi(
                 self.transactions, self.producer_ids, lambda: replicas.image.topics, self.groups.partition_for
             ).handlers(),
@@ -402,7 +406,7 @@ class BrokerPart:
             self._replication_options = options
             self.replicas.cluster_config_changed()
         cordoned = self.logs.choice.cordoned
-        self.logs.update_settings(_log_settings(self._config))
+        self.logs.update_settings(log_settings(self._config))
         if self.logs.choice.cordoned != cordoned:
             self.lifecycle.dirs_changed()
         self._callbacks.on_config(self._config)
@@ -462,33 +466,3 @@ def _is_held(image: MetadataImage, node_id: int, partition: TopicPartition, topi
 def _cleaning_runners(ports: Ports) -> Callable[[], CleaningRunner] | None:
     new_process = ports.new_job_process
     return None if new_process is None else lambda: ProcessRunner(new_process())
-
-
-def _log_settings(config: BrokerConfig) -> LogManagerSettings:
-    return LogManagerSettings(
-        retention_check_interval_ms=config.int_("log.retention.check.interval.ms"),
-        initial_delay_ms=config.int_("log.initial.task.delay.ms"),
-        flush_check_interval_ms=config.int_("log.flush.scheduler.interval.ms"),
-        recovery_point_interval_ms=config.int_("log.flush.offset.checkpoint.interval.ms"),
-        log_start_interval_ms=config.int_("log.flush.start.offset.checkpoint.interval.ms"),
-        high_watermark_interval_ms=config.int_("replica.high.watermark.checkpoint.interval.ms"),
-        producer_expiration_ms=config.int_("producer.id.expiration.ms"),
-        producer_expiration_check_ms=config.int_("producer.id.expiration.check.interval.ms"),
-        file_delete_delay_ms=config.int_("log.segment.delete.delay.ms"),
-        cordoned_log_dirs=_cordoned(config),
-        cleaner=CleanerSettings(
-            is_enabled=config.bool_("log.cleaner.enable"),
-            threads=config.int_("log.cleaner.threads"),
-            dedupe_buffer_bytes=config.int_("log.cleaner.dedupe.buffer.size"),
-            io_buffer_bytes=config.int_("log.cleaner.io.buffer.size"),
-            max_bytes_per_second=config.double("log.cleaner.io.max.bytes.per.second"),
-            load_factor=config.double("log.cleaner.io.buffer.load.factor"),
-            backoff_ms=config.int_("log.cleaner.backoff.ms"),
-        ),
-    )
-
-
-def _cordoned(config: BrokerConfig) -> tuple[str, ...]:
-    """The log directories that get no new partitions (KIP-1066)."""
-    named = config.list_("cordoned.log.dirs")
-    return tuple(path.rstrip("/") or "/" for path in config.log_dirs if path in named or "*" in named)

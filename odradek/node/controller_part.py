@@ -10,6 +10,10 @@ from odradek.config import BrokerConfig
 from odradek.controller.api import controller_handlers
 from odradek.controller.controller import Controller
 from odradek.controller.state import ControllerIdentity
+from odradek.metadata.delta import MetadataDelta
+from odradek.metadata.features import METADATA_VERSION
+from odradek.metadata.image import MetadataImage
+from odradek.metadata.versions import CONTROLLERS_SINCE
 from odradek.node.data_dirs import DataDirs
 from odradek.node.in_process import InProcess
 from odradek.node.ports import Ports
@@ -41,7 +45,10 @@ class ControllerPart:
         self.in_process = InProcess("controller", ports, self.handlers)
         self._registration = controller_registration_request(config, ports.random.uuid(), listener_ports)
         self._timer: TimerHandle | None = None
+        self._waits_for_version: Callable[[], None] | None = None
+        """Registers this controller once metadata.version knows controllers."""
         self._closed = False
+        quorum.loader.add_publisher(self._metadata_changed)
 
     def register(self, active: ControllerClient) -> None:
         """Tell the active controller where this one is reached (KIP-919), until it has taken that in."""
@@ -56,8 +63,17 @@ class ControllerPart:
             self._timer.cancel()
         self.controller.close()
 
+    def _metadata_changed(self, _delta: MetadataDelta, image: MetadataImage) -> None:
+        again = self._waits_for_version
+        if again is not None and image.features.finalized.get(METADATA_VERSION, 0) >= CONTROLLERS_SINCE:
+            self._waits_for_version = None
+            again()
+
     def _registered(self, answer: Promise[ControllerRegistrationResponse], again: Callable[[], None]) -> None:
         if self._closed or (answer.error is None and not answer.result().error_code):
+            return
+        if answer.error is None and answer.result().error_code == ErrorCode.UNSUPPORTED_VERSION:
+            self._waits_for_version = again
             return
         reason = answer.error or ErrorCode(answer.result().error_code).name
         _log.warning("the active controller did not register this one (%s); trying again", reason)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from odradek.broker.api.group_membership import check_group
 from odradek.broker.groups.consumer.heartbeat import Beat
 from odradek.broker.groups.service import GroupCoordinator
@@ -25,8 +27,8 @@ from odradek.wire.messages.consumer_group_heartbeat import (
 class ConsumerGroupsApi:
     """Checks what senders may do; the rest goes to the group coordinator."""
 
-    def __init__(self, groups: GroupCoordinator, *, is_enabled: bool) -> None:
-        """`is_enabled` says whether the broker offers the protocol (`group.coordinator.rebalance.protocols`)."""
+    def __init__(self, groups: GroupCoordinator, is_enabled: Callable[[], bool]) -> None:
+        """`is_enabled` says whether the broker offers the protocol: by its configuration, and by group.version."""
         self._groups = groups
         self._is_enabled = is_enabled
 
@@ -100,7 +102,7 @@ class ConsumerGroupsApi:
         return self._groups.describe_consumers(allowed).then(answer)
 
     def _check_enabled(self) -> None:
-        if not self._is_enabled:
+        if not self._is_enabled():
             raise KafkaError(ErrorCode.UNSUPPORTED_VERSION)
 
 

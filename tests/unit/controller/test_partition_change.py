@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from odradek.controller.partition_change import Election, PartitionChange, PartitionRules
 from odradek.metadata.image import NO_LEADER, RECOVERED, RECOVERING, PartitionImage
+from odradek.metadata.snapshot import Writing
 from odradek.metadata.topics_delta import merged
 from odradek.wire.persistent.metadata.partition_change_record import PartitionChangeRecord
 
@@ -41,9 +42,9 @@ def partition(
 
 
 def change(
-    before: PartitionImage, alive: Collection[int], *, min_isr: int = 1, elr_enabled: bool = True
+    before: PartitionImage, alive: Collection[int], *, min_isr: int = 1, elr_enabled: bool = True, version: int = 33
 ) -> PartitionChange:
-    rules = PartitionRules(lambda broker_id: broker_id in alive, min_isr, elr_enabled, directory)
+    rules = PartitionRules(lambda broker_id: broker_id in alive, min_isr, Writing(version, elr_enabled), directory)
     return PartitionChange(before, TOPIC_ID, 0, rules)
 
 
@@ -165,3 +166,14 @@ def test_a_new_replica_is_in_the_directory_that_its_broker_has_and_the_others_st
     after = result(before, wanted)
     assert after.directories == (directory(3), b"y" * 16, b"x" * 16)
     assert (after.leader, after.leader_epoch, after.adding) == (1, 4, (3,))
+
+
+def test_fewer_in_sync_replicas_begin_an_epoch_before_metadata_version_12_only() -> None:
+    before = partition((1, 2, 3), (1, 2), 1)
+    for version, epoch in ((11, before.leader_epoch + 1), (12, before.leader_epoch)):
+        wanted = change(before, {1, 2, 3}, elr_enabled=False, version=version)
+        wanted.isr = [1]
+        assert (result(before, wanted).leader, result(before, wanted).leader_epoch) == (1, epoch)
+        grown = change(before, {1, 2, 3}, elr_enabled=False, version=version)
+        grown.isr = [1, 2, 3]
+        assert result(before, grown).leader_epoch == before.leader_epoch

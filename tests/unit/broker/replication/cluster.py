@@ -15,6 +15,7 @@ from odradek.broker.replication.partition import Partition
 from odradek.controller.partition_change import PartitionChange, PartitionRules
 from odradek.metadata.delta import MetadataDelta
 from odradek.metadata.image import DIRECTORY_UNASSIGNED, MetadataImage, PartitionImage, TopicImage
+from odradek.metadata.snapshot import Writing
 from odradek.ports import Promise, Turns
 from odradek.ports.network import FileRange
 from odradek.security.acl import AllowAll, Authorizer
@@ -456,7 +457,7 @@ class TestController:
     def _rules(self, partition: PartitionImage) -> PartitionRules:
         return PartitionRules(
             lambda replica: replica in partition.replicas and self._is_active(replica),
-            1, False, lambda _replica: DIRECTORY_UNASSIGNED,
+            1, Writing(elr_enabled=False), lambda _replica: DIRECTORY_UNASSIGNED,
         )  # fmt: skip
 
     def _is_active(self, broker_id: int) -> bool:
