@@ -108,6 +108,28 @@ def test_we_serve_what_kafka_formats(tmp_path: Path, options: tuple[str, ...]) -
         odradek.close()
 
 
+@pytest.mark.parametrize("release", ["3.3-IV3", "4.0-IV0"])
+def test_kafka_goes_on_from_what_we_wrote_under_an_older_metadata_version(tmp_path: Path, release: str) -> None:
+    kafka = node_or_skip(tmp_path, "--standalone", "--release-version", release, ours=True)
+    kafka._format()
+    odradek = OdradekOver(kafka)
+    try:
+        odradek.start()
+        use(odradek)
+        assert odradek.stop() == 0
+        kafka.start()
+        with connect(kafka) as connection:
+            assert list_offset(connection, "topic", -1).offset == 1
+            create_topic(connection, "theirs", 1)
+        assert kafka.stop() in (0, 143)
+        odradek.start()
+        with connect(odradek) as connection:
+            assert list_offset(connection, "theirs", -1).offset == 0
+    finally:
+        odradek.close()
+        kafka.close()
+
+
 @pytest.mark.parametrize(
     ("role", "quorum", "options"),
     [
