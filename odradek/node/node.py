@@ -34,6 +34,10 @@ LEAVE_MS = 8_000
 ten seconds only."""
 SILENCE_MS = 1_500
 """How long a stop waits for one answer of the controller."""
+OTHERS_LEAVE_MS = 3_000
+"""How long a voter that stops stays for other brokers that stop, too. Without a quorum these would count as alive, and
+their next start would have to wait until their sessions are over."""
+LOOK_MS = 50
 RESIGN_MS = 2_000
 """How long a stop waits for another controller to lead the quorum."""
 
@@ -178,7 +182,27 @@ class Node:
             self._give_up_in_silence(self._broker.lifecycle, left)
             await self._at_most(LEAVE_MS if has_others else CONTROLLED_SHUTDOWN_MS, left)
         if has_others:
+            await self._at_most(OTHERS_LEAVE_MS, self._others_left())
             await self._at_most(RESIGN_MS, self.quorum.raft.shutdown())
+
+    def _others_left(self) -> Promise[None]:
+        """Settles once no other broker is on its way out, for that takes a quorum; or once nobody leads that."""
+        left: Promise[None] = Promise()
+        own_id = self.config.node_id
+
+        def look() -> None:
+            brokers = self.quorum.loader.image.cluster.brokers.values()
+            leaving = [each.id for each in brokers if each.in_controlled_shutdown and not each.fenced]
+            if self.quorum.raft.leader_id is None or not any(each != own_id for each in leaving):
+                left.resolve(None)
+            elif not left.done:
+                self._ports.scheduler.call_later(LOOK_MS, look)
+
+        if self.quorum.raft.is_voter:
+            look()
+        else:
+            left.resolve(None)
+        return left
 
     async def stop(self) -> None:
         """Leave the cluster, unless that has happened, and write everything out."""

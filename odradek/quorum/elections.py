@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from odradek.ports import Promise, TimerHandle
 from odradek.quorum.election_state import NOBODY
 from odradek.quorum.leader import LeaderState
 from odradek.quorum.messages import TOPIC, LeaderSeen, only, seen
-from odradek.quorum.roles import Follower, Nominee, Resigned, Unattached
+from odradek.quorum.roles import Follower, Nominee, Resigned
 from odradek.quorum.settings import RaftCluster
 from odradek.quorum.state import NEVER_MS, QuorumState
 from odradek.quorum.voters import VoterNode
@@ -42,6 +43,8 @@ class Elections:
         self._state = state
         self._cluster = cluster
         self._settings = cluster.settings
+        self.on_unreachable: Callable[[], None] = lambda: None
+        """Called when there is no connection to any voter that should hear that this node has resigned."""
         self._timer: TimerHandle | None = None
         self._is_closed = False
 
@@ -60,8 +63,10 @@ class Elections:
                 for voter in role.unrecorded():
                     self._ask_for_vote(role, voter)
         elif isinstance(role, Resigned):
-            for voter in role.successors:
-                self._tell_of_end(role, voter)
+            for voter_id in list(role.unacknowledged):
+                told = self._state.replica.history.voters.by_id(voter_id)
+                if told is not None:
+                    self._tell_of_end(role, told)
         if self._state.role is role:
             self.arm()
 
@@ -208,6 +213,8 @@ class Elections:
         if self._is_closed:
             return
         response = None if answer.error is not None else answer.result()
+        if response is None and self._state.role is role:
+            self._not_reached(role, voter)
         if response is not None and response.error_code == 0:
             partition = only(response.topics, [topic.partitions for topic in response.topics])
             if partition is not None:
@@ -221,6 +228,11 @@ class Elections:
                 return
         if self._state.role is role:
             self._cluster.scheduler.call_later(self._settings.retry_backoff_ms, lambda: self._tell_of_end(role, voter))
+
+    def _not_reached(self, role: Resigned, voter: VoterNode) -> None:
+        role.unreachable[voter.id] = None
+        if all(successor.id in role.unreachable for successor in role.successors):
+            self.on_unreachable()
 
     # What answers say of who leads
 
@@ -236,8 +248,12 @@ class Elections:
             state.learn(said.leader_id, said.epoch, said.endpoints)
         return error is not ErrorCode.NONE
 
-    def hurry(self, role: Follower | Unattached, delay_ms: float) -> None:
-        """The leader has resigned: call an election after `delay_ms`, and not only when its silence is noticed."""
+    def hurry(self, role: Follower, delay_ms: float) -> None:
+        """The leader has resigned: call an election after `delay_ms`, and not only when its silence is noticed.
+
+        Nor does this node stand in the way of others that call one before, though it has just fetched from that leader.
+        """
+        role.has_fetched = False
         role.deadline_ms = self._state.clock.monotonic_ms() + delay_ms
         self.arm()
 

@@ -47,6 +47,8 @@ class Leading:
         self._check_timer: TimerHandle | None = None
         self._begin_timer: TimerHandle | None = None
         self._heard_ms = 0.0
+        self.is_leaving = False
+        """Whether this node appends no more, so that a successor can come to the end of the log."""
 
     @property
     def leader(self) -> LeaderState | None:
@@ -57,6 +59,7 @@ class Leading:
     def begin(self, leader: LeaderState) -> None:
         """Write what an epoch opens with; raises KafkaError KAFKA_STORAGE_ERROR."""
         _log.info("leading the metadata quorum in epoch %d from offset %d", leader.epoch, leader.epoch_start_offset)
+        self.is_leaving = False
         self._watch(leader)
         history, identity = self._state.replica.history, self._state.identity
         if history.kraft_version == 0:
@@ -102,7 +105,7 @@ class Leading:
     def append(self, records: Sequence[tuple[Message, int]], *, atomic: bool) -> int:
         """Append (record, version) pairs; returns the last one's offset."""
         leader = self.leader
-        if leader is None:
+        if leader is None or self.is_leaving:
             raise KafkaError(ErrorCode.NOT_CONTROLLER)
         replica = self._state.replica
         now_ms = self._state.clock.now_ms()

@@ -36,6 +36,9 @@ from odradek.wire.schema import Message
 
 _log = logging.getLogger(__name__)
 
+HANDOVER_MS = 500
+"""How long a leader that is to stop waits for a successor to have all of its log."""
+
 
 class RaftNode:
     """Appends to the metadata log while it leads, follows whoever else does, and hands over what is committed."""
@@ -63,6 +66,7 @@ class RaftNode:
         self._elections = Elections(self._state, cluster) if cluster is not None else None
         self._following: Following | None = None
         if cluster is not None and self._elections is not None:
+            self._elections.on_unreachable = self._nobody_leads
             self._following = Following(self._state, cluster, self._elections)
             self._following.on_fetching = Joining(self._state, cluster).look
         self._leading = Leading(self._state, cluster, self._elections)
@@ -92,7 +96,7 @@ class RaftNode:
     @property
     def is_leader(self) -> bool:
         """Whether this node may append."""
-        return self._leading.leader is not None
+        return self._leading.leader is not None and not self._leading.is_leaving
 
     @property
     def is_voter(self) -> bool:
@@ -171,11 +175,19 @@ class RaftNode:
             done.resolve(None)
             return done
         self._on_other_leader = done
-        timeout_ms = self._cluster.settings.request_timeout_ms
-        timer = self._cluster.scheduler.call_later(timeout_ms, lambda: done.resolve(None))
+        scheduler, timeout_ms = self._cluster.scheduler, self._cluster.settings.request_timeout_ms
+        timer = scheduler.call_later(timeout_ms, lambda: done.resolve(None))
         done.on_done(lambda _done: timer.cancel())
-        self._state.become_resigned(leader.successors())
+        scheduler.call_later(min(timeout_ms / 2, HANDOVER_MS), lambda: self.resign(leader.epoch))
+        self._leading.is_leaving = True
+        self._hand_over(leader)
         return done
+
+    def _hand_over(self, leader: LeaderState) -> None:
+        """Resign once the best successor has the whole log: nobody would vote for one that lacks some of it."""
+        best = leader.successors()[:1]
+        if not best or leader.voters[best[0].id].end_offset >= self._replica.end_offset:
+            self.resign(leader.epoch)
 
     def resign(self, epoch: int) -> None:
         """Give up leading `epoch`; nothing happens in another one."""
@@ -210,6 +222,11 @@ class RaftNode:
         if isinstance(role, Follower) and self._on_other_leader is not None:
             self._on_other_leader.resolve(None)
 
+    def _nobody_leads(self) -> None:
+        """The other voters are gone: there is nobody to wait for."""
+        if self._on_other_leader is not None:
+            self._on_other_leader.resolve(None)
+
     def _flushed(self, offset: int) -> None:
         self._leading.flushed(offset)
         if self._following is not None:
@@ -220,6 +237,8 @@ class RaftNode:
         self.serving.moved()
         if self._state.role is leader:
             self.voter_changes.moved()
+        if self._state.role is leader and self._leading.is_leaving:
+            self._hand_over(leader)
 
     def _tell(self) -> None:
         """Tell listeners who leads: of this node only once all before its epoch is handed over."""

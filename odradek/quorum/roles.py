@@ -81,7 +81,11 @@ class Resigned:
 
     deadline_ms: float
     successors: Sequence[VoterNode]
+    """The best first; none of a leader that comes back, which knows no more who has come how far."""
     unacknowledged: dict[int, None]
+    """The voters that are to be told."""
+    unreachable: dict[int, None] = field(default_factory=dict)
+    """Those that there was no connection to."""
 
 
 Role = Unattached | Nominee | Follower | LeaderState | Resigned

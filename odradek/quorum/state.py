@@ -76,7 +76,9 @@ class QuorumState:
         self.election = saved
         own = self.identity
         if saved.leader_id == own.node_id:
-            self.role = Resigned(self._election_deadline_ms(), (), {})
+            voters = self.replica.history.voters.ids if self.is_voter else ()
+            others = {voter_id: None for voter_id in voters if voter_id != own.node_id}
+            self.role = Resigned(self._election_deadline_ms(), (), others)
         elif saved.leader_id != NOBODY and self.endpoints_of(saved.leader_id):
             self.leader_endpoints = self.endpoints_of(saved.leader_id)
             self.role = self._following()

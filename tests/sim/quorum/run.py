@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from odradek.metadata.bootstrap import bootstrap_records
 from odradek.ports import Promise
-from odradek.quorum.leader import LeaderState
 from odradek.quorum.log import BOOTSTRAP_SNAPSHOT, Batch
 from odradek.quorum.raft import NodeIdentity, RaftNode, RaftStores
 from odradek.quorum.retention import Retention
@@ -322,7 +321,8 @@ class Run:
     def _append(self) -> None:
         """A client of whoever believes to lead."""
         for host in self.hosts:
-            if host.raft is not None and isinstance(host.raft.role, LeaderState) and host.raft.role.high_watermark >= 0:
+            leader = host.raft.leader if host.raft is not None and host.raft.is_leader else None
+            if host.raft is not None and leader is not None and leader.high_watermark >= 0:
                 self._next_name += 1
                 name = f"t{self._next_name}"
                 host.raft.append([(TopicRecord(name=name, topic_id=name.encode().ljust(16)), 0)], atomic=True)
