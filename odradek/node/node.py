@@ -183,7 +183,15 @@ class Node:
             await self._at_most(LEAVE_MS if has_others else CONTROLLED_SHUTDOWN_MS, left)
         if has_others:
             await self._at_most(OTHERS_LEAVE_MS, self._others_left())
-            await self._at_most(RESIGN_MS, self.quorum.raft.shutdown())
+            if self._may_lead_elsewhere:
+                await self._at_most(RESIGN_MS, self.quorum.raft.shutdown())
+
+    @property
+    def _may_lead_elsewhere(self) -> bool:
+        """Whether there is a voter left that has not stopped: the broker of one that has is fenced."""
+        brokers = self.quorum.loader.image.cluster.brokers
+        others = [voter.id for voter in self.quorum.raft.voters.voters if voter.id != self.config.node_id]
+        return any(each not in brokers or not brokers[each].fenced for each in others)
 
     def _others_left(self) -> Promise[None]:
         """Settles once no other broker is on its way out, for that takes a quorum; or once nobody leads that."""
