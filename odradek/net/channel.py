@@ -16,7 +16,7 @@ from odradek.net.memory import ALLOWANCE_BYTES
 from odradek.net.output import ColdRange, Output, release_all, reply_size
 from odradek.net.reading import PAUSED_MEMORY, PAUSED_PARKED, PAUSED_UNSENT, FrameReader
 from odradek.net.reply_slot import ReplySlot
-from odradek.ports.network import ConnectionInfo, FrameHandler, Outcome, Reply
+from odradek.ports.network import ConnectionInfo, FrameHandler, Outcome, Reply, RunHandler
 from odradek.ports.promise import Promise
 
 COPY_BELOW_BYTES = 8 * 1024
@@ -55,6 +55,7 @@ class Channel(FrameReader):
         "_linger",
         "_on_closed",
         "_output",
+        "_run_handler",
         "_slots",
         "_warming",
         "_writing",
@@ -70,12 +71,17 @@ class Channel(FrameReader):
         counters: Counters,
         on_closed: Callable[[Channel, CloseReason], None],
         *,
+        run_handler: RunHandler | None = None,
         output: Output | None = None,
     ) -> None:
-        """`sock` is connected and non-blocking; the channel closes it. Call `start` to begin reading."""
+        """`sock` is connected and non-blocking; the channel closes it. Call `start` to begin reading.
+
+        `run_handler` is offered frames that arrived together, and `handler` those that it does not take.
+        """
         super().__init__(context, sock, counters)
         self.info = info
         self._handler = handler
+        self._run_handler = run_handler
         self._on_closed = on_closed
         self._output = Output(asks=context.executor is not None) if output is None else output
         self._slots: deque[ReplySlot] = deque()
@@ -196,6 +202,16 @@ class Channel(FrameReader):
         self._charged_bytes += size
         self._context.memory.charge(size)
         self._review()
+
+    def _dispatch_run(self, frames: list[memoryview]) -> int:
+        """Handle the first of several frames together, if no reply is waited for; returns how many."""
+        if self._run_handler is None or self._slots:
+            return 0
+        replies = self._run_handler(self.info, frames)
+        self._counters.requests += len(replies)
+        for reply in replies:
+            self._answer(reply)
+        return len(replies)
 
     def _dispatch_buffer(self, buffer: FrameBuffer) -> None:
         """Handle a frame that has a buffer of its own."""

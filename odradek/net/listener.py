@@ -17,7 +17,7 @@ from odradek.net.limits import NetworkLimits
 from odradek.net.memory import PROGRESS_CHECK_MS
 from odradek.net.quotas import ConnectionQuotas
 from odradek.ports import Executor
-from odradek.ports.network import ConnectionInfo, FrameHandler
+from odradek.ports.network import ConnectionInfo, FrameHandler, RunHandler
 
 ACCEPTS_PER_TURN = 64
 """Connections accepted before other connections have their turn."""
@@ -51,12 +51,14 @@ class Listener:
         self._network = network
         self._sock = sock
         self._handler: FrameHandler | None = None
+        self._run_handler: RunHandler | None = None
         self._accepting = False
         self._closed = False
 
-    def start(self, handler: FrameHandler) -> None:
-        """Accept connections; each of their frames goes to `handler`."""
+    def start(self, handler: FrameHandler, run_handler: RunHandler | None = None) -> None:
+        """Accept connections; frames that arrive together are offered to `run_handler`, all others go to `handler`."""
         self._handler = handler
+        self._run_handler = run_handler
         self._network.update_accepting()
 
     def close(self) -> None:
@@ -88,7 +90,7 @@ class Listener:
             except OSError as error:
                 self._network.accept_failed(error)
                 return
-            self._network.connected(self, self._handler, sock, address)
+            self._network.connected(self, self._handler, self._run_handler, sock, address)
 
 
 class Network:
@@ -183,7 +185,14 @@ class Network:
         for name in list(self._timers):
             self._cancel(name)
 
-    def connected(self, listener: Listener, handler: FrameHandler, sock: socket.socket, address: object) -> None:
+    def connected(
+        self,
+        listener: Listener,
+        handler: FrameHandler,
+        run_handler: RunHandler | None,
+        sock: socket.socket,
+        address: object,
+    ) -> None:
         """For listeners: a connection was accepted."""
         try:
             info = self._connection_info(listener.endpoint, sock, address)
@@ -196,7 +205,9 @@ class Network:
             listener.counters.connections_refused += 1
             sock.close()
             return
-        channel = Channel(self.context, sock, info, handler, listener.counters, self._on_closed)
+        channel = Channel(
+            self.context, sock, info, handler, listener.counters, self._on_closed, run_handler=run_handler
+        )
         self._channels[channel] = listener
         listener.counters.connections_opened += 1
         self._wheel.add(channel)

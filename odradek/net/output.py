@@ -228,7 +228,7 @@ class Output:
         sent = os.sendfile(sock.fileno(), descriptor, chunk.offset + start, size)
         self.sendfile_bytes += sent
         self._advance_range(chunk, sent)
-        return sent, sent
+        return sent, size
 
     def _advance_range(self, chunk: FileRange, size: int) -> None:
         if not size and chunk.size:

@@ -11,6 +11,8 @@ from odradek.net.frames import READ_BUFFER_BYTES, FrameBuffer
 
 RECEIVES_PER_TURN = 4
 """Reads into one large frame before other connections have their turn."""
+MAX_RUN_FRAMES = 32
+"""How many frames that lie behind each other are offered together."""
 PAUSED_PARKED = 1
 PAUSED_UNSENT = 2
 PAUSED_MEMORY = 4
@@ -77,6 +79,10 @@ class FrameReader:
 
     def _dispatch_slice(self, view: memoryview, position: int, end: int) -> None:
         """Handle a frame that lies whole in a read buffer or a backlog."""
+        raise NotImplementedError
+
+    def _dispatch_run(self, frames: list[memoryview]) -> int:
+        """Handle the first of several frames together; returns how many, 0 if they have to be handled one by one."""
         raise NotImplementedError
 
     def _dispatch_buffer(self, buffer: FrameBuffer) -> None:
@@ -160,6 +166,7 @@ class FrameReader:
         limits = context.limits
         frames_left = limits.max_frames_per_turn
         turn_end = 0.0
+        may_run = True
         while end - position >= 4 and not self._ending:
             if self._pause or not frames_left or (turn_end and monotonic() >= turn_end):
                 self._keep(view, position, end)
@@ -173,13 +180,35 @@ class FrameReader:
             if frame_end > end:
                 self._begin_frame(length, view[position:end])
                 return
+            if frame_end < end:
+                if not turn_end:
+                    turn_end = monotonic() + limits.max_turn_ms / 1000
+                if may_run:
+                    frames = self._whole_frames(view, position - 4, end, min(frames_left, MAX_RUN_FRAMES))
+                    taken = self._dispatch_run(frames) if len(frames) > 1 else 0
+                    if taken:
+                        frames_left -= taken
+                        position += sum(map(len, frames[:taken])) + 4 * (taken - 1)
+                        continue
+                    may_run = False
             frames_left -= 1
-            if frame_end < end and not turn_end:
-                turn_end = monotonic() + limits.max_turn_ms / 1000
             self._dispatch_slice(view, position, frame_end)
             position = frame_end
         if position < end and not self._ending:
             self._head = bytes(view[position:end])
+
+    def _whole_frames(self, view: memoryview, position: int, end: int, most: int) -> list[memoryview]:
+        """The frames from `position` on that lie whole before `end`, up to one whose length is not allowed."""
+        frames: list[memoryview] = []
+        longest = self._context.limits.socket_request_max_bytes
+        while end - position >= 4 and len(frames) < most:
+            (length,) = _LENGTH.unpack_from(view, position)
+            frame_end = position + 4 + length
+            if not 0 < length <= longest or frame_end > end:
+                break
+            frames.append(view[position + 4 : frame_end])
+            position = frame_end
+        return frames
 
     def _begin_frame(self, length: int, arrived: memoryview) -> None:
         self._frame = FrameBuffer(length, arrived, self._context.memory, self._context.spares, self)

@@ -17,7 +17,7 @@ from odradek.node.ports import Ports
 from odradek.node.quorum_part import QuorumPart
 from odradek.node.start_error import StartError
 from odradek.ports import Promise, Turns
-from odradek.ports.network import FrameHandler
+from odradek.ports.network import FrameHandler, RunHandler
 from odradek.security.acl import AllowAll
 from odradek.server.api_versions import ApiVersionsHandler, Features
 from odradek.server.dispatcher import Dispatcher
@@ -56,7 +56,10 @@ class Endpoints:
 
 
 class Node:
-    """Put together from a configuration and ports; `broker_frames` and `controller_frames` answer requests."""
+    """Put together from a configuration and ports.
+
+    `broker_frames` and `controller_frames` answer requests, `broker_runs` those that arrive together.
+    """
 
     def __init__(
         self,
@@ -119,7 +122,9 @@ class Node:
                 BrokerCallbacks(on_config, on_fatal),
             )
             self.broker_handlers = self._with_api_versions(self._broker.handlers())
-        self.broker_frames: FrameHandler = Dispatcher(self.broker_handlers, AllowAll(), turns, lane).handle
+        dispatcher = Dispatcher(self.broker_handlers, AllowAll(), turns, lane)
+        self.broker_frames: FrameHandler = dispatcher.handle
+        self.broker_runs: RunHandler = dispatcher.handle_run
 
     @property
     def broker(self) -> BrokerPart:

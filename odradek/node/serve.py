@@ -128,7 +128,7 @@ class RunningNode:
         await self._settled(spawn(node.open()), self._failure)
         for bound in listeners:
             if bound not in controllers:
-                bound.start(node.broker_frames)
+                bound.start(node.broker_frames, node.broker_runs)
         await self._settled(spawn(node.join()), self._failure)
 
     def _new_peers(self, _listener: str, purpose: str) -> Peers:

@@ -76,3 +76,8 @@ Reply = Sequence[Chunk] | Outcome
 FrameHandler = Callable[[ConnectionInfo, memoryview], Reply | Promise[Reply]]
 """Answers one request frame (without its length). The frame's memory may be written to, and belongs to the
 handler until its reply is settled; whoever keeps bytes longer copies them. It never raises."""
+
+RunHandler = Callable[[ConnectionInfo, Sequence[memoryview]], Sequence[Reply]]
+"""Answers the first of several frames that arrived one behind the other, as many as it can take together: their
+replies, all settled; none if they have to be handled one by one. Their memory belongs to it only until it returns, and
+it never raises."""

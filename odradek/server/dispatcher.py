@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from odradek.ports.network import ConnectionInfo, Outcome, Reply
@@ -61,6 +61,26 @@ class Dispatcher:
             return self._dispatch(connection, frame)
         except Exception as error:  # noqa: BLE001 - logged by _closing; costs one connection
             return _closing(connection, error)
+
+    def handle_run(self, connection: ConnectionInfo, frames: Sequence[memoryview]) -> Sequence[Reply]:
+        """Answer the first of several frames together, where their API has a way to (a `RunHandler`); never raises."""
+        first = frames[0]
+        if len(first) < _CLIENT_ID_AT:
+            return ()
+        api_key, version, _, client_id_size = _HEADER_START.unpack_from(first)
+        route = self._routes.get((api_key, version))
+        if route is None or route.plain_run is None or client_id_size < -1 or connection.id in self._lane.queues:
+            return ()
+        body_at = _CLIENT_ID_AT + max(client_id_size, 0) + 1
+        requests: list[tuple[int, memoryview]] = []
+        for frame in frames:
+            if len(frame) < body_at or frame[body_at - 1]:
+                break
+            key, its_version, correlation_id, size = _HEADER_START.unpack_from(frame)
+            if key != api_key or its_version != version or size != client_id_size:
+                break
+            requests.append((correlation_id, frame))
+        return route.plain_run(version, requests, body_at) if len(requests) > 1 else ()
 
     def _dispatch(self, connection: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
         if len(frame) < _CLIENT_ID_AT:
@@ -122,7 +142,7 @@ class Dispatcher:
 class _Route:
     """One version of an API, and what a request of it needs in every frame."""
 
-    __slots__ = ("handler", "header_version", "key", "plain", "reply_header_end")
+    __slots__ = ("handler", "header_version", "key", "plain", "plain_run", "reply_header_end")
 
     def __init__(self, handler: AnyHandler, version: int) -> None:
         self.handler = handler
@@ -130,8 +150,11 @@ class _Route:
         self.header_version = request_header_version(self.key, version)
         self.reply_header_end = b"\x00" if response_header_version(self.key, version) else b""
         """No tagged fields, where the reply's header may have some."""
-        self.plain = handler.plain if version >= handler.plain_from else None
+        is_plain = version >= handler.plain_from
+        self.plain = handler.plain if is_plain else None
         """Only for headers that may have tagged fields."""
+        self.plain_run = handler.plain_run if is_plain else None
+        """Likewise."""
 
 
 def _client_id(frame: memoryview, size: int, route: _Route) -> tuple[str | None, int]:

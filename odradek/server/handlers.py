@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from types import CoroutineType
 from typing import Generic, TypeGuard, TypeVar, cast
@@ -33,6 +33,11 @@ Plain = Callable[[int, int, memoryview, int], Reply | None]
 changed, for a request that has to go the ordinary way. Raises nothing."""
 
 
+PlainRun = Callable[[int, Sequence[tuple[int, memoryview]], int], Sequence[Reply]]
+"""(version, correlation ids with frames, where their bodies begin) to the replies to the first of them, as many as can
+be answered together; none, with nothing changed, if they have to be answered one by one. Raises nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Handler(Generic[Req, Resp]):
     """Answers one API in all the versions that 4.4.0 lists for it.
@@ -55,8 +60,10 @@ class Handler(Generic[Req, Resp]):
     """How many array elements and tagged fields a request may make the decoder create; more cost the connection."""
     plain: Plain | None = None
     """A short way for requests of the commonest kind, taken before anything is decoded; see `Plain`."""
+    plain_run: PlainRun | None = None
+    """A short way for several such requests that arrived together; see `PlainRun`."""
     plain_from: int = 0
-    """The lowest version that `plain` knows."""
+    """The lowest version that `plain` and `plain_run` know."""
 
     @property
     def api_key(self) -> ApiKey:

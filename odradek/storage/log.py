@@ -143,10 +143,44 @@ class Log(LogReads):
             max_timestamp_ms = now_ms
         if leader_epoch != self.leader_epochs.latest_epoch and leader_epoch >= 0:
             self.assign_epoch(leader_epoch, first_offset)
-        self._write(batches, headers, base_offsets, offset - 1, max_timestamp_ms, now_ms)
+        self._write((batches,), headers, base_offsets, offset - 1, max_timestamp_ms, now_ms)
         return AppendInfo(
             first_offset, offset - 1, now_ms if is_stamped else -1, self.log_start_offset, max_timestamp_ms
         )
+
+    def append_run(
+        self, batches: Sequence[memoryview], headers: Sequence[BatchHeader], *, leader_epoch: int, now_ms: int
+    ) -> AppendInfo | None:
+        """Append clients' batches that came together, each in a buffer of its own, by one write.
+
+        They are data outside of transactions, and either without producer ids, or of one producer and in sequence.
+        None, with nothing changed, if they have to be appended one by one; else what is told of all together.
+        """
+        if self.is_offline:
+            raise self._offline()
+        first = headers[0]
+        if self.config.uses_log_append_time or not (first.producer_id < 0 or self.producers.is_next(
+            first.producer_id, first.producer_epoch, first.base_sequence, is_transactional=False
+        )):  # fmt: skip
+            return None
+        base_offsets = []
+        offset = first_offset = self.log_end_offset
+        for header in headers:
+            base_offsets.append(offset)
+            offset += header.last_offset_delta + 1
+        max_timestamp_ms = max(header.max_timestamp_ms for header in headers)
+        size = sum(map(len, batches))
+        try:
+            if self.segments.active.should_roll(self.config, size, offset - 1, max_timestamp_ms, now_ms):
+                return None
+        except OSError as error:
+            raise self._failed(error) from error
+        for batch, base_offset in zip(batches, base_offsets, strict=True):
+            rewrite_base_offset_and_epoch(batch, 0, base_offset, leader_epoch)
+        if leader_epoch != self.leader_epochs.latest_epoch and leader_epoch >= 0:
+            self.assign_epoch(leader_epoch, first_offset)
+        self._write(batches, headers, base_offsets, offset - 1, max_timestamp_ms, now_ms)
+        return AppendInfo(first_offset, offset - 1, -1, self.log_start_offset, max_timestamp_ms)
 
     def append_as_follower(self, batches: Buffer) -> AppendInfo | None:
         """Append batches as the leader has them, offsets and epochs included. Half a batch at the end is left out.
@@ -165,7 +199,7 @@ class Log(LogReads):
         base_offsets = [header.base_offset for header in headers]
         last_offset = headers[-1].last_offset
         max_timestamp_ms = max(header.max_timestamp_ms for header in headers)
-        self._write(view, headers, base_offsets, last_offset, max_timestamp_ms, self._env.clock.now_ms())
+        self._write((view,), headers, base_offsets, last_offset, max_timestamp_ms, self._env.clock.now_ms())
         return AppendInfo(base_offsets[0], last_offset, -1, self.log_start_offset, max_timestamp_ms)
 
     def assign_epoch(self, leader_epoch: int, start_offset: int) -> None:
@@ -369,14 +403,17 @@ class Log(LogReads):
         self.leader_epochs.move(f"{directory}/{LEADER_EPOCH_CHECKPOINT}")
 
     def _write(
-        self, batches: Buffer, headers: Sequence[BatchHeader], base_offsets: Sequence[int], last_offset: int,
+        self, pieces: Sequence[Buffer], headers: Sequence[BatchHeader], base_offsets: Sequence[int], last_offset: int,
         max_timestamp_ms: int, now_ms: int,
     ) -> None:  # fmt: skip
-        """Write to the active segment, which may be a new one, and bring indexes and producer state up to date."""
+        """Write to the active segment, which may be a new one, and bring indexes and producer state up to date.
+
+        `pieces` are all batches in one buffer, or data batches with a buffer for each.
+        """
         config = self.config
         segment = self.segments.active
         try:
-            is_full = segment.should_roll(config, len(batches), last_offset, max_timestamp_ms, now_ms)
+            is_full = segment.should_roll(config, sum(map(len, pieces)), last_offset, max_timestamp_ms, now_ms)
         except OSError as error:
             raise self._failed(error) from error
         if is_full:
@@ -386,12 +423,12 @@ class Log(LogReads):
             segment = self.segments.active
         position = segment.log.size
         try:
-            segment.log.append(batches)
+            segment.log.append(*pieces)
             at = 0
             for header, base_offset in zip(headers, base_offsets, strict=True):
                 segment.note(header, base_offset + header.last_offset_delta, position + at, config.index_interval_bytes)
                 if header.producer_id >= 0:
-                    self._update_producer(segment, header, base_offset, batches, at)
+                    self._update_producer(segment, header, base_offset, pieces[0], at)
                 at += header.length + LOG_OVERHEAD_BYTES
         except (OSError, CorruptFileError) as error:
             raise self._failed(error) from error

@@ -27,14 +27,15 @@ class SegmentFile:
         """Where the file is now."""
         return self._path
 
-    def append(self, data: Buffer) -> None:
-        """Write at the end; raises OSError, and then the file's size is what it was."""
+    def append(self, *pieces: Buffer) -> None:
+        """Write at the end, one behind the other; raises OSError, and then the file's size is what it was."""
         file = self._file
         if file is None:
             file = self.file()
         else:
             self.used = True
-        self.size += file.pwrite(data, self.size)
+        size = self.size
+        self.size = size + (file.pwrite(pieces[0], size) if len(pieces) == 1 else file.pwritev(pieces, size))
 
     def read(self, size: int, position: int) -> bytes:
         """At most `size` bytes from `position`, none from behind the end."""

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from odradek.broker.replication.admission import Admission
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Partition
 from odradek.metadata.topic_names import is_internal
 from odradek.ports.network import Reply
+from odradek.storage.log_config import LogConfig
+from odradek.storage.log_results import AppendInfo
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import KafkaError
-from odradek.wire.plain_produce import read_plain, write_plain
-from odradek.wire.records.header import TRANSACTIONAL_BIT, rewrite_base_offset_and_epoch
+from odradek.wire.plain_produce import PlainProduce, read_plain, write_plain
+from odradek.wire.records.header import TRANSACTIONAL_BIT, BatchHeader, rewrite_base_offset_and_epoch
 
 _ACKS_NONE = 0
 _ACKS_LEADER = 1
 _ACKS_ALL = -1
+_new_tuple = tuple.__new__
 
 
 class PlainProduceApi:
@@ -29,6 +35,27 @@ class PlainProduceApi:
 
     def answer(self, version: int, correlation_id: int, frame: memoryview, body_at: int) -> Reply | None:
         """The reply (see `Handler.plain`); None, with nothing changed, if the request has to go the long way."""
+        admitted = self._admit(version, frame, body_at)
+        return None if admitted is None else self._append(correlation_id, admitted)
+
+    def answer_run(self, version: int, requests: Sequence[tuple[int, memoryview]], body_at: int) -> Sequence[Reply]:
+        """The replies to the first of `requests` (see `Handler.plain_run`): those for one partition, in sequence."""
+        first = self._admit(version, requests[0][1], body_at)
+        if first is None:
+            return ()
+        run = [first]
+        while len(run) < len(requests):
+            following = self._admit_next(version, requests[len(run)][1], body_at, run[-1])
+            if following is None:
+                break
+            run.append(following)
+        if len(run) > 1:
+            return self._append_run(requests, run)
+        reply = self._append(requests[0][0], first)
+        return () if reply is None else (reply,)
+
+    def _admit(self, version: int, frame: memoryview, body_at: int) -> _Admitted | None:
+        """The request's batch and where it goes; None if it has to go the long way."""
         request = read_plain(frame, body_at, version)
         if request is None or request.acks == _ACKS_NONE:
             return None
@@ -48,25 +75,51 @@ class PlainProduceApi:
             if acks != _ACKS_LEADER and (acks != _ACKS_ALL or not partition.is_alone):
                 return None
             batch, header = self._admission.admit(records, log.config, version)
-            if header.attributes & TRANSACTIONAL_BIT:
-                return None
         except KafkaError:
             return None
-        try:
-            info = self._replicas.append(partition, batch, (header,), all_replicas=acks == _ACKS_ALL)
-        except Exception:  # noqa: BLE001 - the long way meets it again, and tells the client
-            rewrite_base_offset_and_epoch(records, 0, 0, header.leader_epoch)
+        if header.attributes & TRANSACTIONAL_BIT:
             return None
-        return [
-            write_plain(
-                correlation_id,
-                topic,
-                index,
-                base_offset=info.first_offset,
-                log_append_time_ms=info.log_append_time_ms,
-                log_start_offset=info.log_start_offset,
-            )
-        ]
+        return _new_tuple(_Admitted, (request, partition, log.config, batch, header))
+
+    def _admit_next(self, version: int, frame: memoryview, body_at: int, before: _Admitted) -> _Admitted | None:
+        """`_admit` for a request that is handled right after another one; None also if it goes elsewhere."""
+        request = read_plain(frame, body_at, version)
+        if request is None or request[:3] != before.request[:3]:
+            return None
+        try:
+            batch, header = self._admission.admit(request.records, before.config, version)
+        except KafkaError:
+            return None
+        if header.attributes & TRANSACTIONAL_BIT or not _follows(header, before.header):
+            return None
+        return _new_tuple(_Admitted, (request, before.partition, before.config, batch, header))
+
+    def _append(self, correlation_id: int, admitted: _Admitted) -> Reply | None:
+        request, partition, _, batch, header = admitted
+        try:
+            info = self._replicas.append(partition, batch, (header,), all_replicas=request.acks == _ACKS_ALL)
+        except Exception:  # noqa: BLE001 - the long way meets it again, and tells the client
+            _restore(admitted)
+            return None
+        return [_reply(correlation_id, request, info, info.first_offset)]
+
+    def _append_run(self, requests: Sequence[tuple[int, memoryview]], run: Sequence[_Admitted]) -> Sequence[Reply]:
+        batches = [each.batch for each in run]
+        headers = [each.header for each in run]
+        try:
+            info = self._replicas.append_run(run[0].partition, batches, headers)
+        except Exception:  # noqa: BLE001 - the long way meets it again, and tells the client
+            for each in run:
+                _restore(each)
+            return ()
+        if info is None:
+            return ()
+        replies = []
+        offset = info.first_offset
+        for (correlation_id, _), each in zip(requests, run, strict=False):
+            replies.append([_reply(correlation_id, each.request, info, offset)])
+            offset += each.header.last_offset_delta + 1
+        return replies
 
     def _partition(self, topic: str | bytes, index: int) -> Partition | None:
         """The replica of a topic for clients; None for a topic that is internal or unknown. Raises KafkaError."""
@@ -75,3 +128,36 @@ class PlainProduceApi:
             return None
         partition = self._partitions[topic, index] = self._replicas.partition(TopicPartition(name, index))
         return partition
+
+
+class _Admitted(NamedTuple):
+    """A plain request's checked batch, and where it goes."""
+
+    request: PlainProduce
+    partition: Partition
+    config: LogConfig
+    batch: memoryview
+    header: BatchHeader
+
+
+def _follows(header: BatchHeader, before: BatchHeader) -> bool:
+    """Whether a batch is the next one of the producer of `before`, or both have no producer id."""
+    if header.producer_id != before.producer_id or header.producer_epoch != before.producer_epoch:
+        return False
+    return header.producer_id < 0 or header.base_sequence == before.last_sequence + 1
+
+
+def _restore(admitted: _Admitted) -> None:
+    """Give the request's batch the look that it came with."""
+    rewrite_base_offset_and_epoch(admitted.request.records, 0, 0, admitted.header.leader_epoch)
+
+
+def _reply(correlation_id: int, request: PlainProduce, info: AppendInfo, base_offset: int) -> bytes:
+    return write_plain(
+        correlation_id,
+        request.topic,
+        request.partition,
+        base_offset=base_offset,
+        log_append_time_ms=info.log_append_time_ms,
+        log_start_offset=info.log_start_offset,
+    )

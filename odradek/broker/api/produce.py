@@ -93,13 +93,15 @@ class ProduceApi:
 
     def handler(self) -> Handler[ProduceRequest, ProduceResponse]:
         """The declaration of this API."""
+        plain = PlainProduceApi(self._replicas, self._admission)
         return Handler(
             ProduceRequest,
             self._handle,
             Operation.WRITE,
             ResourceType.TOPIC,
             _produce_failed,
-            plain=PlainProduceApi(self._replicas, self._admission).answer,
+            plain=plain.answer,
+            plain_run=plain.answer_run,
             plain_from=FIRST_PLAIN,
             max_objects=MAX_DECIDED_OBJECTS,
             differences=(

@@ -168,6 +168,15 @@ class ReplicaManager:
             self.waiting_replicas.moved(partition.topic_partition)
         return info
 
+    def append_run(
+        self, partition: Partition, batches: Sequence[memoryview], headers: Sequence[BatchHeader]
+    ) -> AppendInfo | None:
+        """`Partition.append_run`; what waits for records of the partition is told."""
+        info = partition.append_run(batches, headers, now_ms=self.clock.now_ms())
+        if info is not None and not partition.is_alone:
+            self.waiting_replicas.moved(partition.topic_partition)
+        return info
+
     def when_replicated(self, name: TopicPartition, offset: int, timeout_ms: float) -> Promise[None]:
         """Settles when every in-sync replica has the record that was appended at `offset` just now.
 

@@ -187,6 +187,15 @@ class Partition:
         self.advance_high_watermark()
         return info
 
+    def append_run(
+        self, batches: Sequence[memoryview], headers: Sequence[BatchHeader], *, now_ms: int
+    ) -> AppendInfo | None:
+        """`append` for batches that came together, where no other replica is waited for: see `Log.append_run`."""
+        info = self.leader_log().append_run(batches, headers, leader_epoch=self.leader_epoch, now_ms=now_ms)
+        if info is not None:
+            self.advance_high_watermark()
+        return info
+
     def advance_high_watermark(self) -> bool:
         """Move the high watermark to what every in-sync replica has; returns whether it moved."""
         log = self.log

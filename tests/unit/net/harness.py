@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from odradek.net.limits import NetworkLimits
 from odradek.net.listener import Endpoint, Listener, Network
-from odradek.ports.network import ConnectionInfo, FrameHandler, Reply
+from odradek.ports.network import ConnectionInfo, FrameHandler, Reply, RunHandler
 from odradek.ports.promise import Promise
 
 T = TypeVar("T")
@@ -111,9 +111,11 @@ class Node:
         )
         self.peers: list[Peer] = []
 
-    def listen(self, handler: FrameHandler, name: str = "PLAINTEXT", group: str = "") -> Listener:
+    def listen(
+        self, handler: FrameHandler, name: str = "PLAINTEXT", group: str = "", run_handler: RunHandler | None = None
+    ) -> Listener:
         listener = self.network.bind(Endpoint(name, "PLAINTEXT", "127.0.0.1", 0), group)
-        listener.start(handler)
+        listener.start(handler, run_handler)
         return listener
 
     async def connect(self, listener: Listener, receive_buffer_bytes: int | None = None) -> Peer:

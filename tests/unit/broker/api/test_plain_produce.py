@@ -44,6 +44,7 @@ class Broker:
             "t": scene.create_topic("t", partitions=2),
             "s": scene.create_topic("s", config={"message.timestamp.type": "LogAppendTime"}),
             "small": scene.create_topic("small", config={"max.message.bytes": "80"}),
+            "rolling": scene.create_topic("rolling", config={"segment.bytes": "1048576"}),
             "elsewhere": scene.create_topic("elsewhere", leader=2),
             "__consumer_offsets": scene.create_topic("__consumer_offsets"),
             "unknown": bytes(15) + b"?",
@@ -66,11 +67,21 @@ class Broker:
         reply = self._dispatcher.handle(CONNECTION, memoryview(bytearray(frame)))
         if isinstance(reply, Promise):
             return None
-        return reply if isinstance(reply, Outcome) else b"".join(bytes(chunk) for chunk in reply)  # type: ignore[arg-type] # no file ranges here
+        return _joined(reply)
+
+    def send_together(self, frames: Sequence[bytes]) -> tuple[list[bytes | Outcome | None], int]:
+        """The replies to frames that arrive together, and how many were answered together."""
+        answered = self._dispatcher.handle_run(CONNECTION, [memoryview(bytearray(frame)) for frame in frames])
+        replies: list[bytes | Outcome | None] = [_joined(reply) for reply in answered]
+        return replies + [self.send(frame) for frame in frames[len(replies) :]], len(replies)
 
     def log_of(self, topic: str) -> list[tuple[int, bytes]]:
         log = self.scene.replicas.partition(TopicPartition(topic, 0)).local_log()
         return [(header.base_offset, bytes(view)) for header, view in stored_batches(log)]
+
+
+def _joined(reply: Reply) -> bytes | Outcome:
+    return reply if isinstance(reply, Outcome) else b"".join(bytes(chunk) for chunk in reply)  # type: ignore[arg-type] # no file ranges here
 
 
 def frame(
@@ -238,3 +249,127 @@ def test_the_short_way_follows_the_leader(short: Broker) -> None:
     short.send(request)
     assert short.plain_answers[-1] is None
     assert len(short.log_of("t")) == 1
+
+
+def together(
+    short: Broker, long: Broker, version: int, topic: str, batches: Sequence[bytes], *, answered: int, **more: int | str
+) -> None:
+    """Frames that arrive together are answered and stored as one by one, and so many of them are answered together."""
+    frames = [
+        frame(version, [data(short, topic, records)], **more)  # type: ignore[arg-type] # acks and so on
+        for records in batches
+    ]
+    replies, answered_together = short.send_together(frames)
+    assert replies == [long.send(each) for each in frames]
+    assert short.log_of(topic) == long.log_of(topic)
+    assert answered_together == answered
+
+
+def sequence(first: int, count: int = 3, **fields: int | bool) -> bytes:
+    return batch(count, **{"producer_id": 5, "producer_epoch": 0, "base_sequence": first, **fields})
+
+
+@pytest.mark.parametrize("acks", [1, -1])
+@pytest.mark.parametrize("version", PLAIN_VERSIONS)
+def test_requests_for_one_partition_are_answered_together(short: Broker, long: Broker, version: int, acks: int) -> None:
+    together(short, long, version, "t", [batch(), batch(1), batch(7)], answered=3, acks=acks)
+    assert [base for base, _ in short.log_of("t")] == [0, 3, 4]
+    together(short, long, version, "t", [batch(), batch()], answered=2, acks=acks, client_id="")
+
+
+def test_a_producers_batches_are_appended_together_once_it_is_known(short: Broker, long: Broker) -> None:
+    together(short, long, 13, "t", [sequence(0), sequence(3)], answered=0)
+    together(short, long, 13, "t", [sequence(6), sequence(9), sequence(12)], answered=3)
+    together(short, long, 13, "t", [sequence(15), sequence(18)], answered=2)
+
+
+@pytest.mark.parametrize(
+    ("batches", "answered"),
+    [
+        ([sequence(3), sequence(9)], 1),
+        ([sequence(3), sequence(3)], 1),
+        ([sequence(0), sequence(3)], 0),
+        ([sequence(3), sequence(6), sequence(0)], 2),
+        ([sequence(3), sequence(0, producer_epoch=1)], 1),
+        ([sequence(3), sequence(0, producer_id=6)], 1),
+        ([sequence(3), batch()], 1),
+        ([batch(), sequence(3), sequence(6)], 1),
+        ([sequence(6), sequence(3)], 0),
+        ([sequence(3), sequence(6), sequence(9, is_transactional=True)], 2),
+        ([sequence(3, is_transactional=True), sequence(6)], 0),
+        ([batch(), batch()[:-1], batch()], 1),
+        ([b"", batch()], 0),
+    ],
+)
+def test_together_only_what_follows(short: Broker, long: Broker, batches: list[bytes], answered: int) -> None:
+    both(short, long, 13, "t", sequence(0))
+    together(short, long, 13, "t", batches, answered=answered)
+
+
+def test_several_go_together_again_behind_a_window_of_duplicates(short: Broker, long: Broker) -> None:
+    for first in range(0, 18, 3):
+        both(short, long, 13, "t", sequence(first))
+    together(short, long, 13, "t", [sequence(18), sequence(21)], answered=2)
+    for first in (9, 21, 6):
+        both(short, long, 13, "t", sequence(first))
+
+
+@pytest.mark.parametrize("acks", [0, 5])
+def test_requests_that_are_not_plain_are_answered_one_by_one(short: Broker, long: Broker, acks: int) -> None:
+    together(short, long, 13, "t", [batch(), batch()], answered=0, acks=acks)
+
+
+@pytest.mark.parametrize("topic", ["s", "small", "elsewhere", "unknown", "__consumer_offsets"])
+def test_topics_with_wishes_of_their_own(short: Broker, long: Broker, topic: str) -> None:
+    frames = [frame(13, [data(short, topic, batch())])] * 3
+    replies, answered = short.send_together(frames)
+    assert (replies, answered) == ([long.send(each) for each in frames], 0)
+
+
+def test_requests_that_differ_end_what_is_answered_together(short: Broker, long: Broker) -> None:
+    plain = frame(13, [data(short, "t", batch())])
+    for other in (
+        frame(13, [data(short, "t", batch(), index=1)]),
+        frame(13, [data(short, "s", batch())]),
+        frame(13, [data(short, "t", batch())], acks=-1),
+        frame(12, [data(short, "t", batch())]),
+        frame(13, [data(short, "t", batch())], client_id="you too"),
+        frame(13, [data(short, "t", batch())], client_id=None),
+        plain[:3],
+        plain[:-1],
+    ):
+        frames = [plain, plain, other, plain]
+        replies, answered = short.send_together(frames)
+        assert (replies, answered) == ([long.send(each) for each in frames], 2)
+    assert short.log_of("t") == long.log_of("t")
+
+
+def test_segments_are_rolled_where_they_would_be_one_by_one(short: Broker, long: Broker) -> None:
+    large = build_batch([Record(0, TIME_MS, None, bytes(300_000))])
+    for count in (2, 3, 2, 1, 4):
+        frames = [frame(13, [data(short, "rolling", large)])] * count
+        replies, _ = short.send_together(frames)
+        assert replies == [long.send(each) for each in frames]
+    logs = [broker.scene.replicas.partition(TopicPartition("rolling", 0)).local_log() for broker in (short, long)]
+    mine, theirs = ([segment.base_offset for segment in log.segments] for log in logs)
+    assert mine == theirs == [0, 3, 6, 9]
+
+
+def test_a_failure_while_several_are_written_leaves_nothing_and_is_told_to_each(
+    short: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = short.scene.replicas.partition(TopicPartition("t", 0)).local_log()
+    short.send(frame(13, [data(short, "t", batch())]))
+    calls = []
+
+    def fail_once(*arguments: object, **named: object) -> bool:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise ArithmeticError("unforeseen")
+        return False
+
+    monkeypatch.setattr(type(log.segments.active), "should_roll", fail_once)
+    replies, answered = short.send_together([frame(13, [data(short, "t", batch())])] * 2)
+    assert answered == 0
+    assert len(replies) == 2
+    assert [parse_header(stored).base_offset for _, stored in short.log_of("t")] == [0, 3, 6]
