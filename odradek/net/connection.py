@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import os
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 
 from odradek import __version__
 from odradek.ports.promise import Promise
@@ -67,6 +68,9 @@ class Connection:
         self._options = options
         self._correlation_id = 0
         self._offered: dict[int, range] = {}
+        self._versions: dict[type[Message], int] = {}
+        self._headers: dict[tuple[type[Message], int], tuple[bytes, bytes]] = {}
+        """What goes before a request in a version: before the correlation id, and behind it."""
 
     @classmethod
     async def open(cls, host: str, port: int, options: ConnectionOptions | None = None) -> Connection:
@@ -103,6 +107,9 @@ class Connection:
 
     def version(self, request_class: type[Message]) -> int:
         """The highest version of the request that both sides know; raises UnsupportedApiError."""
+        found = self._versions.get(request_class)
+        if found is not None:
+            return found
         key = _api_key(request_class)
         offered = self._offered.get(key, range(0))
         known = stable_versions(key)
@@ -112,6 +119,7 @@ class Connection:
                 f"{self.address} offers {ApiKey(key).name} in versions {_span(offered)}, this client knows "
                 f"{_span(known)}: use a client and a broker of the same age"
             )
+        self._versions[request_class] = highest
         return highest
 
     async def send(
@@ -124,8 +132,20 @@ class Connection:
         """
         if version is None:
             version = self.version(type(request))
-        correlation_id, waiter = await self._write(request, version, expects_response=True)
-        assert waiter is not None
+        waiter: asyncio.Future[memoryview] = asyncio.get_running_loop().create_future()
+
+        def answered(outcome: memoryview | ClientError) -> None:
+            if waiter.done():
+                return
+            if isinstance(outcome, memoryview):
+                waiter.set_result(outcome)
+            else:
+                waiter.set_exception(outcome)
+                with contextlib.suppress(ClientError):  # whoever sent it may have gone; that is no unseen error
+                    waiter.exception()
+
+        correlation_id = self._write(request, version, answered)
+        await self._protocol.drain()
         limit_ms = self._options.timeout_ms if timeout_ms is None else timeout_ms
         try:
             async with asyncio.timeout(limit_ms / 1000):
@@ -150,25 +170,27 @@ class Connection:
         Never waits for the peer to read, so look at `unsent_bytes`. Fails with ClientError; there is no time-out.
         """
         promise: Promise[R] = Promise()
-        try:
-            version = self.version(type(request))
-            correlation_id, waiter = self._write_now(request, version, expects_response=True)
-        except ClientError as error:
-            promise.reject(error)
-            return promise
-        assert waiter is not None
+        loop = asyncio.get_running_loop()
 
-        def settle(answered: asyncio.Future[memoryview]) -> None:
+        def answered(outcome: memoryview | ClientError) -> None:
+            if not isinstance(outcome, memoryview):
+                # Later, as whoever ends a connection must not be called back in the midst of that.
+                loop.call_soon(promise.reject, outcome)
+                return
             try:
-                promise.resolve(self._decode(answered.result(), correlation_id, response_class, version))
-            except ClientError as error:
-                promise.reject(error)
+                response = self._decode(outcome, correlation_id, response_class, version)
             except ProtocolError as error:
                 lost = ConnectionLostError(f"{self.address} sent a malformed response: {error}")
                 promise.reject(lost)
                 self._protocol.fail(lost)
+            else:
+                promise.resolve(response)
 
-        waiter.add_done_callback(settle)
+        try:
+            version = self.version(type(request))
+            correlation_id = self._write(request, version, answered)
+        except ClientError as error:
+            promise.reject(error)
         return promise
 
     @property
@@ -178,42 +200,43 @@ class Connection:
 
     async def send_only(self, request: Message, *, version: int | None = None) -> None:
         """Send a request that has no response, as a Produce with acks=0."""
-        await self._write(request, self.version(type(request)) if version is None else version, expects_response=False)
+        self._write(request, self.version(type(request)) if version is None else version, None)
+        await self._protocol.drain()
 
     def close(self) -> None:
         """Close; requests without a response fail with ConnectionLostError."""
         self._protocol.fail(ConnectionLostError(f"the connection to {self.address} was closed here"))
 
-    async def _write(
-        self, request: Message, version: int, *, expects_response: bool
-    ) -> tuple[int, asyncio.Future[memoryview] | None]:
-        written = self._write_now(request, version, expects_response=expects_response)
-        await self._protocol.drain()
-        return written
-
-    def _write_now(
-        self, request: Message, version: int, *, expects_response: bool
-    ) -> tuple[int, asyncio.Future[memoryview] | None]:
-        key = _api_key(type(request))
-        self._correlation_id = self._correlation_id + 1 & 0x7FFFFFFF
-        header = RequestHeader(
-            request_api_key=key,
-            request_api_version=version,
-            correlation_id=self._correlation_id,
-            client_id=self._options.client_id,
-        ).encode(request_header_version(key, version))
+    def _write(self, request: Message, version: int, answered: Answered | None) -> int:
+        """Send, and have `answered` called with the response, if there is one; returns the correlation id."""
+        self._correlation_id = correlation_id = self._correlation_id + 1 & 0x7FFFFFFF
+        before, behind = self._headers.get((type(request), version)) or self._header(type(request), version)
         body = request.encode(version)
-        waiter = self._protocol.write(
-            b"".join(((len(header) + len(body)).to_bytes(4, "big"), header, body)), expects_response=expects_response
+        size = len(before) + _ID_BYTES + len(behind) + len(body)
+        self._protocol.write(
+            b"".join((size.to_bytes(4, "big"), before, correlation_id.to_bytes(_ID_BYTES, "big"), behind, body)),
+            answered,
         )
-        return self._correlation_id, waiter
+        return correlation_id
+
+    def _header(self, request_class: type[Message], version: int) -> tuple[bytes, bytes]:
+        key = _api_key(request_class)
+        header = RequestHeader(
+            request_api_key=key, request_api_version=version, client_id=self._options.client_id
+        ).encode(request_header_version(key, version))
+        found = self._headers[request_class, version] = header[:_ID_AT], header[_ID_AT + _ID_BYTES :]
+        return found
 
     def _decode(self, frame: memoryview, correlation_id: int, response_class: type[R], version: int) -> R:
         budget = Budget(objects=self._options.max_response_objects)
-        key = _api_key(response_class)
-        header, position = ResponseHeader.decode_prefix(frame, response_header_version(key, version), 0, budget)
-        if header.correlation_id != correlation_id:
-            raise ProtocolError(f"response {header.correlation_id} instead of {correlation_id}")
+        header_version = response_header_version(_api_key(response_class), version)
+        if header_version and frame[_ID_BYTES : _ID_BYTES + 1] == _NO_TAGS:
+            found, position = int.from_bytes(frame[:_ID_BYTES], "big", signed=True), _ID_BYTES + 1
+        else:
+            header, position = ResponseHeader.decode_prefix(frame, header_version, 0, budget)
+            found = header.correlation_id
+        if found != correlation_id:
+            raise ProtocolError(f"response {found} instead of {correlation_id}")
         body = frame[position:]
         if response_class is ApiVersionsResponse and body[:2] == _UNSUPPORTED_VERSION:
             version = 0  # what a broker that does not know the version answers in (KIP-511)
@@ -236,6 +259,12 @@ class Connection:
         self._offered = {api.api_key: range(api.min_version, api.max_version + 1) for api in response.api_keys}
 
 
+Answered: TypeAlias = Callable[[memoryview | ClientError], None]
+"""What becomes of a request: its response's frame, or that none comes."""
+_ID_AT = 4
+_ID_BYTES = 4
+"""The correlation id: behind API key and version in a request, at the begin of a response."""
+_NO_TAGS = b"\x00"
 _UNSUPPORTED_VERSION = int(ErrorCode.UNSUPPORTED_VERSION).to_bytes(2, "big")
 
 
@@ -247,7 +276,7 @@ class _Frames(asyncio.Protocol):
         self._address = address
         self._max_response_bytes = max_response_bytes
         self._transport: asyncio.Transport | None = None
-        self._waiters: deque[asyncio.Future[memoryview]] = deque()
+        self._waiters: deque[Answered] = deque()
         self._parts: list[bytes] = []
         self._size = 0
         self._needed = 4
@@ -267,15 +296,12 @@ class _Frames(asyncio.Protocol):
         reason = "" if exc is None else f" ({_reason(exc)})"
         self.fail(ConnectionLostError(f"{self._address} closed the connection{reason}: see the broker's log"))
 
-    def write(self, data: bytes, *, expects_response: bool) -> asyncio.Future[memoryview] | None:
+    def write(self, data: bytes, answered: Answered | None) -> None:
         if self.error is not None or self._transport is None:
             raise self.error or ConnectionLostError(f"not connected to {self._address}")
-        waiter: asyncio.Future[memoryview] | None = None
-        if expects_response:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
+        if answered is not None:
+            self._waiters.append(answered)
         self._transport.write(data)
-        return waiter
 
     @property
     def unsent_bytes(self) -> int:
@@ -289,12 +315,9 @@ class _Frames(asyncio.Protocol):
             return
         self.error = error
         self._writable.set()
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
-                with contextlib.suppress(ClientError):  # whoever sent it may have gone; that is no unseen error
-                    waiter.exception()
-        self._waiters.clear()
+        waiters, self._waiters = self._waiters, deque()
+        for answered in waiters:
+            answered(error)
         if self._transport is not None:
             self._transport.abort()
 
@@ -329,9 +352,7 @@ class _Frames(asyncio.Protocol):
         if not self._waiters:
             self.fail(ConnectionLostError(f"{self._address} sent a response that nobody asked for"))
             return
-        waiter = self._waiters.popleft()
-        if not waiter.done():
-            waiter.set_result(frame)
+        self._waiters.popleft()(frame)
 
 
 def _api_key(message_class: type[Message]) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from odradek.ports.files import Buffer
-from odradek.storage.batches import CorruptBatchError, check_crc, walk
+from odradek.storage.batches import CorruptBatchError, check_crc, walk, whole_header
 from odradek.storage.log_results import AppendOrigin, UnexpectedOffsetError
 from odradek.storage.markers import parse_marker
 from odradek.storage.producers import ProducerBatch
@@ -15,6 +16,8 @@ from odradek.wire.records.header import CONTROL_BIT, LENGTH_AT, LOG_OVERHEAD_BYT
 
 if TYPE_CHECKING:
     from odradek.storage.log import Log
+
+_LENGTH = struct.Struct(">i")
 
 
 def parse_headers(batches: Buffer) -> list[BatchHeader]:
@@ -59,19 +62,26 @@ def check_replicated(view: memoryview, log_end_offset: int) -> tuple[memoryview,
 
     Raises KafkaError CORRUPT_MESSAGE, UnexpectedOffsetError.
     """
-    view = whole_batches(view)
     headers: list[BatchHeader] = []
     next_offset = log_end_offset
+    at, there = 0, len(view)
     try:
-        for stored, batch in walk(view):
-            check_crc(batch, stored.header, stored.position)
-            if stored.header.base_offset < next_offset:
-                raise UnexpectedOffsetError(stored.header.base_offset, next_offset)
-            next_offset = stored.header.last_offset + 1
-            headers.append(stored.header)
+        while there - at >= LOG_OVERHEAD_BYTES:
+            (length,) = _LENGTH.unpack_from(view, at + LENGTH_AT)
+            behind = at + LOG_OVERHEAD_BYTES + length
+            if behind > there:
+                break
+            header = whole_header(view, at, at, there)
+            check_crc(view[at:behind], header, at)
+            base_offset = header.base_offset
+            if base_offset < next_offset:
+                raise UnexpectedOffsetError(base_offset, next_offset)
+            next_offset = base_offset + header.last_offset_delta + 1
+            headers.append(header)
+            at = behind
     except CorruptBatchError as error:
         raise KafkaError(ErrorCode.CORRUPT_MESSAGE, str(error)) from error
-    return view, headers
+    return view[:at], headers
 
 
 def _check_producer(

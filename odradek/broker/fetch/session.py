@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from odradek.ports import Clock, Random
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -76,11 +76,8 @@ class Session:
         for partition in partitions_of(request, by_id=self.uses_topic_ids):
             known = self.partitions.get(partition.key)
             if known is not None:
-                partition = replace(
-                    partition,
-                    told_high_watermark=known.told_high_watermark,
-                    told_log_start_offset=known.told_log_start_offset,
-                )
+                partition.told_high_watermark = known.told_high_watermark
+                partition.told_log_start_offset = known.told_log_start_offset
             self.partitions[partition.key] = partition
         for topic in request.forgotten_topics_data:
             name = topic.topic_id if self.uses_topic_ids else topic.topic

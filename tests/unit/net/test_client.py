@@ -214,6 +214,32 @@ def test_a_closed_connection_fails_every_request_that_waits_and_those_after(run:
     run(scenario)
 
 
+def test_a_response_is_known_by_its_id_whatever_else_its_header_says(run: Run) -> None:
+    broker = FakeBroker(everything())
+    broker.answers[ApiKey.LIST_GROUPS] = lambda _request, _version: ListGroupsResponse(
+        groups=[ListedGroup(group_id="g")]
+    )
+    heads: list[Callable[[bytes], bytes]] = [lambda head: head[:4] + b"\x01\x07\x02hi", lambda head: b"\xff" + head[1:]]
+
+    def answer(info: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
+        reply = broker(info, frame)
+        if not isinstance(reply, Promise):
+            return reply
+        head, *body = reply.result()  # type: ignore[misc] # chunks, and no outcome
+        assert isinstance(head, bytes)
+        return [heads.pop(0)(head), *body]
+
+    async def scenario(node: Node) -> None:
+        connection = await connect(node.listen(answer))
+        response = await connection.send(ListGroupsRequest(), ListGroupsResponse)
+        assert [group.group_id for group in response.groups] == ["g"]
+        with pytest.raises(ClientError, match="cannot be read"):
+            await connection.send(ListGroupsRequest(), ListGroupsResponse)
+        assert not connection.is_open
+
+    run(scenario)
+
+
 def test_closing_here_fails_what_waits(run: Run) -> None:
     broker = FakeBroker(everything())
     broker.answers[ApiKey.LIST_GROUPS] = lambda _request, _version: Promise()

@@ -250,6 +250,7 @@ def test_after_close_everything_fails(run: Run) -> None:
         await until(lambda: len(waiting) == 1)
         connecting = scene.ask(node.listen(broker).port)
         scene.peers.close()
+        assert not sent.done  # nobody is called back within their own close
         for promise in (sent, never_sent, connecting, scene.ask(port)):
             assert await error_of(promise) is ErrorCode.NETWORK_EXCEPTION
         waiting[0].resolve(ListGroupsResponse())
