@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= odradek-data
 LISTEN ?= localhost:9092
 
-.PHONY: run test lint check docs programs jars oracles apache bench bench-cluster clean
+.PHONY: run test lint check docs simulate mutations programs jars oracles apache bench bench-cluster clean
 
 run: $(VENV)/.runtime
 	@echo "Data: $(DATA). Once it is ready, send a first message from another terminal:"
@@ -24,6 +24,15 @@ lint: $(VENV)/.development
 	$(BIN)/lint-imports
 
 check: test lint
+
+# Whole clusters under faults, in virtual time: fixed seeds and some that nobody has tried, which are named first. Minutes.
+simulate: $(VENV)/.development
+	$(BIN)/python -m tests.sim.cluster --nodes 3 --new-seeds 20 --seeds 50 --minutes 1.5 --jobs 2
+	$(BIN)/python -m tests.sim.cluster --nodes 1 --new-seeds 6 --seeds 14 --minutes 1.5 --jobs 2
+
+# Bugs that are put into the code on purpose, each of which a simulation must catch. A quarter of an hour.
+mutations: $(VENV)/.development
+	$(BIN)/python -m tests.sim.cluster.mutations
 
 # Programs that people run on Kafka, whole, under faults: minutes. Those in Java are skipped where it is missing.
 programs: $(VENV)/.development

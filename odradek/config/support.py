@@ -33,6 +33,7 @@ _TOPIC_ACTED_UPON = frozenset(
         "flush.ms",
         "follower.replication.throttled.replicas",
         "index.interval.bytes",
+        "internal.segment.bytes",
         "leader.replication.throttled.replicas",
         "max.compaction.lag.ms",
         "max.decompressed.message.bytes",

@@ -76,12 +76,18 @@ class LogConfig(NamedTuple):
 
     @classmethod
     def from_values(cls, values: Mapping[str, ConfigValue]) -> LogConfig:
-        """From a topic's settings by Kafka's names, parsed already; what is missing has Kafka's default."""
+        """From a topic's settings by Kafka's names, parsed already; what is missing has Kafka's default.
+
+        `internal.segment.bytes`, which tests set, comes before `segment.bytes`, which has a lower limit (KIP-1030).
+        """
         known: dict[str, object] = {}
         for field, name in _NAMES.items():
             value = values.get(name)
             if value is not None:
                 known[field] = value
+        segment_bytes = values.get("internal.segment.bytes")
+        if segment_bytes is not None:
+            known["segment_bytes"] = segment_bytes
         return cls(**known)  # type: ignore[arg-type] # the values were parsed to these types with the same table
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple, TypeVar
 
 from odradek.ports import Promise
@@ -99,12 +100,15 @@ def encode_request(request: Message, version: int, client_id: str) -> bytearray:
     """A frame without its length; the correlation id is 0."""
     key = request.API_KEY
     assert key is not None
-    header = RequestHeader(
-        request_api_key=key, request_api_version=version, correlation_id=0, client_id=client_id
-    ).encode(request_header_version(key, version))
-    frame = bytearray(header)
+    frame = bytearray(_header(key, version, client_id))
     frame += request.encode(version)
     return frame
+
+
+@cache
+def _header(key: int, version: int, client_id: str) -> bytes:
+    header = RequestHeader(request_api_key=key, request_api_version=version, correlation_id=0, client_id=client_id)
+    return header.encode(request_header_version(key, version))
 
 
 def decode_response(frame: memoryview, response: type[Resp], version: int) -> Resp:
@@ -114,6 +118,7 @@ def decode_response(frame: memoryview, response: type[Resp], version: int) -> Re
     return response.decode(frame[header_bytes:], version)
 
 
+@cache
 def latest(message: type[Message]) -> int:
     """The version that all nodes of a simulation know."""
     assert message.API_KEY is not None

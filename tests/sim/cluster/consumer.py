@@ -11,6 +11,7 @@ from odradek.wire.records.batch import iter_records
 from odradek.wire.records.header import crc_is_valid, iter_batches
 from tests.sim.cluster.channel import latest
 from tests.sim.cluster.client import RETRY_MS, Client
+from tests.sim.cluster.named import EPOCHS, NOTHING_LOST
 from tests.sim.cluster.recorder import Outcome, Poll, Recorder
 
 _VERSION = latest(FetchRequest)
@@ -27,7 +28,7 @@ class Consumer:
         partitions: int,
         pause_ms: float,
         recorder: Recorder,
-        on_violation: Callable[[str], None],
+        on_violation: Callable[[str, str], None],
     ) -> None:
         self.client = client
         self.positions = dict.fromkeys(range(partitions), 0)
@@ -82,21 +83,23 @@ class Consumer:
             self._recorder.end(operation, Outcome.INFO, ())
             return False
         polled: dict[str, tuple[tuple[int, int], ...]] = {}
+        epochs = {asked.partition: asked.current_leader_epoch for asked in wanted}
         is_ok = response.error_code == ErrorCode.NONE
         for topic in response.responses:
             for answer in topic.partitions:
-                is_ok &= self._take(answer, polled)
+                is_ok &= self._take(answer, epochs[answer.partition_index], polled)
         self._recorder.requests += is_ok
         self._recorder.end(operation, Outcome.OK, [Poll(polled)])
         return is_ok and len(wanted) * len(nodes) > 0
 
-    def _take(self, answer: PartitionData, polled: dict[str, tuple[tuple[int, int], ...]]) -> bool:
+    def _take(self, answer: PartitionData, epoch: int, polled: dict[str, tuple[tuple[int, int], ...]]) -> bool:
         partition = answer.partition_index
         name = f"{self.client.topic}-{partition}"
         position = self.positions[partition]
         if answer.error_code == ErrorCode.OFFSET_OUT_OF_RANGE:
             self._on_violation(
-                f"{self.client.process.name}: offset {position} of {name}, up to which all was read, is no more"
+                NOTHING_LOST,
+                f"{self.client.process.name}: offset {position} of {name}, up to which all was read, is no more",
             )
         if answer.error_code:
             return False
@@ -108,8 +111,16 @@ class Consumer:
             left_out: dict[int, None] = {}
             for at, header in iter_batches(data):
                 batch = data[at : at + header.size_bytes]
+                if header.leader_epoch > epoch:
+                    self._on_violation(
+                        EPOCHS,
+                        f"{self.client.process.name}: {name} was asked in epoch {epoch} and answers with offset "
+                        f"{header.base_offset} of epoch {header.leader_epoch}",
+                    )
                 if not crc_is_valid(batch):
-                    self._on_violation(f"{name}: the batch at offset {header.base_offset} does not match its checksum")
+                    self._on_violation(
+                        NOTHING_LOST, f"{name}: the batch at offset {header.base_offset} does not match its checksum"
+                    )
                 while aborted and aborted[0][0] <= header.last_offset:
                     left_out[aborted.pop(0)[1]] = None
                 if header.is_control:

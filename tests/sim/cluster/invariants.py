@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from odradek.broker.replication.partition import Partition
 from odradek.metadata.delta import MetadataDelta
 from odradek.metadata.image import MetadataImage
-from odradek.metadata.snapshot import to_records
 from odradek.quorum.log import Batch
 from odradek.wire.schema import Message
 from tests.sim.cluster.kernel import Kernel
 from tests.sim.cluster.ledger import Cursor, Ledger
 from tests.sim.cluster.machine import DATA_DIR, Machine
+from tests.sim.cluster.named import (
+    ISR_HAS_ALL,
+    MONOTONIC,
+    NOTHING_LOST,
+    ONE_LEADER,
+    ONE_VOTE,
+    SAME_METADATA,
+    SAME_REPLICAS,
+)
 from tests.sim.cluster.process import Process
-
-ONE_LEADER = "one leader per epoch"
-NOTHING_LOST = "committed records are never lost"
-SAME_REPLICAS = "replicas are identical below the high watermark"
-MONOTONIC = "the high watermark is monotonic per leader epoch"
-ISR_HAS_ALL = "members of the ISR hold all committed data"
-SAME_METADATA = "metadata is the same at the same offset"
-AVAILABLE = "everything becomes available again"
-HISTORY = "clients see what Kafka promises"
-NO_ERRORS = "no unexpected errors"
 
 Replica = tuple[bytes, int]
 """Topic id and partition."""
@@ -45,9 +42,11 @@ class Invariants:
         self._watermarks: dict[tuple[Replica, int, str], int] = {}
         self._watched: dict[tuple[str, Replica], None] = {}
         self._quorum_leaders: dict[int, int] = {}
+        self._votes: dict[tuple[int, int], int] = {}
+        """(voter, epoch) -> candidate"""
         self._metadata: dict[int, tuple[int, int]] = {}
         """By base offset: epoch, and last offset of the batch that was committed there."""
-        self._images: dict[int, tuple[str, str]] = {}
+        self._images: dict[int, tuple[MetadataImage, str]] = {}
 
     def violated(self, invariant: str, text: str) -> None:
         """Something is wrong."""
@@ -75,6 +74,12 @@ class Invariants:
         if before != node_id:
             self.violated(ONE_LEADER, f"nodes {before} and {node_id} both lead the quorum in epoch {epoch}")
 
+    def voted(self, voter: int, epoch: int, candidate: int) -> None:
+        """A node has given its vote."""
+        before = self._votes.setdefault((voter, epoch), candidate)
+        if before != candidate:
+            self.violated(ONE_VOTE, f"node {voter} votes for nodes {before} and {candidate} in epoch {epoch}")
+
     def committed(self, node_id: int, batches: Sequence[Batch]) -> None:
         """A node has batches of the metadata log for committed."""
         for batch in batches:
@@ -88,12 +93,8 @@ class Invariants:
                 )
 
     def _published(self, machine: Machine, _delta: MetadataDelta, image: MetadataImage) -> None:
-        digest = hashlib.blake2b(digest_size=16)
-        for record, version in to_records(image):
-            digest.update(record.encode(version))
-        here = digest.hexdigest()
-        before, who = self._images.setdefault(image.offset, (here, machine.host))
-        if before != here:
+        known, who = self._images.setdefault(image.offset, (image, machine.host))
+        if known is not image and not known.same_content(image):
             self.violated(SAME_METADATA, f"{machine.host} and {who} have different images at offset {image.offset}")
 
     def _gained(self, machine: Machine, process: Process, partition: Partition) -> None:
@@ -168,28 +169,6 @@ class Invariants:
         for replica, (machine, partition) in leaders.items():
             self._check_isr(replica, machine, partition)
 
-    def is_fully_replicated(self, partitions: int) -> bool:
-        """Whether all nodes are up, known to the controller as they are, and in sync in all partitions."""
-        in_sync = 0
-        epochs = {}
-        for machine in self._machines:
-            if machine.node is None or not machine.is_started:
-                return False
-            epochs[machine.node_id] = machine.node.broker.lifecycle.epoch
-        for machine in self._machines:
-            assert machine.node is not None
-            image = machine.node.broker.replicas.image
-            for node_id, epoch in epochs.items():
-                broker = image.cluster.brokers.get(node_id)
-                if broker is None or broker.epoch != epoch or broker.fenced:
-                    return False
-            in_sync += sum(
-                partition.is_leader and len(partition.isr) == len(partition.replicas)
-                for partition in machine.node.broker.replicas.partitions.values()
-                if partition.topic_partition.topic == self._topic
-            )
-        return in_sync == partitions
-
     def _compare(self, machine: Machine, replica: Replica, partition: Partition) -> None:
         assert partition.log is not None
         cursor = self._cursors.setdefault((machine.node_id, replica), Cursor())
@@ -197,9 +176,15 @@ class Invariants:
         self._ledger(partition).compare(machine.disk, directory, cursor, partition.log.high_watermark, machine.host)
 
     def _check_isr(self, replica: Replica, leader: Machine, partition: Partition) -> None:
-        """Those that are up, and have not been away since they were in the ISR, have all that the leader committed."""
+        """Those that are up, and have not been away since they were in the ISR, have all that any leader committed.
+
+        Only a leader of the latest epoch knows who is in the ISR.
+        """
         assert partition.log is not None
         assert leader.node is not None
+        ledger = self._ledgers.get(replica)
+        if ledger is None or partition.leader_epoch < ledger.leader_epoch:
+            return
         brokers = leader.node.broker.replicas.image.cluster.brokers
         for machine in self._machines:
             node = machine.node
@@ -211,11 +196,11 @@ class Invariants:
             own = node.broker.replicas.partitions.get(partition.topic_partition)
             if own is None or own.log is None or own.leader_epoch != partition.leader_epoch:
                 continue
-            if own.log.log_end_offset < partition.log.high_watermark:
+            if own.log.log_end_offset < ledger.end:
                 self.violated(
                     ISR_HAS_ALL,
                     f"{machine.host} is in the ISR of {partition.topic_partition} and ends at "
-                    f"{own.log.log_end_offset}, before the high watermark {partition.log.high_watermark}",
+                    f"{own.log.log_end_offset}, while {ledger.end} records are committed",
                 )
 
 

@@ -48,6 +48,8 @@ class Kernel:
         self.events = 0
         self.on_halt: Callable[[], None] | None = None
         """Called when a machine stops in the middle of an event."""
+        self.on_error: Callable[[Exception], None] | None = None
+        """Called with what an event raises; None lets it end the run."""
         self._heap: list[Event] = []
         self._number = 0
         self._hash = hashlib.blake2b(digest_size=16)
@@ -70,6 +72,14 @@ class Kernel:
     def after(self, delay_ms: float, owner: Owner | None, callback: Callback) -> Event:
         """Run `callback` that much later."""
         return self.at(self.now_ms + delay_ms, owner, callback)
+
+    def raises(self, error: BaseException) -> None:
+        """Let the next event be this error: for what is caught where it comes about."""
+
+        def callback() -> None:
+            raise error
+
+        self.at(0, None, callback)
 
     def note(self, what: str, data: bytes | bytearray | memoryview = b"") -> None:
         """Put something that happened into the trace."""
@@ -115,3 +125,7 @@ class Kernel:
         except PowerCut:
             assert self.on_halt is not None
             self.on_halt()
+        except Exception as error:  # whoever listens tells whose mistake it is
+            if self.on_error is None:
+                raise
+            self.on_error(error)

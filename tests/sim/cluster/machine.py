@@ -9,10 +9,12 @@ from odradek.node.node import Endpoints, Node
 from odradek.node.ports import Ports
 from odradek.node.start_error import StartError
 from odradek.ports import Promise, spawn
+from odradek.ports.network import ConnectionInfo, FrameHandler, Reply
 from tests.sim.cluster.channel import SimPeers
 from tests.sim.cluster.kernel import Kernel
 from tests.sim.cluster.network import Network
 from tests.sim.cluster.process import Process
+from tests.sim.cluster.votes import VOTE_KEY, read_vote
 from tests.sim.storage.crash_disk import CrashDisk
 
 BROKER_PORT = 9092
@@ -38,12 +40,19 @@ class Machine:
         """Whether the halt that the disk brings about takes the page cache along."""
         self.on_boot: Callable[[Machine], None] | None = None
         """Called with each new node, before it starts."""
+        self.on_vote: Callable[[Machine, int, int, bool], None] | None = None
+        """Called with a candidate and its epoch for each vote that it asks this machine for, and whether it gets it."""
         self.failures: list[str] = []
         """Why nodes gave up by themselves."""
         self._kernel = kernel
         self._network = network
         self._settings = settings
         network.is_on[self.host] = True
+
+    @property
+    def is_broker(self) -> bool:
+        """Whether its nodes have data and clients."""
+        return "broker" in self._settings["process.roles"]
 
     @property
     def is_running(self) -> bool:
@@ -132,5 +141,16 @@ class Machine:
         self._listen(process, node, "PLAINTEXT", BROKER_PORT)
 
     def _listen(self, process: Process, node: Node, name: str, port: int) -> None:
-        handler = node.controller_frames if name == "CONTROLLER" else node.broker_frames
+        handler = self._watched(node.controller_frames) if name == "CONTROLLER" else node.broker_frames
         self._network.listen(process, name, port, handler)
+
+    def _watched(self, handler: FrameHandler) -> FrameHandler:
+        def handle(info: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
+            reply = handler(info, frame)
+            if frame[:2] == VOTE_KEY and self.on_vote is not None:
+                vote = read_vote(frame, reply)
+                if vote is not None:
+                    self.on_vote(self, vote.candidate, vote.epoch, vote.is_granted)
+            return reply
+
+        return handle

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from odradek.broker.replication.followed_logs import FollowedLogs
 from odradek.broker.replication.leadership import IsrProposal, Leadership
 from odradek.broker.replication.partition import Partition
-from odradek.controller import alter_partition, leadership
+from odradek.controller import alter_partition, brokers, leadership
 from odradek.controller.partition_change import PartitionChange
 from odradek.metadata import snapshot
 from odradek.node.metadata_log import MetadataLog
@@ -31,6 +31,10 @@ class Mutation(NamedTuple):
     name: str
     nodes: int
     patches: Callable[[], Patches]
+    simulation: str = "cluster"
+    """Which of the simulations has to catch it; `nodes` says nothing for the others."""
+    seeds: tuple[int, ...] = ()
+    """Those that are tried first."""
 
 
 def _one(target: object, attribute: str, replacement: object) -> Callable[[], Patches]:
@@ -120,7 +124,7 @@ MUTATIONS = (
     Mutation("AlterPartition taken whatever its epochs", 3,
              _one(alter_partition, "_problem", lambda *_all: ErrorCode.NONE)),
     Mutation("a broker that lost data stays in the ISR", 3,
-             _one(leadership, "broker_lost_data", leadership.broker_left)),
+             _one(brokers, "broker_lost_data", leadership.broker_left)),
     Mutation("votes not persisted", 3, _one(ElectionStateFile, "save", lambda *_all: None)),
     Mutation("several votes in one epoch", 3, _one(QuorumState, "can_vote_for", _always_votes)),
     Mutation("votes for those whose log is shorter", 3, _one(QuorumState, "can_vote_for", _votes_for_anybody)),

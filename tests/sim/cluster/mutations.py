@@ -1,7 +1,9 @@
 """`python -m tests.sim.cluster.mutations`: bugs put into the code on purpose, each of which a simulation must catch.
 
-Each replaces a piece of real code by a plausible mistake. Every one is run under seed after seed until an invariant
-does not hold; one that survives all seeds says that the simulation is blind to that mistake.
+Each replaces a piece of real code by a plausible mistake. Every one is run under seed after seed until it is caught;
+one that survives all seeds says that the simulations are blind to that mistake. Caught it is by an invariant that has
+a name: one that a simulation looks at, that all becomes available again in time, or that nodes report no errors that
+they did not foresee. An exception in a simulation's own code proves nothing, and ends the command.
 """
 
 from __future__ import annotations
@@ -9,14 +11,20 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import NamedTuple
 from unittest.mock import patch
 
 from tests.sim.cluster.mutants import MUTATIONS, Mutation
+from tests.sim.cluster.named import NAMES
 from tests.sim.cluster.world import Options, World
+from tests.sim.quorum.invariants import Violation
+from tests.sim.quorum.run import Run as QuorumRun
 
-MAX_SEEDS = 12
+MAX_SEEDS = 40
+MINUTES = 1.5
+QUORUM_STEPS = 4000
 
 
 class Caught(NamedTuple):
@@ -26,38 +34,80 @@ class Caught(NamedTuple):
     violation: str
 
 
-def run(mutation: Mutation, max_seeds: int = MAX_SEEDS, minutes: float = 1.5) -> Caught | None:
-    """Who catches a mutation; None if nobody does. Whatever the code raises for it counts, too."""
-    for seed in range(1, max_seeds + 1):
+def run(mutation: Mutation, max_seeds: int = MAX_SEEDS) -> Caught | None:
+    """Who catches a mutation; None if nobody does."""
+    simulate = _SIMULATIONS[mutation.simulation]
+    seeds = dict.fromkeys([*mutation.seeds, *range(1, max_seeds + 1)])
+    for seed in list(seeds)[:max_seeds]:
         with ExitStack() as stack:
             for target, attribute, replacement in mutation.patches():
                 stack.enter_context(patch.object(target, attribute, replacement))
-            try:
-                violations = World(seed, Options(minutes=minutes, nodes=mutation.nodes)).run().violations
-            except Exception as error:  # noqa: BLE001 - shown; it ends that simulation
-                violations = [f"{type(error).__name__}: {error}"]
-        if violations:
-            return Caught(seed, violations[0])
+            violation = simulate(seed, mutation)
+        if violation is not None:
+            return Caught(seed, violation)
     return None
+
+
+def _cluster(seed: int, mutation: Mutation) -> str | None:
+    violations = World(seed, Options(minutes=MINUTES, nodes=mutation.nodes)).run().violations
+    if not violations:
+        return None
+    assert violations[0].startswith(NAMES), "a violation is of an invariant"
+    return violations[0]
+
+
+def _quorum(seed: int, _mutation: Mutation) -> str | None:
+    simulation = QuorumRun(seed)
+    try:
+        simulation.go(QUORUM_STEPS)
+        simulation.heal()
+    except Violation as violation:
+        return str(violation)
+    return None
+
+
+_SIMULATIONS: dict[str, Callable[[int, Mutation], str | None]] = {"cluster": _cluster, "quorum": _quorum}
+
+
+class Line(NamedTuple):
+    """Of the table at the end."""
+
+    mutation: Mutation
+    caught: Caught | None
+    cpu_seconds: float
+
+    def __str__(self) -> str:
+        found = "NOT CAUGHT" if self.caught is None else f"seed {self.caught.seed}"
+        said = "" if self.caught is None else self.caught.violation.partition(":")[0]
+        return (
+            f"{self.mutation.name:68} {self.mutation.simulation:8} {self.mutation.nodes} {found:10} "
+            f"{self.cpu_seconds:6.1f} s  {said}"
+        )
 
 
 def main() -> int:
     """Returns 1 if one is not caught."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim.cluster.mutations", description=__doc__)
     parser.add_argument("--only", default="", help="those whose name has this in it")
-    parser.add_argument("--seeds", type=int, default=MAX_SEEDS)
+    parser.add_argument("--seeds", type=int, default=MAX_SEEDS, help="how many to try at most")
     arguments = parser.parse_args()
-    missed = 0
-    for mutation in MUTATIONS:
-        if arguments.only not in mutation.name:
-            continue
+    chosen = [mutation for mutation in MUTATIONS if arguments.only in mutation.name]
+    lines: list[Line] = []
+    for number, mutation in enumerate(chosen, 1):
         began = time.process_time()
         caught = run(mutation, arguments.seeds)
-        missed += caught is None
-        said = "NOT CAUGHT" if caught is None else f"seed {caught.seed}: {caught.violation.splitlines()[0][:120]}"
-        sys.stdout.write(f"{mutation.name}\n    {said} ({time.process_time() - began:.0f} s)\n")
-        sys.stdout.flush()
+        lines.append(Line(mutation, caught, time.process_time() - began))
+        said = "NOT CAUGHT" if caught is None else f"seed {caught.seed}: {caught.violation.splitlines()[0][:160]}"
+        _print(f"[{number}/{len(chosen)}] {mutation.name} ({lines[-1].cpu_seconds:.1f} s)\n    {said}")
+    missed = [line for line in lines if line.caught is None]
+    _print("\n" + "\n".join(str(line) for line in lines))
+    _print(f"{len(lines) - len(missed)} of {len(lines)} caught, {sum(line.cpu_seconds for line in lines):.0f} s of CPU")
     return 1 if missed else 0
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

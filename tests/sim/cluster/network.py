@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import cast
 
 from odradek.ports import Promise
@@ -14,7 +15,11 @@ from tests.sim.cluster.kernel import Kernel
 from tests.sim.cluster.process import Process
 
 Link = tuple[str, str]
-"""From one host to another; the other direction is another link."""
+"""From one host to another; the other direction is another link. `host:port` stands for what listens there."""
+
+
+_TOGETHER = 0.9
+"""How likely two things that are sent at one moment arrive at one, as segments of TCP."""
 
 
 class Listener:
@@ -56,14 +61,16 @@ class Network:
         self.connections[connection] = None
         return connection
 
-    def delay_ms(self, link: Link) -> float:
-        """How long the next bytes take."""
+    def delay_ms(self, links: Sequence[Link]) -> float:
+        """How long the next bytes take on a way that belongs to several links."""
         delay = 0.1 + self.random.random() ** 3 * self.jitter_ms
-        return delay + self.extra_ms[link] if link in self.extra_ms else delay
+        extra_ms = self.extra_ms
+        return delay + sum(extra_ms.get(link, 0.0) for link in links) if extra_ms else delay
 
-    def is_blocked(self, link: Link) -> bool:
+    def is_blocked(self, links: Sequence[Link]) -> bool:
         """Whether nothing gets through."""
-        return link in self._blocked
+        blocked = self._blocked
+        return bool(blocked) and any(link in blocked for link in links)
 
     def block(self, link: Link) -> None:
         """Let nothing through; each call needs an `unblock` of its own."""
@@ -78,8 +85,10 @@ class Network:
                 direction.go_on()
 
     def stall(self, direction: _Direction) -> None:
-        """Remember who waits for a blocked link."""
-        self._stalled.setdefault(direction.link, {})[direction] = None
+        """Remember who waits for blocked links."""
+        for link in direction.links:
+            if link in self._blocked:
+                self._stalled.setdefault(link, {})[direction] = None
 
     def process_died(self, process: Process) -> None:
         """The system closes what the process had open, if there is still a system."""
@@ -92,22 +101,32 @@ class Network:
 class _Direction:
     """One half of a connection."""
 
-    __slots__ = ("arrive", "held", "last_ms", "link", "network")
+    __slots__ = ("arrive", "held", "last_ms", "links", "network", "segment", "sent_ms")
 
-    def __init__(self, network: Network, link: Link, arrive: Callable[[bytearray | None], None]) -> None:
+    def __init__(self, network: Network, links: tuple[Link, Link], arrive: Callable[[bytearray | None], None]) -> None:
         self.network = network
-        self.link = link
+        self.links = links
         self.arrive = arrive
         """Gets what was sent, in its order; None is the end."""
         self.last_ms = 0.0
         self.held: deque[bytearray | None] = deque()
+        self.segment: list[bytearray | None] = []
+        """What was sent last, at `sent_ms`."""
+        self.sent_ms = -1.0
 
     def send(self, data: bytearray | None, extra_ms: float = 0.0) -> None:
-        """Deliver it after a while, behind what was sent before."""
-        kernel = self.network.kernel
-        at_ms = kernel.now_ms + self.network.delay_ms(self.link) + extra_ms
+        """Deliver it after a while, behind what was sent before; what is sent at one moment often travels together."""
+        network = self.network
+        kernel = network.kernel
+        now_ms = kernel.now_ms
+        if now_ms == self.sent_ms and network.random.random() < _TOGETHER:
+            self.segment.append(data)
+            return
+        at_ms = now_ms + network.delay_ms(self.links) + extra_ms
         self.last_ms = at_ms = max(at_ms, self.last_ms)
-        kernel.at(at_ms, None, lambda: self._deliver(data))
+        self.segment = segment = [data]
+        self.sent_ms = now_ms
+        kernel.at(at_ms, None, partial(self._deliver, segment))
 
     def go_on(self) -> None:
         """The link is open again."""
@@ -115,13 +134,16 @@ class _Direction:
         for data in held:
             self.send(data)
 
-    def _deliver(self, data: bytearray | None) -> None:
-        if self.held or self.network.is_blocked(self.link):
+    def _deliver(self, segment: list[bytearray | None]) -> None:
+        if segment is self.segment:
+            self.sent_ms = -1.0
+        if self.held or self.network.is_blocked(self.links):
             if not self.held:
                 self.network.stall(self)
-            self.held.append(data)
+            self.held.extend(segment)
         else:
-            self.arrive(data)
+            for data in segment:
+                self.arrive(data)
 
 
 class Connection:
@@ -134,8 +156,9 @@ class Connection:
         self.address = host, port
         self.on_frame: Callable[[bytearray], None] | None = None
         self.on_closed: Callable[[], None] | None = None
-        self._up = _Direction(network, (client.host, host), self._arrive_up)
-        self._down = _Direction(network, (host, client.host), self._arrive_down)
+        listener = f"{host}:{port}"
+        self._up = _Direction(network, ((client.host, host), (client.host, listener)), self._arrive_up)
+        self._down = _Direction(network, ((host, client.host), (listener, client.host)), self._arrive_down)
         self._server: Process | None = None
         self._handler: FrameHandler | None = None
         self._info: ConnectionInfo | None = None
@@ -148,7 +171,7 @@ class Connection:
     def send(self, frame: bytearray) -> None:
         """From the client; the first frame waits for the handshake."""
         if self._is_open_here:
-            self._up.send(frame, 2 * self.network.delay_ms(self._up.link) if self._is_new else 0.0)
+            self._up.send(frame, 2 * self.network.delay_ms(self._up.links) if self._is_new else 0.0)
             self._is_new = False
 
     def close(self) -> None:
@@ -161,8 +184,8 @@ class Connection:
         """Lose it: each side notices by itself, and what is under way is gone."""
         self._up.arrive = self._down.arrive = lambda _data: None
         kernel = self.network.kernel
-        kernel.after(self.network.delay_ms(self._down.link), None, lambda: self._arrive_down(None))
-        kernel.after(self.network.delay_ms(self._up.link), None, lambda: self._arrive_up(None))
+        kernel.after(self.network.delay_ms(self._down.links), None, lambda: self._arrive_down(None))
+        kernel.after(self.network.delay_ms(self._up.links), None, lambda: self._arrive_up(None))
 
     def process_died(self, process: Process) -> None:
         """The system of a dead process closes its end, unless the whole machine is off."""
@@ -175,13 +198,13 @@ class Connection:
             if process.has_machine:
                 self._down.send(None)
 
-    def _on_thread(self, process: Process, work: Callable[[], None]) -> None:
+    def _on_thread(self, process: Process, work: Callable[..., None], *arguments: bytearray) -> None:
         """Do it now; a process that is paused does it later, one that is dead does not."""
         if process.is_held:
             if process.is_alive:
-                self.network.kernel.at(0, process, work)
+                self.network.kernel.at(0, process, partial(work, *arguments))
         else:
-            work()
+            work(*arguments)
 
     def _arrive_up(self, data: bytearray | None) -> None:
         if data is None:
@@ -199,7 +222,7 @@ class Connection:
                 return
             self._accept(listener)
         assert self._server is not None
-        self._on_thread(self._server, lambda: self._handle(data))
+        self._on_thread(self._server, self._handle, data)
 
     def _refuse(self) -> None:
         if self.network.is_on.get(self.address[0], False):
@@ -251,7 +274,7 @@ class Connection:
             self._on_thread(self.client, self._lost)
             return
         self.network.kernel.note(f"{self.client.host} <- {self.address} #{self.number}", data)
-        self._on_thread(self.client, lambda: self._answer(data))
+        self._on_thread(self.client, self._answer, data)
 
     def _answer(self, data: bytearray) -> None:
         if self._is_open_here and self.on_frame is not None:

@@ -19,6 +19,7 @@ from odradek.wire.messages.produce import (
 from odradek.wire.records.batch import BatchBuilder
 from tests.sim.cluster.channel import encode_request, latest
 from tests.sim.cluster.client import RETRY_MS, Client
+from tests.sim.cluster.named import NOTHING_LOST
 from tests.sim.cluster.recorder import Outcome, Recorder, Send
 
 _VERSION = latest(ProduceRequest)
@@ -56,7 +57,7 @@ class Producer:
         options: ProducerOptions,
         recorder: Recorder,
         values: Iterator[int],
-        on_violation: Callable[[str], None],
+        on_violation: Callable[[str, str], None],
     ) -> None:
         self.client = client
         self.last_ok_ms = -1.0
@@ -114,7 +115,9 @@ class Producer:
         while left and is_ok:
             left, code = await self._attempt(partition, left)
             if is_first and code in _FATAL:
-                self._on_violation(f"{process}: {name} answers {code.name}, though all before was acknowledged")
+                self._on_violation(
+                    NOTHING_LOST, f"{process}: {name} answers {code.name}, though all before was acknowledged"
+                )
             # Later it only says that the answers were lost, and that a start has read a snapshot of the producers
             # since, which knows the last batch of each: in Kafka, too.
             is_first, is_ok = False, code not in _FATAL

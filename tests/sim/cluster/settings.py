@@ -33,10 +33,10 @@ def node_settings(node_id: int, node_count: int, chance: random.Random) -> dict[
             "offsets.topic.replication.factor": replicas,
             "transaction.state.log.replication.factor": replicas,
             "transaction.state.log.min.isr": in_sync,
-            "broker.session.timeout.ms": str(chance.choice([3000, 9000])),
-            "broker.heartbeat.interval.ms": str(chance.choice([500, 1000, 2000])),
-            "replica.lag.time.max.ms": str(chance.choice([3000, 10_000])),
-            "replica.socket.timeout.ms": str(chance.choice([3000, 30_000])),
+            "broker.session.timeout.ms": str(chance.choice([2000, 3000, 6000])),
+            "broker.heartbeat.interval.ms": str(chance.choice([500, 1000])),
+            "replica.lag.time.max.ms": str(chance.choice([2000, 5000])),
+            "replica.socket.timeout.ms": str(chance.choice([2000, 10_000])),
             "num.replica.fetchers": str(chance.choice([1, 1, 2])),
         }
     return settings

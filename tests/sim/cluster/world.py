@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from odradek.checker.anomalies import check_history
-from odradek.ports import spawn
+from odradek.ports import Promise, spawn
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.create_topics import (
     CreatableTopic,
@@ -20,16 +22,21 @@ from odradek.wire.messages.create_topics import (
 )
 from tests.sim.cluster.client import RETRY_MS, Client
 from tests.sim.cluster.consumer import Consumer
-from tests.sim.cluster.faults import Faults
-from tests.sim.cluster.invariants import AVAILABLE, HISTORY, NO_ERRORS, NOTHING_LOST, Invariants
+from tests.sim.cluster.errors import is_mistake_of_code
+from tests.sim.cluster.faults import Faults, PowerCuts
+from tests.sim.cluster.invariants import Invariants
 from tests.sim.cluster.kernel import Kernel
 from tests.sim.cluster.machine import Machine
+from tests.sim.cluster.means import Means
+from tests.sim.cluster.named import AVAILABLE, HISTORY, NO_ERRORS
 from tests.sim.cluster.network import Network
 from tests.sim.cluster.process import Process
 from tests.sim.cluster.producer import Producer, ProducerOptions
+from tests.sim.cluster.rare import RareStates
 from tests.sim.cluster.recorder import Recorder
 from tests.sim.cluster.settings import format_cluster, node_settings
 from tests.sim.cluster.transactional import TransactionalProducer
+from tests.sim.cluster.view import is_fully_replicated
 
 TOPIC = "t"
 CHECK_EVERY_MS = 500.0
@@ -48,7 +55,7 @@ class Options(NamedTuple):
     faults: bool = True
     producers: int = 4
     transactional_producers: int = 1
-    consumers: int = 2
+    consumers: int = 3
     partitions: int = 3
     nodes: int = 1
 
@@ -77,20 +84,24 @@ class World:
         self.kernel = Kernel(seed)
         self.kernel.trace = trace
         self.kernel.on_halt = self._halted
+        self.kernel.on_error = self._raised
         self.network = Network(self.kernel)
         self.recorder = Recorder()
         random = self.kernel.random("world")
-        self.loses_power = random.random() < 0.5
-        """Whether power cuts are among the faults."""
-        self.timeout_ms = random.choice([2000.0, 5000.0, 15_000.0])
+        self.power_cuts = self._power_cuts(random.randrange(3))
+        self.timeout_ms = random.choice([1000.0, 2000.0, 8000.0])
+        self._segment_bytes = random.choice([10_000, 50_000])
         self.machines = self._machines(options.nodes)
         self.invariants = Invariants(self.kernel, self.machines, TOPIC)
+        means = Means(self.kernel, self.network, self.machines)
+        rare = RareStates(means, TOPIC)
         for machine in self.machines:
             machine.on_boot = self.invariants.booted
+            machine.on_vote = partial(self._voted, rare)
         self._values = itertools.count(1)
         names = [f"producer{number}" for number in range(1, options.producers + 1)]
         self.producers: list[Producer | TransactionalProducer] = [
-            self._producer(name, random.uniform(60, 300)) for name in names
+            self._producer(name, random.uniform(80, 300)) for name in names
         ]
         self.producers += [
             self._transactional(f"tx{number}", random.uniform(100, 500))
@@ -101,13 +112,8 @@ class World:
         ]
         clients: list[Producer | TransactionalProducer | Consumer] = [*self.producers, *self.consumers]
         hosts = [client.client.process.host for client in clients]
-        self.faults = Faults(
-            self.kernel,
-            self.network,
-            self.machines,
-            hosts,
-            may_lose_power=self._may_lose_power if self.loses_power else None,
-        )
+        self.means = means
+        self.faults = Faults(means, hosts, rare, self.power_cuts)
 
     def run(self) -> Result:
         """Boot, let faults happen, heal, and check everything."""
@@ -132,19 +138,17 @@ class World:
         )
 
     def _run_clients(self) -> None:
-        for producer in self.producers:
-            spawn(producer.run())
-        for consumer in self.consumers:
-            spawn(consumer.run())
+        for client in (*self.producers, *self.consumers):
+            self._spawn(client.run())
         if self.options.faults:
             self.faults.start()
         end_ms = self.options.minutes * 60_000
         while self.kernel.now_ms < end_ms and not self.invariants.violations:
             self.kernel.run_until(min(end_ms, self.kernel.now_ms + _COLLECT_EVERY_MS), self._is_violated)
-            gc.collect()
+            _collect()
         if self.invariants.violations:
             return
-        self.faults.heal()
+        self.means.heal()
         healed_ms = self.kernel.now_ms
         if self._until(HEAL_WITHIN_MS, lambda: self._is_available(healed_ms)):
             self._drain()
@@ -153,7 +157,10 @@ class World:
         """Whether every producer has got something through since then, and every replica is in sync."""
         if not all(producer.last_ok_ms > healed_ms for producer in self.producers):
             return False
-        return self.invariants.is_fully_replicated(self.options.partitions)
+        return self._is_fully_replicated()
+
+    def _is_fully_replicated(self) -> bool:
+        return is_fully_replicated(self.machines, TOPIC, self.options.partitions)
 
     def _drain(self) -> None:
         """Read all there is from the beginning, and look at what all clients have seen."""
@@ -163,7 +170,7 @@ class World:
             return
         last = self._consumer("drain", 1)
         last.max_wait_ms = 0
-        spawn(last.run())
+        self._spawn(last.run())
         if not self._until(HEAL_WITHIN_MS, lambda: last.positions == last.ends):
             return
         self.recorder.drained()
@@ -171,9 +178,35 @@ class World:
         for anomaly in check_history(self.recorder.history())[:_MAX_ANOMALIES]:
             self.invariants.violated(HISTORY, f"{anomaly.name} in {anomaly.partition}: {anomaly.text}")
 
-    def _may_lose_power(self) -> bool:
-        """Whether every other machine has all that is committed: Kafka does not sync what it acknowledges."""
-        return len(self.machines) == 1 or self.invariants.is_fully_replicated(self.options.partitions)
+    def _power_cuts(self, kind: int) -> PowerCuts | None:
+        """None, one at a time, or whatever comes."""
+        if kind == 0:
+            return None
+        # One node has no other to ask for what it has lost.
+        any_time = kind == 1 or self.options.nodes == 1
+        return PowerCuts(any_time, is_safe=self._is_fully_replicated)
+
+    def _voted(self, rare: RareStates, voter: Machine, candidate: int, epoch: int, is_granted: bool) -> None:
+        self.invariants.voted(candidate, epoch, candidate)
+        if is_granted:
+            self.invariants.voted(voter.node_id, epoch, candidate)
+            rare.voted(voter, candidate, epoch)
+
+    def _spawn(self, work: Coroutine[Promise[object], None, None]) -> None:
+        """A client; what it raises ends the simulation."""
+
+        def ended(outcome: Promise[None]) -> None:
+            if outcome.error is not None:
+                self.kernel.raises(outcome.error)
+
+        spawn(work).on_done(ended)
+
+    def _raised(self, error: Exception) -> None:
+        """What a node lets out is a mistake of its; what the simulation itself raises ends it."""
+        if not is_mistake_of_code(error):
+            raise error
+        text = "".join(traceback.format_exception(error))
+        self.invariants.violated(NO_ERRORS, f"{type(error).__name__}: {error}\n{text}")
 
     def _until(self, within_ms: float, is_done: Callable[[], bool]) -> bool:
         """Let time pass until then; a violation if it does not come to that."""
@@ -207,14 +240,16 @@ class World:
     def _halted(self) -> None:
         for machine in self.machines:
             if machine.disk.is_cut:
+                if self.power_cuts is not None and not self.power_cuts.any_time:
+                    machine.loses_power = machine.loses_power and self._is_fully_replicated()
                 machine.halted()
 
     def _machines(self, count: int) -> list[Machine]:
         numbers = range(1, count + 1)
         settings = {number: node_settings(number, count, self.kernel.random("settings")) for number in numbers}
-        if count == 1 and self.loses_power:
-            # It has no other to ask for what it has lost.
-            settings[1]["log.flush.interval.messages"] = "1"
+        if self.power_cuts is not None and self.power_cuts.any_time:
+            for properties in settings.values():
+                properties["log.flush.interval.messages"] = "1"
         machines = {number: Machine(self.kernel, self.network, number, settings[number]) for number in numbers}
         if count > 1:
             format_cluster(machines, settings, Process(self.kernel, "admin", "format"))
@@ -230,16 +265,13 @@ class World:
         options = ProducerOptions(
             pause_ms, client.random.choice([20_000.0, 120_000.0]), client.random.randint(1, 5), self.options.partitions
         )
-        return Producer(client, options, self.recorder, self._values, self._lost)
+        return Producer(client, options, self.recorder, self._values, self.invariants.violated)
 
     def _transactional(self, name: str, pause_ms: float) -> TransactionalProducer:
         return TransactionalProducer(self._client(name), self.options.partitions, pause_ms, self.recorder, self._values)
 
     def _consumer(self, name: str, pause_ms: float) -> Consumer:
-        return Consumer(self._client(name), self.options.partitions, pause_ms, self.recorder, self._lost)
-
-    def _lost(self, text: str) -> None:
-        self.invariants.violated(NOTHING_LOST, text)
+        return Consumer(self._client(name), self.options.partitions, pause_ms, self.recorder, self.invariants.violated)
 
     async def _create_topic(self) -> None:
         client = self._client("admin")
@@ -247,7 +279,10 @@ class World:
             name=TOPIC,
             num_partitions=self.options.partitions,
             replication_factor=min(3, len(self.machines)),
-            configs=[CreatableTopicConfig(name="segment.bytes", value="1048576")],
+            configs=[
+                CreatableTopicConfig(name="internal.segment.bytes", value=str(self._segment_bytes)),
+                CreatableTopicConfig(name="index.interval.bytes", value="500"),
+            ],
         )
         while True:
             try:
@@ -287,11 +322,16 @@ class _ErrorHandler(logging.Handler):
             self._invariants.violated(NO_ERRORS, logging.Formatter().format(record))
 
 
+def _collect() -> None:
+    """Free what is garbage, and do not look again at what is not: that grows as long as the simulation goes on."""
+    gc.collect()
+    gc.freeze()
+
+
 @contextmanager
 def _deterministic_gc() -> Iterator[None]:
     """What is garbage goes at set moments only: what dead nodes have left must not run at others."""
     was_enabled = gc.isenabled()
-    gc.collect()
     gc.freeze()
     gc.disable()
     try:

@@ -18,6 +18,13 @@ def test_values_go_to_the_fields_of_their_names() -> None:
     assert config.uses_log_append_time
 
 
+def test_the_internal_size_of_segments_comes_before_the_public_one() -> None:
+    assert LogConfig.from_values({"segment.bytes": 1_048_576, "internal.segment.bytes": 100}).segment_bytes == 100
+    assert (
+        LogConfig.from_values({"segment.bytes": 1_048_576, "internal.segment.bytes": None}).segment_bytes == 1_048_576
+    )
+
+
 def test_a_compacted_segment_rolls_before_compaction_has_to_reach_it() -> None:
     assert LogConfig(segment_ms=100, max_compaction_lag_ms=50).max_segment_ms == 100
     assert LogConfig(segment_ms=100, max_compaction_lag_ms=50, cleanup_policy=("compact",)).max_segment_ms == 50

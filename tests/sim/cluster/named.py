@@ -1,0 +1,18 @@
+"""The names of what must hold: a violation is a line that begins with one of them."""
+
+ONE_LEADER = "one leader per epoch"
+ONE_VOTE = "one vote per epoch"
+NOTHING_LOST = "committed records are never lost"
+SAME_REPLICAS = "replicas are identical below the high watermark"
+MONOTONIC = "the high watermark is monotonic per leader epoch"
+ISR_HAS_ALL = "members of the ISR hold all committed data"
+SAME_METADATA = "metadata is the same at the same offset"
+EPOCHS = "a fetch sees no records of a later leader epoch than it names"
+AVAILABLE = "everything becomes available again"
+HISTORY = "clients see what Kafka promises"
+NO_ERRORS = "no unexpected errors"
+
+NAMES = (
+    ONE_LEADER, ONE_VOTE, NOTHING_LOST, SAME_REPLICAS, MONOTONIC, ISR_HAS_ALL, SAME_METADATA, EPOCHS, AVAILABLE,
+    HISTORY, NO_ERRORS,
+)  # fmt: skip

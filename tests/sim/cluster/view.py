@@ -1,0 +1,57 @@
+"""What can be told of a cluster by looking into its nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from odradek.broker.replication.partition import Partition
+from odradek.storage.topic_partition import TopicPartition
+from tests.sim.cluster.machine import Machine
+
+
+class Led(NamedTuple):
+    """A partition at the machine that leads it, as far as that one knows."""
+
+    machine: Machine
+    partition: Partition
+
+
+def replicas(machine: Machine) -> Iterator[Partition]:
+    """The partitions on a machine that clients may use."""
+    node = machine.node
+    if node is not None and machine.is_started and machine.is_broker:
+        yield from node.broker.replicas.partitions.values()
+
+
+def newest_leaders(machines: Sequence[Machine], topic: str) -> dict[TopicPartition, Led]:
+    """Those of the latest leader epochs, of all partitions of a topic that have one."""
+    found: dict[TopicPartition, Led] = {}
+    for machine in machines:
+        for partition in replicas(machine):
+            name = partition.topic_partition
+            if name.topic == topic and partition.is_leader and partition.log is not None:
+                known = found.get(name)
+                if known is None or known.partition.leader_epoch < partition.leader_epoch:
+                    found[name] = Led(machine, partition)
+    return found
+
+
+def is_fully_replicated(machines: Sequence[Machine], topic: str, partitions: int) -> bool:
+    """Whether all nodes are up, known to the controller as they are, and in sync in all partitions."""
+    epochs = {}
+    for machine in machines:
+        if machine.node is None or not machine.is_started:
+            return False
+        if machine.is_broker:
+            epochs[machine.node_id] = machine.node.broker.lifecycle.epoch
+    for machine in machines:
+        assert machine.node is not None
+        brokers = machine.node.quorum.loader.image.cluster.brokers
+        for node_id, epoch in epochs.items():
+            broker = brokers.get(node_id)
+            if broker is None or broker.epoch != epoch or broker.fenced:
+                return False
+    led = newest_leaders(machines, topic).values()
+    in_sync = sum(len(each.partition.isr) == len(each.partition.replicas) for each in led)
+    return in_sync == partitions
