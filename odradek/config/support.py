@@ -50,6 +50,7 @@ _TOPIC_ACTED_UPON = frozenset(
         "segment.index.bytes",
         "segment.jitter.ms",
         "segment.ms",
+        "unclean.leader.election.enable",
     }
 )
 
@@ -62,6 +63,7 @@ _BROKER_ACTED_UPON = frozenset(
         "broker.rack",
         "broker.session.timeout.ms",
         "connections.max.idle.ms",
+        "controlled.shutdown.enable",
         "controller.listener.names",
         "controller.quorum.auto.join.enable",
         "controller.quorum.bootstrap.servers",
@@ -75,6 +77,7 @@ _BROKER_ACTED_UPON = frozenset(
         "controller.quorum.voters",
         "controller.socket.timeout.ms",
         "cordoned.log.dirs",
+        "initial.broker.registration.timeout.ms",
         "inter.broker.listener.name",
         "listener.security.protocol.map",
         "listeners",
@@ -180,7 +183,8 @@ _BROKER_ACTED_UPON = frozenset(
     }
 )
 
-# Things that this broker does not have: pools of threads and the queues between them, Java classes and their paths.
+# Things that this broker does not have: pools of threads and the queues between them, Java classes and their paths,
+# and waiting for more appends to the metadata log: what comes during a flush shares the next one.
 _NO_MEANING = frozenset(
     {
         "alter.log.dirs.replication.quota.window.num",
@@ -188,6 +192,7 @@ _NO_MEANING = frozenset(
         "background.threads",
         "controller.performance.always.log.threshold.ms",
         "controller.performance.sample.period.ms",
+        "controller.quorum.append.linger.ms",
         "delete.records.purgatory.purge.interval.requests",
         "fetch.purgatory.purge.interval.requests",
         "group.consumer.assignor.offload.enable",

@@ -16,7 +16,7 @@ from odradek.node.data_dirs import DataDirs, open_data_dirs
 from odradek.node.ports import Ports
 from odradek.node.quorum_part import QuorumPart
 from odradek.node.start_error import StartError
-from odradek.ports import Promise, Turns
+from odradek.ports import Promise, TimerHandle, Turns
 from odradek.ports.network import FrameHandler, RunHandler
 from odradek.security.acl import AllowAll
 from odradek.server.api_versions import ApiVersionsHandler, Features
@@ -27,6 +27,7 @@ from odradek.storage.environment import LogEnvironment
 from odradek.storage.file_pool import FilePool
 from odradek.wire.apis import ApiKey
 
+REGISTRATION_TIMEOUT = "initial.broker.registration.timeout.ms"
 CONTROLLED_SHUTDOWN_MS = 500
 """How long a single node's stop waits for its controller, which has nowhere to move leaders."""
 LEAVE_MS = 8_000
@@ -75,6 +76,8 @@ class Node:
         """
         self.config = config
         self._ports = ports
+        self._on_fatal = on_fatal
+        self._registration_timer: TimerHandle | None = None
         self._has_left = False
 
         def metadata_log_failed(error: BaseException) -> None:
@@ -149,11 +152,12 @@ class Node:
         await self.join()
 
     async def open(self) -> None:
-        """Wait until the metadata is up to date, however long the other nodes take, and open the logs.
+        """Wait until the metadata is up to date, and open the logs.
 
         The controller's listener has to answer meanwhile, for the others may wait for this node. Raises OSError,
         ProtocolError or KafkaError for data that cannot be used.
         """
+        self._limit_registration()
         self.quorum.start()
         if self._controller is not None:
             self._controller.register(self.active_controller)
@@ -161,6 +165,16 @@ class Node:
         if self._broker is not None:
             self._broker.load(self.quorum.loader.image)
             self.quorum.loader.add_publisher(self._broker.publish)
+
+    def _limit_registration(self) -> None:
+        """Let a broker that no controller takes within `initial.broker.registration.timeout.ms` end the node."""
+        if self._broker is None:
+            return
+        limit_ms = self.config.int_(REGISTRATION_TIMEOUT)
+        why = f"no controller has registered this broker within {limit_ms} ms ({REGISTRATION_TIMEOUT})"
+        timer = self._ports.scheduler.call_later(limit_ms, lambda: self._on_fatal(StartError(why)))
+        self._registration_timer = timer
+        self._broker.lifecycle.registered.on_done(lambda _epoch: timer.cancel())
 
     async def join(self) -> None:
         """Register the broker, and wait until the controller lets others use it; the listeners have to answer."""
@@ -181,7 +195,7 @@ class Node:
         """Have leaders and the quorum go on elsewhere, while the listeners still answer; gives up after a while."""
         self._has_left = True
         has_others = self.has_others
-        if self._broker is not None:
+        if self._broker is not None and self.config.bool_("controlled.shutdown.enable"):
             self._broker.replicas.begin_controlled_shutdown()
             left = self._broker.lifecycle.stop()
             self._give_up_in_silence(self._broker.lifecycle, left)
@@ -244,6 +258,8 @@ class Node:
 
     def close(self) -> None:
         """Write everything out, without asking anybody."""
+        if self._registration_timer is not None:
+            self._registration_timer.cancel()
         self.active_controller.close()
         if self._broker is not None:
             self._broker.close()

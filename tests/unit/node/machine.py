@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar, cast
 
 from odradek.config import BrokerConfig, single_node_defaults
+from odradek.node.formatting import FormatOptions, format_directories
 from odradek.node.node import Endpoints, Node
 from odradek.node.ports import Ports
 from odradek.ports import FileSystem, Promise, spawn
@@ -44,6 +45,7 @@ from odradek.wire.messages.produce import (
 from odradek.wire.records.batch import iter_records
 from odradek.wire.records.header import next_batch_size
 from odradek.wire.schema import Message
+from odradek.wire.uuids import uuid_to_string
 from tests.unit.broker.scene import CONNECTION, batch_of
 from tests.unit.fakes import FakeWorld
 
@@ -171,6 +173,13 @@ class Machine:
             **(settings or {}),
         }
         self.boots = 0
+
+    def format(self, *, standalone: bool = True, release: str | None = None) -> None:
+        """Format the directories, as the tool would; a node that is not formatted formats itself."""
+        world = FakeWorld(3)
+        options = FormatOptions(uuid_to_string(world.uuid()), standalone=standalone, release_version=release)
+        for _line in format_directories(BrokerConfig.load(self.settings), options, self.files, world, world):
+            pass
 
     def boot(self, settings: Mapping[str, str] | None = None) -> RunningNode:
         """Put a node together, with `settings` on top of the machine's; nothing runs yet."""

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from odradek.config import BrokerConfig
 from odradek.metadata.image import DIRECTORY_MIGRATING
-from odradek.node.formatting import FormatOptions, format_directories
 from odradek.node.start_error import StartError
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.alter_user_scram_credentials import (
@@ -27,8 +25,6 @@ from odradek.wire.messages.update_features import FeatureUpdateKey, UpdateFeatur
 from odradek.wire.persistent.framing import decode_metadata_record
 from odradek.wire.records.batch import iter_records
 from odradek.wire.records.header import CONTROL_BIT, iter_batches
-from odradek.wire.uuids import uuid_to_string
-from tests.unit.fakes import FakeWorld
 from tests.unit.node.machine import DATA_DIR, Machine, RunningNode
 
 BROKER = 4
@@ -39,9 +35,7 @@ LOG = f"{DATA_DIR}/__cluster_metadata-0/{0:020d}.log"
 def formatted(release: str, settings: Mapping[str, str] | None = None) -> Machine:
     """A machine whose directories are formatted for a release."""
     machine = Machine(settings=settings)
-    world = FakeWorld(3)
-    options = FormatOptions(uuid_to_string(world.uuid()), standalone=True, release_version=release)
-    list(format_directories(BrokerConfig.load(machine.settings), options, machine.files, world, world))
+    machine.format(release=release)
     return machine
 
 
