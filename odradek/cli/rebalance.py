@@ -12,6 +12,7 @@ from odradek.cli.errors import EXIT_FAILED
 from odradek.cli.rebalance_plan import Change
 from odradek.cli.rebalancing import Rebalancing, plan_for
 from odradek.cli.session import bootstrap_option, note, print_table, run
+from odradek.cli.throttling import Throttle
 from odradek.net.client import Client
 
 if TYPE_CHECKING:
@@ -30,22 +31,38 @@ DEFAULT_CONCURRENCY = 20
     show_default=True,
     help="How many partitions are copied at the same time.",
 )
-def rebalance(bootstrap_server: str, dry_run: bool, concurrency: int) -> None:
+@click.option(
+    "--throttle",
+    metavar="BYTES",
+    type=click.IntRange(1),
+    help="How much a broker may send to copies, and write of them, per second.",
+)
+@click.option(
+    "--drain",
+    "drained",
+    metavar="ID",
+    type=click.IntRange(0),
+    multiple=True,
+    help="Move everything away from this broker, so that it can be taken out; repeatable.",
+)
+def rebalance(
+    bootstrap_server: str, dry_run: bool, concurrency: int, throttle: int | None, drained: Sequence[int]
+) -> None:
     """Spread replicas and leaders evenly over the brokers that are there, such as one that was added.
 
     As few replicas move as that takes; producers and consumers go on. Exits with 1 if something could not be changed.
     """
 
     async def work(client: Client) -> int:
-        assignments, changes = await plan_for(client)
+        assignments, changes = await plan_for(client, drained)
         if dry_run:
             _print(changes)
         elif changes:
             with _progress() as progress:
                 task = progress.add_task("", total=len(changes))
-                failures = await Rebalancing(client, concurrency, lambda count: progress.advance(task, count)).run(
-                    changes
-                )
+                moving = Rebalancing(client, concurrency, lambda count: progress.advance(task, count))
+                limits = None if throttle is None else Throttle(client, changes, throttle)
+                failures = await _run(moving, changes, limits)
             for failure in failures:
                 note(failure)
             if failures:
@@ -55,6 +72,16 @@ def rebalance(bootstrap_server: str, dry_run: bool, concurrency: int) -> None:
         return 0
 
     sys.exit(run(bootstrap_server, work))
+
+
+async def _run(moving: Rebalancing, changes: Sequence[Change], throttle: Throttle | None) -> list[str]:
+    if throttle is None:
+        return await moving.run(changes)
+    try:
+        await throttle.set()
+        return await moving.run(changes)
+    finally:
+        await throttle.remove()
 
 
 def _print(changes: Sequence[Change]) -> None:

@@ -8,7 +8,7 @@ emptiest, and then leadership is passed along within the replicas that there are
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -32,13 +32,17 @@ class Change(NamedTuple):
         return tuple(broker for broker in self.replicas if broker not in self.before.replicas)
 
 
-def plan(assignments: Sequence[Assignment], racks: Mapping[int, str | None]) -> list[Change]:
+def plan(
+    assignments: Sequence[Assignment], racks: Mapping[int, str | None], drained: Collection[int] = ()
+) -> list[Change]:
     """The partitions that change, in the order of topics; `racks` is of the brokers that take replicas.
 
-    No partition gets another number of replicas, nor fewer racks than it has. Replicas on brokers that are not in
-    `racks`, which may be down for a moment, stay where they are.
+    No partition gets another number of replicas, nor fewer racks than it has unless a broker is drained. Replicas on
+    brokers that are not in `racks`, which may be down for a moment, stay where they are; those that are `drained`, be
+    they there or not, keep none. Raises ValueError for a partition that needs more brokers than remain.
     """
-    work = _Work(sorted(assignments), racks)
+    work = _Work(sorted(assignments), {broker: rack for broker, rack in racks.items() if broker not in drained})
+    work.drain(drained)
     work.spread_over_racks()
     work.balance_replicas()
     work.balance_leaders()
@@ -93,6 +97,20 @@ class _Work:
         replicas[replicas.index(source)] = target
         self._note(index, source, -1)
         self._note(index, target, 1)
+
+    def drain(self, drained: Collection[int]) -> None:
+        """Move what these brokers have, to other racks than the partition has already where that can be."""
+        for index, replicas in enumerate(self.replicas):
+            for source in [broker for broker in replicas if broker in drained]:
+                topic, partition, _replicas = self.assignments[index]
+                racks = {self._rack(broker) for broker in replicas if broker != source} - {None}
+                others = [broker for broker in self._brokers if broker not in replicas]
+                if not others:
+                    raise ValueError(
+                        f"{topic}-{partition} has {len(replicas)} replicas, and {len(self._brokers)} brokers remain"
+                    )
+                target = min(others, key=lambda each: (self._rack(each) in racks, self._count[each], each))
+                self._move(index, source, target)
 
     # Racks
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from odradek.cli.rebalance_plan import Assignment, Change, plan
 from odradek.cli.session import check, explain
@@ -27,8 +27,11 @@ PREFERRED = 0
 """The election type of ElectLeaders that makes the first replica the leader."""
 
 
-async def plan_for(client: Client) -> tuple[list[Assignment], list[Change]]:
-    """All partitions, and those that are to change; raises ValueError while others are being reassigned."""
+async def plan_for(client: Client, drained: Collection[int] = ()) -> tuple[list[Assignment], list[Change]]:
+    """All partitions, and those that are to change, so that brokers have alike many and those `drained` none.
+
+    Raises ValueError while others are being reassigned, or if too few brokers remain.
+    """
     under_way = await _under_way(client)
     if under_way:
         topic, partition = next(iter(under_way))
@@ -40,7 +43,7 @@ async def plan_for(client: Client) -> tuple[list[Assignment], list[Change]]:
         for topic in metadata.topics
         for partition in topic.partitions
     ]
-    return assignments, plan(assignments, racks)
+    return assignments, plan(assignments, racks, drained)
 
 
 async def _under_way(client: Client) -> dict[tuple[str, int], None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
 from tests.support.cluster import Cluster
@@ -36,6 +37,15 @@ def rebalance(bootstrap_servers: str, *options: str) -> subprocess.CompletedProc
     return subprocess.run(
         argv, capture_output=True, text=True, check=True, timeout=TIMEOUT_S, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
+
+
+def throttles(admin: AdminClient) -> dict[str, str]:
+    """What is left of limits on replication."""
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, "moved")]
+    resources += [ConfigResource(ConfigResource.Type.BROKER, str(node_id)) for node_id in (1, 2, 3, 4)]
+    described = [answer.result() for each in resources for answer in admin.describe_configs([each]).values()]
+    entries = [entry for configs in described for entry in configs.values()]
+    return {entry.name: entry.value for entry in entries if "throttled" in entry.name and not entry.is_default}
 
 
 class SteadyProducer(threading.Thread):
@@ -98,6 +108,10 @@ def test_an_added_broker_takes_its_share_while_records_are_sent(tmp_path: Path) 
         assert "with 4 replicas that move" in rebalance(servers).stderr
         assert set(replicas_by_broker(servers).values()) == {2 * PARTITIONS // 4}
         assert rebalance(servers, "--dry-run").stdout == ""
+        drained = rebalance(servers, "--drain", "4", "--throttle", "50000000")
+        assert drained.stderr.endswith("with 4 replicas that move.\n")
+        assert set(replicas_by_broker(servers)) == {1, 2, 3}
+        assert throttles(admin) == {}
         producer.end()
         assert producer.errors == []
         assert producer.sent > 0

@@ -39,6 +39,32 @@ def test_a_new_broker_takes_its_share_and_no_more() -> None:
     assert loads(after(assignments, changes), [1, 2, 3]) == {broker: Load(8, 4) for broker in (1, 2, 3)}
 
 
+def test_a_drained_broker_keeps_nothing_and_the_others_share_it() -> None:
+    assignments = topic("a", *[(1, 2, 3), (2, 3, 4), (3, 4, 1), (4, 1, 2)] * 3)
+    changes = plan(assignments, {**NO_RACKS, 4: None}, drained=(4,))
+    assert loads(after(assignments, changes), [1, 2, 3, 4]) == {**dict.fromkeys((1, 2, 3), Load(12, 4)), 4: Load(0, 0)}
+    assert moves(changes) == 9
+
+
+def test_a_broker_that_is_down_can_be_drained() -> None:
+    changes = plan(topic("a", (1, 9), (2, 9)), NO_RACKS, drained=(9,))
+    assert {9} & {broker for change in changes for broker in change.replicas} == set()
+    assert moves(changes) == 2
+
+
+def test_what_is_drained_goes_to_another_rack_where_that_can_be() -> None:
+    racks = {1: "x", 2: "y", 3: "y", 4: "x"}
+    (change,) = plan(topic("a", (1, 2)), racks, drained=(2,))
+    assert change.replicas == (1, 3)
+    (change,) = plan(topic("a", (1, 2)), {1: "x", 2: "y", 4: "x"}, drained=(2,))
+    assert change.replicas == (1, 4)
+
+
+def test_too_few_brokers_remain() -> None:
+    with pytest.raises(ValueError, match=r"^a-0 has 2 replicas, and 1 brokers remain$"):
+        plan(topic("a", (1, 2)), {1: None, 2: None}, drained=(2,))
+
+
 def test_every_topic_gives_some() -> None:
     assignments = [*topic("a", *[(1,)] * 4), *topic("b", *[(1,)] * 4)]
     changes = plan(assignments, {1: None, 2: None})
