@@ -19,6 +19,14 @@ def check_supported(config: BrokerConfig) -> None:
                 f"listeners: {listener.name} has the protocol {listener.security_protocol.name}, and only PLAINTEXT is "
                 "supported",
             )
+    for name in config.controller_listener_names:
+        protocol = config.security_protocol_map.get(name.upper(), SecurityProtocol.PLAINTEXT)
+        if protocol is not SecurityProtocol.PLAINTEXT:
+            raise ConfigError(
+                "listener.security.protocol.map",
+                f"listener.security.protocol.map: the controllers' {name} has the protocol {protocol.name}, and only "
+                "PLAINTEXT is supported",
+            )
     if config.string("authorizer.class.name").strip():
         raise ConfigError(
             "authorizer.class.name", "authorizer.class.name is not supported: every client would be allowed everything"

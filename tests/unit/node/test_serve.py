@@ -43,6 +43,13 @@ SASL = {
 }
 
 
+REMOTE_TLS = {
+    "process.roles": "broker",
+    "listeners": "PLAINTEXT://localhost:0",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:SSL",
+}
+
+
 def config_of(data_dir: str, **settings: str) -> BrokerConfig:
     properties = single_node_defaults("localhost", 0, data_dir=data_dir)
     properties.update({name.replace("_", "."): value for name, value in settings.items()})
@@ -80,6 +87,7 @@ async def nothing(_address: str) -> None:
     [
         (TLS, "SSL has the protocol SSL"),
         (SASL, "OUT has the protocol SASL_PLAINTEXT"),
+        (REMOTE_TLS, "the controllers' CONTROLLER has the protocol SSL"),
         ({"authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer"}, "authorizer.class.name"),
     ],
 )
