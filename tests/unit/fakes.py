@@ -35,6 +35,11 @@ class FakeWorld:
         self._timers: list[tuple[float, int, FakeTimer]] = []
         self._soon: list[Callable[[], None]] = []
 
+    @property
+    def waiting_timers(self) -> int:
+        """How many timers will run, if enough time passes."""
+        return sum(timer.callback is not None for _due_ms, _order, timer in self._timers)
+
     def now_ms(self) -> int:
         return self._start_ms + int(self._elapsed_ms)
 

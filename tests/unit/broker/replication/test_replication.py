@@ -48,6 +48,7 @@ from odradek.wire.messages.produce import (
     TopicProduceData,
 )
 from odradek.wire.persistent.metadata.partition_change_record import PartitionChangeRecord
+from odradek.wire.persistent.metadata.remove_topic_record import RemoveTopicRecord
 from odradek.wire.schema import Message
 from tests.unit.broker.replication.cluster import OPTIONS, Cluster, SimNode
 from tests.unit.broker.scene import NoBrokers, batch_of
@@ -63,6 +64,8 @@ class ClientsOnly(AllowAll):
 
 
 LAG_MS = OPTIONS.lag_time_max_ms
+DELETED_MS = 120_000
+"""After so long the files of a topic that is gone are, too."""
 
 
 def replicated(
@@ -813,3 +816,15 @@ def test_whoever_may_not_act_for_the_cluster_is_no_follower() -> None:
     part = fetch(cluster, 1, 0, replica=(2, cluster.node(2).epoch), epoch=0)
     assert (part.error_code, size_of(part)) == (ErrorCode.TOPIC_AUTHORIZATION_FAILED, 0)
     assert size_of(fetch(cluster, 1, 0)) > 0
+
+
+def test_a_leader_whose_topic_is_gone_looks_after_it_no_more() -> None:
+    cluster = Cluster()
+    cluster.settle(DELETED_MS)
+    idle = cluster.world.waiting_timers
+    topic_id = cluster.controller.create_topic("t", (1, 2))
+    cluster.settle()
+    assert cluster.world.waiting_timers > idle
+    cluster.controller.append(RemoveTopicRecord(topic_id=topic_id))
+    cluster.settle(DELETED_MS)
+    assert cluster.world.waiting_timers == idle
