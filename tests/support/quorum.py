@@ -21,7 +21,7 @@ from odradek.wire.messages.update_features import FeatureUpdateKey, UpdateFeatur
 from odradek.wire.schema import Message
 from odradek.wire.uuids import Uuid, uuid_from_string
 from tests.support.cluster import CLUSTER_ID, Node
-from tests.support.process import HOST, free_port, wait_for
+from tests.support.process import HOST, BrokerProcess, free_port, wait_for
 from tests.support.wire import Connection
 
 Response = TypeVar("Response", bound=Message)
@@ -40,6 +40,8 @@ class Controllers:
         self.servers = ",".join(at.values())
         self.static_voters = ",".join(f"{voter}@{at[voter]}" for voter in voters)
         self.nodes: dict[int, Node] = {}
+        self.watched: dict[int, BrokerProcess] = {}
+        """Nodes of another kind that may lead, too."""
 
     def add(self, node_id: int, *options: str, **properties: str) -> Node:
         """Format a node with these options; properties have `_` for a dot."""
@@ -83,7 +85,7 @@ class Controllers:
         topic = DescribeQuorumRequestTopicData(
             topic_name="__cluster_metadata", partitions=[DescribeQuorumRequestPartitionData(partition_index=0)]
         )
-        for node_id, node in self.nodes.items():
+        for node_id, node in {**self.nodes, **self.watched}.items():
             if not node.running:
                 continue
             try:
