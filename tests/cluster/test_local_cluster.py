@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,10 @@ READY = re.compile(rb"odradek ready on ((?:127\.0\.0\.1:\d+,?)+)\n")
 NODES = 3
 QUICK_RETURN = ("--set", "broker.session.timeout.ms=2000", "--set", "broker.heartbeat.interval.ms=300")
 """A broker that did not take its leave is let in again once its session is over."""
+
+
+SESSION_S = 50
+LONG_SESSIONS = ("--set", f"broker.session.timeout.ms={1000 * SESSION_S}")
 
 
 class LocalCluster:
@@ -120,12 +125,14 @@ def test_the_others_go_on_when_a_node_dies_and_stop_cleanly_together(cluster: Lo
         assert re.search(rf"^node {node_id}: .", said, re.MULTILINE)
 
 
-def test_nodes_stop_cleanly_when_their_parent_is_killed_and_start_again(cluster: LocalCluster) -> None:
-    cluster.start()
+def test_nodes_stop_cleanly_when_their_parent_is_killed_and_start_again_at_once(cluster: LocalCluster) -> None:
+    cluster.start(*LONG_SESSIONS)
+    begun_s = time.monotonic()
     cluster.end(signal.SIGKILL)
     cluster.await_nobody()
     assert cluster.clean_stops() == NODES
-    ports = cluster.start()
+    ports = cluster.start(*LONG_SESSIONS)
+    assert time.monotonic() - begun_s < SESSION_S, "no broker has to wait until its last session is over"
     assert all(serves_metadata("127.0.0.1", port) for port in ports)
     assert cluster.end(signal.SIGINT) == 0
     assert not any(map(runs, cluster.nodes))
