@@ -66,8 +66,7 @@ def register_broker(
         )
     if request.is_migrating_zk_broker:
         raise KafkaError(ErrorCode.BROKER_ID_NOT_REGISTERED, "Controller does not support registering ZK brokers.")
-    has_directories = state.metadata_version >= DIRECTORIES_SINCE
-    if has_directories:
+    if state.metadata_version >= DIRECTORIES_SINCE:
         _check_directories(state, request.broker_id, request.log_dirs)
     registration = BrokerRegistration(
         id=request.broker_id,
@@ -80,7 +79,7 @@ def register_broker(
         rack=request.rack,
         fenced=True if same is None else same.fenced,
         in_controlled_shutdown=False if same is None else same.in_controlled_shutdown,
-        directories=tuple(request.log_dirs) if has_directories else (),
+        directories=tuple(request.log_dirs),
         cordoned_directories=None,
     )
     records: list[VersionedRecord] = []
@@ -149,8 +148,7 @@ def heartbeat(state: ControllerState, request: BrokerHeartbeatRequest) -> Contro
         records = _heard_of_departing(state, broker, session, response)
     else:
         records = _heard_of_unfenced(state, broker, session, request, response)
-    if state.metadata_version >= DIRECTORIES_SINCE:
-        records += directories_went_offline(state, broker, request.offline_log_dirs)
+    records += directories_went_offline(state, broker, request.offline_log_dirs)
     if state.metadata_version >= CORDONED_SINCE:
         records += _cordon(broker, request)
     return ControllerResult(response, records, is_atomic=False)

@@ -14,7 +14,6 @@ from odradek.metadata.image import (
     TopicImage,
 )
 from odradek.metadata.snapshot import VersionedRecord
-from odradek.metadata.versions import DIRECTORIES_SINCE
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.uuids import Uuid
 
@@ -40,8 +39,6 @@ def checked_broker(state: ControllerState, broker_id: int, broker_epoch: int) ->
 def default_directory(state: ControllerState, broker_id: int) -> Uuid:
     """Where a broker will put a new replica: its one directory, or one that it has yet to choose."""
     broker = state.image.cluster.brokers.get(broker_id)
-    if state.metadata_version < DIRECTORIES_SINCE:
-        return DIRECTORY_MIGRATING
     if broker is None:
         return DIRECTORY_UNASSIGNED
     if not broker.directories:

@@ -9,7 +9,6 @@ from odradek.quorum.leading import Leading
 from odradek.quorum.state import QuorumState
 from odradek.quorum.voters import VoterSet
 from odradek.wire.errors import ErrorCode, KafkaError
-from odradek.wire.uuids import ZERO_UUID
 
 _log = logging.getLogger(__name__)
 
@@ -43,8 +42,7 @@ def _voters(leader: LeaderState, current: int, version: int) -> VoterSet:
     if voters is None:
         raise _invalid(f"Invalid upgrade of {NAME} from version {current} to {version}")
     for voter in voters.voters:
-        is_known = voter.directory_id != ZERO_UUID
-        if not is_known or not voter.min_kraft_version <= version <= voter.max_kraft_version:
+        if not voter.min_kraft_version <= version <= voter.max_kraft_version:
             raise _invalid(f"Invalid upgrade of {NAME} to {version} because not all of the voters support it")
     return voters
 

@@ -101,6 +101,18 @@ def test_whoever_assigns_a_replica_is_told_when_that_is_noted(scene: Scene) -> N
     assert scene.controller.directories() == [TWO]
 
 
+def test_nothing_is_assigned_while_the_metadata_version_knows_no_directories() -> None:
+    world, controller, is_supported = FakeWorld(), Controller(), False
+    assignments = DirectoryAssignments(controller, world, 1, Promise.of(7), lambda: 7, lambda: is_supported)
+    assignments.assign(REPLICA, TWO)
+    world.advance(60_000)
+    assert controller.directories() == []
+    is_supported = True
+    assignments.look()
+    world.advance(0)
+    assert controller.directories() == [TWO]
+
+
 def test_an_assignment_that_is_taken_back_on_its_way_is_told_of_to_nobody(scene: Scene) -> None:
     scene.assign(TWO)
     scene.assign(ONE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from odradek.metadata.image import DIRECTORY_LOST, DIRECTORY_UNASSIGNED, PartitionImage
+from odradek.metadata.image import DIRECTORY_LOST, DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, PartitionImage
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.assign_replicas_to_dirs import (
     AssignReplicasToDirsRequest,
@@ -12,8 +12,10 @@ from odradek.wire.messages.assign_replicas_to_dirs import (
     AssignReplicasToDirsResponse,
 )
 from odradek.wire.messages.broker_heartbeat import BrokerHeartbeatRequest, BrokerHeartbeatResponse
+from odradek.wire.messages.broker_registration import BrokerRegistrationResponse
 from odradek.wire.messages.create_topics import CreatableTopic, CreateTopicsRequest, CreateTopicsResponse
 from tests.unit.controller.harness import DIRECTORY, NODE_ID, Disk, Node, started
+from tests.unit.controller.test_features import finalize
 
 OTHER_DIRECTORY = b"\x66" * 16
 UNKNOWN_ID = b"\x77" * 16
@@ -142,3 +144,17 @@ def test_a_broker_with_several_directories_chooses_one_itself() -> None:
         (DIRECTORY_UNASSIGNED,),
         NODE_ID,
     )
+
+
+def test_an_older_metadata_version_knows_no_directories() -> None:
+    node = Node(Disk()).start()
+    finalize(node, "metadata.version", 16)
+    request = node.registration()
+    request.log_dirs = []
+    registered = node.send(request, BrokerRegistrationResponse)
+    assert registered.error_code == ErrorCode.NONE
+    node.broker_epoch = registered.broker_epoch
+    assert not node.heartbeat(NODE_ID, node.broker_epoch).is_fenced
+    topic_id = create(node, "a")
+    assert partition(node, topic_id).directories == (DIRECTORY_MIGRATING,)
+    assert assign(node, DIRECTORY, topic_id, 0).error_code == ErrorCode.UNSUPPORTED_VERSION

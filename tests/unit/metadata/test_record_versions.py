@@ -10,8 +10,22 @@ from java_oracle import ROOT, libs_folder, why_not
 
 from odradek.controller.partition_change import PartitionChange, PartitionRules
 from odradek.metadata.features import LATEST_METADATA_VERSION, METADATA_VERSION, MIN_METADATA_VERSION
-from odradek.metadata.image import DIRECTORY_MIGRATING, BrokerRegistration, Endpoint, PartitionImage
-from odradek.metadata.snapshot import VersionedRecord, Writing, broker_record, partition_record
+from odradek.metadata.image import (
+    DIRECTORY_MIGRATING,
+    BrokerRegistration,
+    ClusterImage,
+    ControllerRegistration,
+    DelegationToken,
+    DelegationTokensImage,
+    Endpoint,
+    FeaturesImage,
+    MetadataImage,
+    PartitionImage,
+    ScramCredential,
+    ScramImage,
+)
+from odradek.metadata.persistent_map import PersistentMap
+from odradek.metadata.snapshot import VersionedRecord, Writing, broker_record, partition_record, to_records
 from odradek.metadata.versions import CORDONED_SINCE, DIRECTORIES_SINCE, ELR_SINCE
 from odradek.wire.persistent.framing import encode_metadata_record
 
@@ -103,3 +117,18 @@ def test_kafka_writes_the_same_at_every_metadata_version() -> None:
     assert ours.keys() == kafkas.keys()
     differing = [key for key in ours if ours[key] != kafkas[key]]
     assert differing == []
+
+
+def test_a_snapshot_holds_only_what_the_metadata_version_knows() -> None:
+    image = MetadataImage.empty()._replace(
+        cluster=ClusterImage(
+            controllers=PersistentMap({1: ControllerRegistration(1, uuid(1, 1), {}, {}, zk_migration_ready=False)})
+        ),
+        scram=ScramImage(PersistentMap({(1, "u"): ScramCredential(b"s", b"k", b"k", 4096)})),
+        delegation_tokens=DelegationTokensImage(PersistentMap({"t": DelegationToken("o", "o", (), 1, 2, 3)})),
+    )
+    names = ["RegisterControllerRecord", "UserScramCredentialRecord", "DelegationTokenRecord"]
+    for level, known in ((33, names), (14, names[1:]), (13, names[1:2]), (10, [])):
+        features = FeaturesImage(PersistentMap({METADATA_VERSION: level}))
+        written = [record.message.NAME for record in to_records(image._replace(features=features))]
+        assert written == ["FeatureLevelRecord", *known]

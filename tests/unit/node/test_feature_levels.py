@@ -84,6 +84,7 @@ def test_under_the_oldest_version_only_what_it_knows_is_written() -> None:
     versions = written(machine)
     assert (versions["RegisterBrokerRecord"], versions["PartitionRecord"]) == ({1}, {0})
     assert "BeginTransactionRecord" not in versions
+    assert versions["BrokerRegistrationChangeRecord"] == {0}, "no cordoned directories are noted"
     node.stop()
 
 

@@ -62,6 +62,7 @@ def test_an_upgrade_waits_until_every_voter_has_said_that_it_supports_it() -> No
     assert update(scene, 3, "n3", highest=0).result() is ErrorCode.NONE
     assert refusal(scene) == NOT_ALL
     assert update(scene, 4, "n4").result() is ErrorCode.VOTER_NOT_FOUND
+    assert update(scene, 3, "n3", lowest=1).result() is ErrorCode.INVALID_REQUEST
     assert update(scene, 3, "elsewhere").result() is ErrorCode.NONE
     assert refusal(scene, validate_only=True) is None
     assert (scene.raft.kraft_version, scene.raft.end_offset) == (0, end_offset)
@@ -127,16 +128,54 @@ def test_a_follower_tells_each_leader_once_what_it_supports() -> None:
             scene.answer_fetch(leader, epoch, PartitionData(high_watermark=0))
 
 
-def test_a_report_that_fails_is_sent_again() -> None:
+def follow(scene: Scene) -> None:
+    """Let the follower get so many answers that it looks at the voter set."""
+    scene.world.advance(scene.settings.fetch_timeout_ms - 1)
+    scene.answer_fetch(1, 1, PartitionData(high_watermark=0))
+    scene.world.advance(10)
+    scene.answer_fetch(1, 1, PartitionData(high_watermark=0))
+
+
+def test_a_report_that_fails_is_sent_again_unless_the_leader_knows_none() -> None:
     scene = Scene(own_id=2, static=True)
     assert scene.begin(1, 1) is ErrorCode.NONE
-    for _ in range(2):
-        scene.world.advance(scene.settings.fetch_timeout_ms - 1)
-        scene.answer_fetch(1, 1, PartitionData(high_watermark=0))
-        scene.world.advance(10)
-        scene.answer_fetch(1, 1, PartitionData(high_watermark=0))
+    for refusal in (ErrorCode.REQUEST_TIMED_OUT, ErrorCode.UNSUPPORTED_VERSION):
+        follow(scene)
         [(_host, _request, answer)] = scene.wire.take(UpdateRaftVoterRequest)
-        answer.reject(KafkaError(ErrorCode.REQUEST_TIMED_OUT))
+        answer.reject(KafkaError(refusal))
+    follow(scene)
+    assert scene.wire.take(UpdateRaftVoterRequest) == []
+
+
+def test_who_only_observes_static_voters_reports_nothing() -> None:
+    scene = Scene(own_id=4, static=True)
+    assert scene.begin(1, 1) is ErrorCode.NONE
+    follow(scene)
+    assert scene.wire.take(UpdateRaftVoterRequest) == []
+
+
+def test_reports_are_taken_once_the_leaders_epoch_is_committed_and_count_as_a_sign_of_life() -> None:
+    scene = Scene(static=True)
+    scene.elect()
+    assert update(scene, 2, "n2").result() is ErrorCode.REQUEST_TIMED_OUT
+    scene.fetched(2, scene.raft.end_offset, scene.raft.epoch)
+    for _ in range(4):
+        scene.world.advance(1.2 * scene.settings.fetch_timeout_ms)
+        assert update(scene, 2, "n2").result() is ErrorCode.NONE
+    assert scene.raft.is_leader
+
+
+def test_after_an_upgrade_only_the_directories_that_were_reported_count() -> None:
+    scene = upgraded()
+    assert scene.raft.leader is not None
+    assert [voter.directory_id for voter in scene.raft.leader.voters.values()] == [
+        directory(each) for each in (1, 2, 3)
+    ]
+    scene.raft.append(topics("a"), atomic=True)
+    scene.fetched(2, scene.raft.end_offset, scene.raft.epoch, key=directory(9))
+    assert scene.listener.names == []
+    scene.fetched(2, scene.raft.end_offset, scene.raft.epoch)
+    assert scene.listener.names == ["a"]
 
 
 def test_quorum_state_is_of_version_0_until_the_upgrade() -> None:

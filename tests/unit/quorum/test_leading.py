@@ -55,6 +55,13 @@ def test_it_resigns_anyway_after_a_while() -> None:
     assert isinstance(scene.raft.role, Resigned)
 
 
+def test_what_it_gave_up_it_can_be_elected_to_again() -> None:
+    scene = stopping()
+    scene.world.advance(HANDOVER_MS)
+    scene.elect()
+    scene.raft.append(topics("b"), atomic=True)
+
+
 def test_it_does_not_wait_for_another_leader_where_there_is_nobody() -> None:
     scene = Scene()
     scene.lead(2, 3)

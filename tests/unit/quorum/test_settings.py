@@ -28,6 +28,7 @@ def settings(properties: dict[str, str]) -> QuorumSettings:
 def test_voters_are_asked_who_leads_unless_others_are_named() -> None:
     fixed = settings({"controller.quorum.voters": "2@n2:19093,1@[::1]:9093"})
     assert fixed.static_voters.ids == (1, 2)
+    assert {voter.max_kraft_version for voter in fixed.static_voters.voters} == {0}, "they have yet to say more"
     assert fixed.bootstrap_servers == (("n2", 19093), ("::1", 9093))
     found = fixed.static_voters.by_id(2)
     assert found is not None

@@ -38,11 +38,13 @@ def remove(scene: Scene, node_id: int, key: int | None = None) -> Promise[ErrorC
     return scene.raft.voter_changes.remove(request).then(lambda answer: ErrorCode(answer.error_code))
 
 
-def update(scene: Scene, node_id: int, host: str, *, highest: int = 1, epoch: int = 1) -> Promise[ErrorCode]:
+def update(
+    scene: Scene, node_id: int, host: str, *, lowest: int = 0, highest: int = 1, epoch: int = 1
+) -> Promise[ErrorCode]:
     request = UpdateRaftVoterRequest(
         cluster_id=CLUSTER_ID, current_leader_epoch=epoch, voter_id=node_id, voter_directory_id=directory(node_id),
         listeners=[UpdatedListener(name=LISTENER, host=host, port=9093)],
-        kraft_version_feature=KRaftVersionFeature(min_supported_version=0, max_supported_version=highest),
+        kraft_version_feature=KRaftVersionFeature(min_supported_version=lowest, max_supported_version=highest),
     )  # fmt: skip
     return scene.raft.voter_changes.update(request, LISTENER).then(lambda answer: ErrorCode(answer.error_code))
 
