@@ -84,7 +84,7 @@ class VoterChanges:
                 f"Add voter request has no endpoint for the default listener {self._cluster.listener_name}",
             )
         voters = self._state.replica.history.voters
-        error = error or self._not_now()
+        error = error or self._not_now("adding")
         if error is None and voters.by_id(new.id) is not None:
             error = KafkaError(
                 ErrorCode.DUPLICATE_VOTER,
@@ -109,7 +109,7 @@ class VoterChanges:
         error = self._refusal(request.cluster_id, self._state.epoch)
         if error is None and (request.voter_id < 0 or request.voter_directory_id == ZERO_UUID):
             error = KafkaError(ErrorCode.INVALID_REQUEST, "Remove voter request didn't include a valid voter")
-        error = error or self._not_now()
+        error = error or self._not_now("removing")
         voters = self._state.replica.history.voters
         old = voters.by_id(request.voter_id)
         if error is None and (old is None or old.directory_id != request.voter_directory_id or len(voters.voters) == 1):
@@ -145,7 +145,7 @@ class VoterChanges:
         if error is None and self._state.replica.history.kraft_version < 1:
             done(self._noted(new))
             return promise
-        error = error or self._not_now()
+        error = error or self._not_now("updating")
         voters = self._state.replica.history.voters
         old = voters.by_id(new.id)
         if error is None and (old is None or old.directory_id != new.directory_id):
@@ -184,7 +184,7 @@ class VoterChanges:
         code = self._serving.refusal(epoch)
         return None if code is None else KafkaError(code)
 
-    def _not_now(self) -> KafkaError | None:
+    def _not_now(self, doing: str) -> KafkaError | None:
         """Why no change can begin: these go by, and a client tries again."""
         leader, history = self._leading.leader, self._state.replica.history
         if self._change is not None:
@@ -194,7 +194,7 @@ class VoterChanges:
         if history.kraft_version < 1:
             return KafkaError(
                 ErrorCode.UNSUPPORTED_VERSION,
-                f"The set of voters cannot change with {KRAFT_VERSION} {history.kraft_version}",
+                f"Cluster doesn't support {doing} voter because the {KRAFT_VERSION} feature is {history.kraft_version}",
             )
         if history.voters_offset >= leader.high_watermark:
             return KafkaError(ErrorCode.REQUEST_TIMED_OUT, "The last change of the voters is not committed yet")

@@ -50,6 +50,9 @@ def test_static_voters_elect_and_commit_and_cannot_change() -> None:
     scene.fetched(3, scene.raft.end_offset, scene.raft.epoch)
     assert scene.listener.names == ["a"]
     assert code(add(scene)) is ErrorCode.UNSUPPORTED_VERSION
+    assert add(scene).result().error_message == (
+        "Cluster doesn't support adding voter because the kraft.version feature is 0"
+    )
     assert remove(scene, 2).result() is ErrorCode.UNSUPPORTED_VERSION
 
 
