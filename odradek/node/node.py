@@ -9,6 +9,7 @@ from odradek.broker.lifecycle import BrokerLifecycle
 from odradek.config import BrokerConfig, Listener, ProcessRole
 from odradek.controller.api import controller_handlers
 from odradek.metadata.features import SUPPORTED
+from odradek.metadata.image import BrokerRegistration
 from odradek.node.broker_part import BrokerCallbacks, BrokerIdentity, BrokerPart
 from odradek.node.controller_channel import ChannelOptions, ControllerChannel
 from odradek.node.controller_part import ControllerPart, new_controller
@@ -38,6 +39,8 @@ SILENCE_MS = 1_500
 OTHERS_LEAVE_MS = 3_000
 """How long a voter that stops stays for other brokers that stop, too. Without a quorum these would count as alive, and
 their next start would have to wait until their sessions are over."""
+SIGNALS_MS = 250
+"""How much later than this node others may be told to stop that are stopped with it."""
 LOOK_MS = 50
 RESIGN_MS = 2_000
 """How long a stop waits for another controller to lead the quorum."""
@@ -215,18 +218,19 @@ class Node:
     def _others_left(self) -> Promise[None]:
         """Settles once no other broker is on its way out, for that takes a quorum; or once nobody leads that."""
         left: Promise[None] = Promise()
-        own_id = self.config.node_id
+
+        def others() -> list[BrokerRegistration]:
+            brokers = self.quorum.loader.image.cluster.brokers.values()
+            return [each for each in brokers if each.id != self.config.node_id and not each.fenced]
 
         def look() -> None:
-            brokers = self.quorum.loader.image.cluster.brokers.values()
-            leaving = [each.id for each in brokers if each.in_controlled_shutdown and not each.fenced]
-            if self.quorum.raft.leader_id is None or not any(each != own_id for each in leaving):
+            if self.quorum.raft.leader_id is None or not any(each.in_controlled_shutdown for each in others()):
                 left.resolve(None)
             elif not left.done:
                 self._ports.scheduler.call_later(LOOK_MS, look)
 
-        if self.quorum.raft.is_voter:
-            look()
+        if self.quorum.raft.is_voter and others():
+            self._ports.scheduler.call_later(SIGNALS_MS, look)
         else:
             left.resolve(None)
         return left

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from odradek.metadata.cluster_delta import FENCE
-from odradek.node.node import LOOK_MS, OTHERS_LEAVE_MS
+from odradek.node.node import LOOK_MS, OTHERS_LEAVE_MS, SIGNALS_MS
 from odradek.node.start_error import StartError
 from odradek.ports import spawn
 from odradek.wire.persistent.metadata.broker_registration_change_record import BrokerRegistrationChangeRecord
 from odradek.wire.persistent.metadata.register_broker_record import RegisterBrokerRecord
-from tests.unit.node.machine import Machine
+from tests.unit.node.machine import Machine, RunningNode
 
 LONELY = {
     "process.roles": "broker",
@@ -49,20 +49,48 @@ def test_a_broker_asks_to_leave_unless_it_shall_not(enabled: bool) -> None:
     assert node.node.quorum.loader.image.cluster.brokers[1].fenced is enabled
 
 
-def test_a_voter_stays_for_brokers_that_are_leaving_too_but_not_for_ever() -> None:
-    for others_leave in (True, False):
-        node = Machine().start()
-        raft = node.node.quorum.raft
-        other = RegisterBrokerRecord(broker_id=2, broker_epoch=7, fenced=False, in_controlled_shutdown=True)
-        raft.append([(other, 3)], atomic=True)
-        node.world.advance(10)
-        node.node.controller.controller.state.sessions.touch(2, 7, node.world.monotonic_ms())
-        leaving = spawn(node.node.leave())
-        node.world.advance(OTHERS_LEAVE_MS - 100)
-        assert not leaving.done
-        if others_leave:
-            raft.append([(BrokerRegistrationChangeRecord(broker_id=2, broker_epoch=7, fenced=FENCE), 0)], atomic=True)
-            node.world.advance(LOOK_MS)
-            assert leaving.done
-        node.world.advance(1_000)
-        assert leaving.done
+def with_another_broker() -> RunningNode:
+    """A single voter, and a broker that is alive on another node."""
+    node = Machine().start()
+    other = RegisterBrokerRecord(broker_id=2, broker_epoch=7, fenced=False)
+    node.node.quorum.raft.append([(other, 3)], atomic=True)
+    node.world.advance(10)
+    node.node.controller.controller.state.sessions.touch(2, 7, node.world.monotonic_ms())
+    return node
+
+
+def change(node: RunningNode, *, fenced: int = 0, leaving: bool = False) -> None:
+    """What the controller notes of the other broker."""
+    record = BrokerRegistrationChangeRecord(
+        broker_id=2, broker_epoch=7, fenced=fenced, in_controlled_shutdown=int(leaving)
+    )
+    node.node.quorum.raft.append([(record, 1)], atomic=True)
+
+
+def test_a_voter_stays_for_a_broker_that_is_leaving_too() -> None:
+    node = with_another_broker()
+    leaving = spawn(node.node.leave())
+    node.world.advance(SIGNALS_MS / 2)
+    change(node, leaving=True)
+    node.world.advance(OTHERS_LEAVE_MS / 2)
+    assert not leaving.done
+    change(node, fenced=FENCE)
+    node.world.advance(LOOK_MS)
+    assert leaving.done
+
+
+def test_a_voter_does_not_stay_for_ever() -> None:
+    node = with_another_broker()
+    change(node, leaving=True)
+    leaving = spawn(node.node.leave())
+    node.world.advance(OTHERS_LEAVE_MS - 100)
+    assert not leaving.done
+    node.world.advance(1_000)
+    assert leaving.done
+
+
+def test_a_voter_does_not_stay_for_brokers_that_go_on() -> None:
+    node = with_another_broker()
+    leaving = spawn(node.node.leave())
+    node.world.advance(2 * SIGNALS_MS)
+    assert leaving.done
