@@ -22,9 +22,11 @@ from odradek.wire.messages.end_quorum_epoch import EndQuorumEpochRequest
 from odradek.wire.messages.fetch import FetchRequest
 from odradek.wire.messages.fetch_snapshot import FetchSnapshotRequest
 from odradek.wire.messages.remove_raft_voter import RemoveRaftVoterRequest
+from odradek.wire.messages.update_raft_voter import UpdateRaftVoterRequest
 from odradek.wire.messages.vote import VoteRequest, VoteResponse
 from odradek.wire.persistent.metadata.topic_record import TopicRecord
 from odradek.wire.schema import Message
+from odradek.wire.uuids import ZERO_UUID
 from tests.sim.quorum.invariants import Invariants, Violation
 from tests.sim.quorum.world import PORT, LogDisk, Network, NodeTransport
 from tests.unit.fakes import FakeWorld
@@ -122,6 +124,8 @@ class Host:
                 return raft.serving.fetch(request, LISTENER).then(lambda response: response)
             if isinstance(request, FetchSnapshotRequest):
                 return Promise.of(raft.serving.fetch_snapshot(request, LISTENER))
+            if isinstance(request, UpdateRaftVoterRequest):
+                return raft.voter_changes.update(request, LISTENER).then(lambda response: response)
         except KafkaError as error:
             return Promise.failed(error)
         assert isinstance(request, ApiVersionsRequest)
@@ -141,7 +145,8 @@ class Host:
 class Run:
     """`go` makes trouble for a while; `heal` ends it, and sees that the quorum works again."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, static: bool = False) -> None:
+        """The voters of a `static` run are fixed until their leader raises kraft.version, which it tries to now and then."""
         self.seed = seed
         self.rng = random.Random(seed)
         self.world = FakeWorld(self.rng.getrandbits(32))
@@ -156,6 +161,7 @@ class Run:
         )
         self.acknowledged: list[str] = []
         self.voter_changes = 0
+        self.upgrades = 0
         self.snapshots_taken = 0
         self._next_name = 0
         self._heals_ms = 0.0
@@ -169,12 +175,16 @@ class Run:
         first = VoterSet(
             tuple(VoterNode(host.id, host.identity.directory_id, host.identity.endpoints) for host in self.hosts[:-1])
         )
+        if static:
+            unnamed = [voter._replace(directory_id=ZERO_UUID, max_kraft_version=0) for voter in first.voters]
+            self.settings = self.settings._replace(static_voters=VoterSet(tuple(unnamed)))
         for host in self.hosts:
             self.network.servers[host.name] = host
             known = first if host is not self.hosts[-1] else VoterSet()
-            host.snapshots.write(
-                BOOTSTRAP_SNAPSHOT, build_snapshot(BOOTSTRAP_SNAPSHOT, known, 1, bootstrap_records(), times)
+            content = build_snapshot(
+                BOOTSTRAP_SNAPSHOT, None if static else known, 0 if static else 1, bootstrap_records(), times
             )
+            host.snapshots.write(BOOTSTRAP_SNAPSHOT, content)
             host.start()
 
     def failed(self, error: BaseException) -> None:
@@ -205,6 +215,8 @@ class Run:
     def go(self, steps: int) -> None:
         for _step in range(steps):
             self._trouble()
+            if self.settings.static_voters.voters and self.rng.random() < 0.1:
+                self._upgrade()
             self._advance(STEP_MS)
             if self.rng.random() < 0.3:
                 self._append()
@@ -290,6 +302,16 @@ class Run:
         raft.store_snapshot(*raft.build_snapshot(host.next_offset - 1, epoch, records, self.world.now_ms()))
         self.snapshots_taken += 1
         Retention(raft._replica, self.settings).clean(self.world.now_ms())
+
+    def _upgrade(self) -> None:
+        leader = self.leading()
+        if leader is None or leader.raft is None or leader.raft.kraft_version > 0:
+            return
+        try:
+            leader.raft.upgrade_kraft_version(1, validate_only=False)
+            self.upgrades += 1
+        except KafkaError:
+            pass  # not all voters have said that they support it
 
     def _change_voters(self) -> None:
         leader = self.leading()
