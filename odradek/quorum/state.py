@@ -82,6 +82,8 @@ class QuorumState:
         elif saved.leader_id != NOBODY and self.endpoints_of(saved.leader_id):
             self.leader_endpoints = self.endpoints_of(saved.leader_id)
             self.role = self._following()
+        elif saved.leader_epoch == 0 and self.is_voter:
+            self.role = Unattached(self._first_election_ms())
         else:
             self.role = Unattached(self._election_deadline_ms())
 
@@ -205,6 +207,12 @@ class QuorumState:
             return NEVER_MS
         timeout_ms = self.settings.election_timeout_ms
         return self.clock.monotonic_ms() + timeout_ms + self._random.below(max(1, timeout_ms))
+
+    def _first_election_ms(self) -> float:
+        """Where nobody can have been elected yet, there is no leader whose first sign would be worth waiting for."""
+        if self._random is None:
+            return NEVER_MS
+        return self.clock.monotonic_ms() + self._random.below(max(1, self.settings.election_timeout_ms // 10))
 
     def _save(self, election: ElectionState) -> None:
         if election != self.election:

@@ -146,7 +146,7 @@ class Run:
     """`go` makes trouble for a while; `heal` ends it, and sees that the quorum works again."""
 
     def __init__(self, seed: int, *, static: bool = False) -> None:
-        """The voters of a `static` run are fixed until their leader raises kraft.version, which it tries to now and then."""
+        """The voters of a `static` run are fixed until their leader raises kraft.version, as it tries now and then."""
         self.seed = seed
         self.rng = random.Random(seed)
         self.world = FakeWorld(self.rng.getrandbits(32))

@@ -218,3 +218,22 @@ def test_an_epoch_that_was_heard_of_is_not_forgotten_by_a_restart() -> None:
     assert not scene.vote(2, 5).vote_granted
     scene.restart()
     assert scene.raft.epoch == 5
+
+
+def test_a_quorum_that_never_had_a_leader_elects_one_at_once_and_another_gives_its_leader_time() -> None:
+    scene = Scene()
+    scene.world.advance(scene.settings.election_timeout_ms / 10)
+    assert scene.answer_votes(granted=True, pre=True)
+    assert scene.answer_votes(granted=True, pre=False)
+    assert scene.raft.is_leader
+    follower = Scene()
+    follower.begin(2, 3)
+    follower.restart()
+    follower.world.advance(follower.settings.election_timeout_ms / 2)
+    assert follower.answer_votes(granted=True, pre=True) == 0
+
+
+def test_who_does_not_vote_calls_no_election() -> None:
+    scene = Scene(own_id=4)
+    scene.world.advance(10_000)
+    assert scene.answer_votes(granted=True, pre=True) == 0
