@@ -27,6 +27,7 @@ class Node(BrokerProcess):
         super().__init__(directory, {})
         directory.mkdir(parents=True, exist_ok=True)
         self.node_id = node_id
+        self.controller_port = 0
         self.config = directory / "server.properties"
         lines = {"node.id": str(node_id), "log.dirs": str(self.data_dir), **properties}
         self.config.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
@@ -68,7 +69,10 @@ class Node(BrokerProcess):
 
 
 class Cluster:
-    """Nodes with the ids from 1 on. Roles of each are `broker,controller` unless given; controllers are the voters."""
+    """Nodes with the ids from 1 on. Roles of each are `broker,controller` unless given; controllers are the voters.
+
+    `settings` are properties of all nodes, `of_each` of single ones.
+    """
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class Cluster:
         roles: Mapping[int, str] | int = 3,
         settings: Mapping[str, str] | None = None,
         kind: type[Node] = Node,
+        of_each: Mapping[int, Mapping[str, str]] | None = None,
     ) -> None:
         by_id = dict.fromkeys(range(1, roles + 1), COMBINED) if isinstance(roles, int) else dict(roles)
         ports = {node_id: (free_port(), free_port()) for node_id in by_id}
@@ -104,9 +109,11 @@ class Cluster:
                     "controller.quorum.bootstrap.servers": servers,
                     "group.initial.rebalance.delay.ms": "0",
                     **(settings or {}),
+                    **(of_each or {}).get(node_id, {}),
                 },
             )
             node.port = broker_port if "broker" in role else controller_port
+            node.controller_port = controller_port
             node.format(*(("--initial-controllers", voters) if "controller" in role else ()))
             self.nodes[node_id] = node
 
