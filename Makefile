@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= odradek-data
 LISTEN ?= localhost:9092
+LONG_CLUSTER_CASES := tests/compat/cluster/test_kafka_tools.py tests/compat/cluster/test_killed.py
 
-.PHONY: run test lint check docs simulate mutations programs jars oracles apache bench bench-cluster clean
+.PHONY: run test cluster lint check docs simulate mutations programs jars oracles apache bench bench-cluster clean
 
 run: $(VENV)/.runtime
 	@echo "Data: $(DATA). Once it is ready, send a first message from another terminal:"
@@ -15,7 +16,11 @@ run: $(VENV)/.runtime
 
 test: $(VENV)/.development
 	$(BIN)/python -m pytest tests/unit tests/sim tests/cluster
-	$(BIN)/python -m pytest tests/compat --ignore tests/compat/programs --target odradek
+	$(BIN)/python -m pytest tests/compat --ignore tests/compat/programs --target odradek $(LONG_CLUSTER_CASES:%=--ignore %)
+
+# What takes longer on three nodes: killed nodes, and Kafka's own tools, which need Java.
+cluster: $(VENV)/.development
+	$(BIN)/python -m pytest $(LONG_CLUSTER_CASES) --target odradek
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

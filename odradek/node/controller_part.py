@@ -45,13 +45,17 @@ class ControllerPart:
         self.in_process = InProcess("controller", ports, self.handlers)
         self._registration = controller_registration_request(config, ports.random.uuid(), listener_ports)
         self._timer: TimerHandle | None = None
+        self._active: ControllerClient | None = None
+        self._is_known = False
+        """Whether the metadata has this controller."""
         self._waits_for_version: Callable[[], None] | None = None
         """Registers this controller once metadata.version knows controllers."""
         self._closed = False
         quorum.loader.add_publisher(self._metadata_changed)
 
     def register(self, active: ControllerClient) -> None:
-        """Tell the active controller where this one is reached (KIP-919), until it has taken that in."""
+        """Tell the active controller where this one is reached (KIP-919), now and whenever that is forgotten."""
+        self._active = active
         active.send(self._registration, ControllerRegistrationResponse).on_done(
             lambda answer: self._registered(answer, lambda: self.register(active))
         )
@@ -64,6 +68,11 @@ class ControllerPart:
         self.controller.close()
 
     def _metadata_changed(self, _delta: MetadataDelta, image: MetadataImage) -> None:
+        was_known = self._is_known
+        self._is_known = self._registration.controller_id in image.cluster.controllers
+        if was_known and not self._is_known and self._active is not None and not self._closed:
+            _log.warning("this controller was unregistered while it runs; it registers again")
+            self.register(self._active)
         again = self._waits_for_version
         if again is not None and image.features.finalized.get(METADATA_VERSION, 0) >= CONTROLLERS_SINCE:
             self._waits_for_version = None

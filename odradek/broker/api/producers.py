@@ -62,7 +62,7 @@ class ProducersApi:
                 # A small request must not make a response of any size out of one partition's many producers.
                 raise KafkaError(ErrorCode.INVALID_REQUEST)
             described[name] = None
-            log = self._replicas.partition(name).leader_log()
+            log = self._replicas.partition(name).local_log()
         except KafkaError as error:
             return PartitionResponse(partition_index=name.partition, error_code=error.code, error_message=error.message)
         return PartitionResponse(

@@ -196,10 +196,7 @@ class Fetcher:
     def _build(self) -> FetchRequest | None:
         now_ms = self._ports.clock.monotonic_ms()
         self._end_delays(now_ms)
-        throttle = self._ports.throttle
-        if self._throttled and not throttle.is_exceeded(now_ms):
-            self._changed.update(self._throttled)
-            self._throttled.clear()
+        self._end_throttling(now_ms)
         wanted: dict[Key, Asked | None] = dict.fromkeys(self._gone)
         names = list(self._partitions) if self._session.is_new else list(self._changed)
         self._gone.clear()
@@ -217,6 +214,17 @@ class Fetcher:
             request.min_bytes = options.fetch_min_bytes
             request.max_bytes = options.fetch_response_max_bytes
         return request
+
+    def _end_throttling(self, now_ms: float) -> None:
+        """Ask again for what was left out, once less was copied lately, or where it is throttled no more."""
+        if not self._throttled:
+            return
+        throttle = self._ports.throttle
+        is_exceeded = throttle.is_exceeded(now_ms)
+        freed = [name for name in self._throttled if not is_exceeded or not throttle.is_throttled(name)]
+        for name in freed:
+            del self._throttled[name]
+            self._changed[name] = None
 
     def _asked(self, progress: _Progress, max_bytes: int, now_ms: float) -> Asked | None:
         if progress.ready_at_ms is not None:

@@ -58,6 +58,8 @@ class PartitionsApi:
                         "there; in Kafka it goes on as it was, or never completes.",
                         "Cancelling when only added replicas are in sync leaves nobody in sync until an unclean "
                         "election; Kafka takes the first replica, be it there or not.",
+                        "Replicas that a reassignment has removed are no eligible leaders; Kafka keeps them as such "
+                        "where fewer than `min.insync.replicas` are left.",
                     ),
                 )
             ),

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.support.batches import batch
 from tests.support.apache_cluster import ApacheNode
+from tests.support.batches import batch
 from tests.support.cluster import Cluster, Node
 from tests.support.control_plane import fenced, quorum
 from tests.support.process import BrokerFailed, wait_for
@@ -28,6 +28,7 @@ SETTINGS = {
     "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
     "offsets.topic.num.partitions": "3",
     "transaction.state.log.num.partitions": "3",
+    "metadata.log.max.record.bytes.between.snapshots": "5000",
 }
 """Leaders move only when a case wants it, and failures are noticed soon; copying can be held by a small throttle."""
 RATE = "follower.replication.throttled.rate"

@@ -17,11 +17,11 @@ from odradek.wire.messages.unregister_controller import UnregisterControllerRequ
 from tests.compat.cluster.nodes import IDS, Nodes, rack
 from tests.support.control_plane import (
     PREFERRED,
+    await_states,
     brokers,
     create_on,
     elect,
     in_sync,
-    await_states,
     moving,
     quorum,
     reassign,
@@ -57,7 +57,9 @@ def test_every_broker_names_all_brokers(nodes: Nodes) -> None:
     expected = {node_id: (node.host, node.port, rack(node_id), False) for node_id, node in nodes.nodes.items()}
     for node_id in IDS:
         found = brokers(nodes.to(node_id))
-        assert {each.broker_id: (each.host, each.port, each.rack, each.is_fenced) for each in found.values()} == expected
+        assert {
+            each.broker_id: (each.host, each.port, each.rack, each.is_fenced) for each in found.values()
+        } == expected
 
 
 def test_the_quorum_is_told_by_every_broker(nodes: Nodes, active: int) -> None:
@@ -119,9 +121,7 @@ def test_administration_through_the_active_controller(nodes: Nodes, active: int,
 
 
 def unregister_controller(nodes: Nodes, controller_id: int) -> tuple[str, str | None]:
-    answer = nodes.any().call(
-        UnregisterControllerRequest(controller_id=controller_id), UnregisterControllerResponse
-    )
+    answer = nodes.any().call(UnregisterControllerRequest(controller_id=controller_id), UnregisterControllerResponse)
     return code(answer.error_code), answer.error_message
 
 

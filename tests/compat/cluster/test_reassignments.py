@@ -29,11 +29,12 @@ from tests.support.wire import Connection
 
 
 def held(nodes: Nodes, topic: str, *replicas: int, throttled: str = "*") -> Connection:
-    """A topic with records, whose throttled replicas do not catch up."""
+    """A topic with records; throttled replicas that are added do not catch up."""
     connection = nodes.any()
-    create_on(connection, topic, [replicas], {THROTTLED: throttled})
+    create_on(connection, topic, [replicas])
     await_states(connection, topic, in_sync(*replicas))
     fill(nodes.to(replicas[0]), topic)
+    assert alter(connection, TOPIC, topic, {THROTTLED: throttled}) == ("NONE", "")
     return connection
 
 

@@ -12,6 +12,7 @@ from odradek.wire.messages.describe_producers import (
     TopicRequest,
 )
 from odradek.wire.messages.fetch import FetchResponse
+from odradek.wire.messages.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
 from odradek.wire.messages.offset_for_leader_epoch import (
     OffsetForLeaderEpochRequest,
     OffsetForLeaderEpochResponse,
@@ -20,13 +21,14 @@ from odradek.wire.messages.offset_for_leader_epoch import (
 )
 from odradek.wire.messages.produce import ProduceRequest, ProduceResponse
 from tests.compat.cluster.nodes import Nodes, rack
-from tests.support.batches import batch
+from tests.support.batches import batch, raw
 from tests.support.control_plane import PREFERRED, await_states, create_on, elect, in_sync, reassign, states
 from tests.support.process import wait_for
 from tests.support.requests import code, fetch, fetch_request, list_offset, metadata, produce, produce_request
+from tests.support.transactions import await_coordinator, describe, init
 from tests.support.wire import Connection
 
-LATEST, EARLIEST = -1, -2
+LATEST = -1
 FIRST_WITH_ENDPOINTS_IN_FETCH = 16
 
 
@@ -172,30 +174,51 @@ def test_followers_serve_consumers_of_their_rack(nodes: Nodes, topic: str) -> No
     request = fetch_request(topic, 0, max_wait_ms=100)
     request.rack_id = rack(2)
 
-    def read() -> bytes:
+    def answers() -> bool:
         answer = fetch(nodes.to(2), request)
         assert (code(answer.error_code), answer.preferred_read_replica) == ("NONE", -1)
-        return bytes(answer.records or b"")
+        return len(raw(answer.records)) == len(sent)
 
-    wait_for(lambda: len(read()) == len(sent), "the follower answers")
+    wait_for(answers, "the follower answers")
     assert code(fetch(nodes.to(2), fetch_request(topic, 5, max_wait_ms=0)).error_code) == "OFFSET_OUT_OF_RANGE"
 
 
-def test_list_offsets_of_a_follower_that_is_asked_as_a_debugger(nodes: Nodes, topic: str) -> None:
-    """Consumers get offsets from leaders only."""
-    wait_for(follower_knows(nodes, 2, topic), "the follower follows")
-    assert code(list_offset(nodes.to(2), topic, EARLIEST).error_code) == "NOT_LEADER_OR_FOLLOWER"
-
-
-def test_producers_are_described_by_the_leader(nodes: Nodes, topic: str) -> None:
-    """KIP-664."""
-    wait_for(follower_knows(nodes, 2, topic), "the follower follows")
+def test_producers_are_described_by_every_replica(nodes: Nodes, topic: str) -> None:
+    """KIP-664: followers know them from the batches that they have copied."""
+    producer_id = init(nodes.any(), None).producer_id
+    sent = batch([b"a", b"b"], producer=(producer_id, 0, 0))
+    assert code(produce(nodes.to(1), topic, sent).error_code) == "NONE"
     request = DescribeProducersRequest(topics=[TopicRequest(name=topic, partition_indexes=[0])])
-    found = [
-        code(nodes.to(node_id).call(request, DescribeProducersResponse).topics[0].partitions[0].error_code)
-        for node_id in (1, 2)
-    ]
-    assert found == ["NONE", "NOT_LEADER_OR_FOLLOWER"]
+
+    def described(node_id: int) -> tuple[str, list[tuple[int, int, int]]]:
+        (partition,) = nodes.to(node_id).call(request, DescribeProducersResponse).topics[0].partitions
+        found = [(each.producer_id, each.producer_epoch, each.last_sequence) for each in partition.active_producers]
+        return code(partition.error_code), found
+
+    expected = ("NONE", [(producer_id, 0, 1)])
+    assert described(1) == expected
+    for follower in (2, 3):
+        wait_for(lambda: described(follower) == expected, f"node {follower} has copied it")  # noqa: B023
+
+
+def test_transactions_are_described_by_their_coordinator(nodes: Nodes, unique: Callable[[str], str]) -> None:
+    """Other brokers say who that is."""
+    transactional_id = unique("transactional-id")
+    coordinators: list[int] = []
+
+    def found() -> bool:
+        request = FindCoordinatorRequest(key_type=1, coordinator_keys=[transactional_id])
+        (answer,) = nodes.any().call(request, FindCoordinatorResponse).coordinators
+        coordinators[:] = [answer.node_id]
+        return answer.error_code == 0
+
+    wait_for(found, "there is a coordinator", 30.0)
+    (coordinator,) = coordinators
+    await_coordinator(nodes.to(coordinator), transactional_id)
+    assert {node_id: code(describe(nodes.to(node_id), transactional_id).error_code) for node_id in nodes.nodes} == {
+        node_id: "TRANSACTIONAL_ID_NOT_FOUND" if node_id == coordinator else "NOT_COORDINATOR"
+        for node_id in nodes.nodes
+    }
 
 
 def test_a_replica_that_is_not_there(nodes: Nodes, new_topic: str) -> None:
@@ -210,4 +233,7 @@ def test_a_replica_that_is_not_there(nodes: Nodes, new_topic: str) -> None:
     request = fetch_request(new_topic, 0, max_wait_ms=0)
     assert code(fetch(nodes.to(3), request).error_code) == "NOT_LEADER_OR_FOLLOWER"
     assert code(list_offset(nodes.to(3), new_topic, LATEST).error_code) == "NOT_LEADER_OR_FOLLOWER"
+    producers = DescribeProducersRequest(topics=[TopicRequest(name=new_topic, partition_indexes=[0])])
+    (described,) = nodes.to(3).call(producers, DescribeProducersResponse).topics[0].partitions
+    assert code(described.error_code) == "NOT_LEADER_OR_FOLLOWER"
     assert states(nodes.to(3), new_topic) == [in_sync(1, 2)]

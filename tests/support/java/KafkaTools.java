@@ -6,6 +6,8 @@ import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.Base64;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.locks.LockSupport;
 import org.apache.kafka.common.utils.Exit;
 
 /**
@@ -13,23 +15,15 @@ import org.apache.kafka.common.utils.Exit;
  * arguments, tab-separated; the answer is a line with the exit code, and standard output and error in base64.
  */
 public class KafkaTools {
-    static class Exited extends Error {
-        final int code;
-
-        Exited(int code) {
-            this.code = code;
-        }
-    }
+    /** Set once the tool has ended: by its return, by an exception, or by what would have ended its process. */
+    private static CompletableFuture<Integer> ended;
 
     public static void main(String[] args) throws Exception {
         PrintStream answers = System.out;
-        Exit.setExitProcedure((code, message) -> {
-            throw new Exited(code);
-        });
-        Exit.setHaltProcedure((code, message) -> {
-            throw new Exited(code);
-        });
+        Exit.setExitProcedure((code, message) -> exit(code));
+        Exit.setHaltProcedure((code, message) -> exit(code));
         BufferedReader commands = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        Base64.Encoder base64 = Base64.getEncoder();
         String line;
         while ((line = commands.readLine()) != null) {
             String[] words = line.split("\t", -1);
@@ -37,26 +31,35 @@ public class KafkaTools {
             ByteArrayOutputStream err = new ByteArrayOutputStream();
             System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
             System.setErr(new PrintStream(err, true, StandardCharsets.UTF_8));
-            int code = run(words[0], Arrays.copyOfRange(words, 1, words.length));
-            System.out.flush();
-            System.err.flush();
-            Base64.Encoder base64 = Base64.getEncoder();
+            ended = new CompletableFuture<>();
+            Thread tool = new Thread(() -> run(words[0], Arrays.copyOfRange(words, 1, words.length)));
+            tool.setDaemon(true);
+            tool.start();
+            int code = ended.get();
             answers.println(code + "\t" + base64.encodeToString(out.toByteArray()) + "\t"
                 + base64.encodeToString(err.toByteArray()));
             answers.flush();
         }
     }
 
-    private static int run(String main, String[] arguments) throws Exception {
+    private static void run(String main, String[] arguments) {
         try {
             Class.forName(main).getMethod("main", String[].class).invoke(null, (Object) arguments);
-            return 0;
-        } catch (InvocationTargetException ended) {
-            if (ended.getCause() instanceof Exited exited) {
-                return exited.code;
-            }
-            ended.getCause().printStackTrace();
-            return 1;
+            ended.complete(0);
+        } catch (InvocationTargetException failed) {
+            failed.getCause().printStackTrace();
+            ended.complete(1);
+        } catch (ReflectiveOperationException unknown) {
+            unknown.printStackTrace();
+            ended.complete(2);
+        }
+    }
+
+    /** Nothing of the tool goes on behind its exit, not even what would have been done about an exception. */
+    private static void exit(int code) {
+        ended.complete(code);
+        while (true) {
+            LockSupport.park();
         }
     }
 }

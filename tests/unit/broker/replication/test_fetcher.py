@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
 import pytest
@@ -13,7 +13,8 @@ from odradek.broker.replication.fetchers import Fetchers, Source
 from odradek.broker.replication.followed_logs import FollowedLogs
 from odradek.broker.replication.partition import Partition
 from odradek.broker.replication.throttle import FOLLOWER, ReplicationThrottle
-from odradek.metadata.image import ConfigsImage, PartitionImage
+from odradek.metadata.image import ConfigsImage, PartitionImage, ResourceKey
+from odradek.metadata.persistent_map import PersistentMap
 from odradek.ports import Promise
 from odradek.storage.log import Log
 from odradek.storage.log_config import LogConfig
@@ -85,7 +86,7 @@ class Leader:
 class Scene:
     """Broker 2 follows partitions 0 and 1 of a topic, which broker 1 leads."""
 
-    def __init__(self) -> None:
+    def __init__(self, throttle: ReplicationThrottle | None = None) -> None:
         self.world = FakeWorld()
         self.logs = LogManager(MemoryFileSystem(), self.world, self.world, self.world, self.world, ["/data"])
         self.logs.load(lambda _topic: LogConfig())
@@ -95,7 +96,7 @@ class Scene:
             partition.log = self.logs.create_log(name, TOPIC_ID, LogConfig())
             partition.apply(PartitionImage((1, 2), (1, 2), 1, 3, 3))
         self.leader = Leader()
-        throttle = ReplicationThrottle(FOLLOWER, 2, ConfigsImage)
+        throttle = throttle or ReplicationThrottle(FOLLOWER, 2, ConfigsImage)
         self.ports = FetcherPorts(2, lambda: 77, lambda: OPTIONS, self.world, self.world, throttle)
         self.followed = FollowedLogs(self.partitions, self.logs)
         self.fetcher = Fetcher(1, self.leader, self.followed, self.ports)
@@ -187,6 +188,22 @@ def test_a_log_that_has_parted_is_cut_and_the_session_begins_anew() -> None:
     assert scene.log().log_end_offset == 2
     asked = scene.leader.asked()[0]
     assert (asked.fetch_offset, asked.last_fetched_epoch, scene.leader.fetch.session_epoch) == (2, 1, 0)
+
+
+def test_what_is_throttled_is_left_out_until_it_is_throttled_no_more() -> None:
+    """However much of it was copied lately."""
+    throttled: PersistentMap[ResourceKey, Mapping[str, str]] = PersistentMap()
+    configs = [ConfigsImage(throttled.changed({(2, T0.topic): {FOLLOWER: "0:2"}}))]
+    scene = Scene(ReplicationThrottle(FOLLOWER, 2, lambda: configs[0], lambda: 1))
+    scene.start(T0, T1)
+    scene.answer(data(records=records(0, b"a"), high_watermark=9), data(1, records=records(0, b"b"), high_watermark=9))
+    assert [each for topic in scene.leader.fetch.forgotten_topics_data for each in topic.partitions] == [0]
+    assert scene.leader.asked()[1].fetch_offset == 1
+    scene.answer()
+    assert 0 not in scene.leader.asked()
+    configs[0] = ConfigsImage()
+    scene.answer()
+    assert scene.leader.asked()[0].fetch_offset == 1
 
 
 def test_another_leader_epoch_replaces_the_one_before() -> None:
