@@ -25,7 +25,7 @@ from tests.support.batches import batch, raw
 from tests.support.control_plane import PREFERRED, await_states, create_on, elect, in_sync, reassign, states
 from tests.support.process import wait_for
 from tests.support.requests import code, fetch, fetch_request, list_offset, metadata, produce, produce_request
-from tests.support.transactions import await_coordinator, describe, init
+from tests.support.transactions import await_coordinator, describe, eventually, init
 from tests.support.wire import Connection
 
 LATEST = -1
@@ -185,7 +185,7 @@ def test_followers_serve_consumers_of_their_rack(nodes: Nodes, topic: str) -> No
 
 def test_producers_are_described_by_every_replica(nodes: Nodes, topic: str) -> None:
     """KIP-664: followers know them from the batches that they have copied."""
-    producer_id = init(nodes.any(), None).producer_id
+    producer_id = eventually(lambda: init(nodes.any(), None), lambda answer: code(answer.error_code)).producer_id
     sent = batch([b"a", b"b"], producer=(producer_id, 0, 0))
     assert code(produce(nodes.to(1), topic, sent).error_code) == "NONE"
     request = DescribeProducersRequest(topics=[TopicRequest(name=topic, partition_indexes=[0])])
