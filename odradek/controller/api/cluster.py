@@ -66,7 +66,18 @@ class ClusterApi:
             erase(Handler(AssignReplicasToDirsRequest, self._assign_directories, action, cluster)),
             erase(Handler(ControllerRegistrationRequest, self._register_controller, action, cluster)),
             erase(Handler(AllocateProducerIdsRequest, self._allocate, action, cluster)),
-            erase(Handler(UnregisterBrokerRequest, self._unregister, alter, cluster)),
+            erase(
+                Handler(
+                    UnregisterBrokerRequest,
+                    self._unregister,
+                    alter,
+                    cluster,
+                    differences=(
+                        "A broker that is unregistered while it runs registers again; in Kafka it stays out until it "
+                        "is started anew.",
+                    ),
+                )
+            ),
             erase(Handler(UnregisterControllerRequest, self._unregister_controller, alter, cluster)),
             erase(
                 Handler(

@@ -10,13 +10,17 @@ from odradek.wire.messages.produce import ProduceResponse
 from tests.compat.cluster.nodes import IDS, Nodes, serves
 from tests.support.batches import batch
 from tests.support.control_plane import (
+    PREFERRED,
     SAFE_DOWNGRADE,
     State,
     await_states,
     create_on,
+    elect,
     fenced,
     in_sync,
     reassign,
+    states,
+    unregister,
     update_features,
 )
 from tests.support.process import wait_for
@@ -109,3 +113,43 @@ def test_a_stop_and_a_start_at_once(nodes: Nodes, new_topic: str) -> None:
     await_states(connection, new_topic, State(1, [2, 1], [1], [2], [], [2]))
     nodes.up(2)
     await_states(connection, new_topic, State(1, [2, 1], [1, 2], [], [], []))
+
+
+def test_a_broker_that_hangs(nodes: Nodes, new_topic: str) -> None:
+    """It is fenced like one that is gone; new topics count it as a replica, and it comes back without a start."""
+    connection = nodes.to(1)
+    create_on(connection, new_topic, [[3, 1]])
+    await_states(connection, new_topic, in_sync(3, 1))
+    nodes.nodes[3].pause()
+    try:
+        wait_for(lambda: fenced(connection) == {1: False, 2: False, 3: True}, "it is fenced", 30.0)
+        await_states(connection, new_topic, State(1, [3, 1], [1], [], [], [3]))
+        assert elect(connection, PREFERRED, {new_topic: [0]}) == {(new_topic, 0): "PREFERRED_LEADER_NOT_AVAILABLE"}
+        create_on(connection, f"{new_topic}-wide", [[3, 2, 1]])
+        await_states(connection, f"{new_topic}-wide", State(2, [3, 2, 1], [1, 2], [], [], [3]))
+        with pytest.raises(AssertionError, match="fenced or in controlled shutdown"):
+            create_on(connection, f"{new_topic}-alone", [[3]])
+    finally:
+        nodes.nodes[3].resume()
+    nodes.await_all()
+    await_states(connection, new_topic, State(1, [3, 1], [1, 3], [], [], []))
+    await_states(connection, f"{new_topic}-wide", State(2, [3, 2, 1], [1, 2, 3], [], [], []))
+    assert elect(connection, PREFERRED, {new_topic: [0]}) == {(new_topic, 0): "NONE"}
+
+
+def test_a_broker_that_is_unregistered_while_it_runs(nodes: Nodes, new_topic: str) -> None:
+    """Others lead what it led; at the latest a start makes it a broker again, with all that it had."""
+    connection = nodes.to(1)
+    create_on(connection, new_topic, [[3, 1]], {"min.insync.replicas": "2"})
+    await_states(connection, new_topic, in_sync(3, 1))
+    assert unregister(connection, 3) == ("NONE", "")
+    wait_for(lambda: states(connection, new_topic)[0].leader == 1, "another one leads")
+    nodes.down(3, kill=True)
+    nodes.up(3)
+    await_states(connection, new_topic, State(1, [3, 1], [1, 3], [], [], []))
+
+
+@pytest.mark.odradek_only(reason="Kafka's broker is none any more until it is started anew")
+def test_a_broker_that_is_unregistered_registers_again(nodes: Nodes) -> None:
+    assert unregister(nodes.to(1), 3) == ("NONE", "")
+    nodes.await_all()

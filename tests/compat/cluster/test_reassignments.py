@@ -92,6 +92,17 @@ def test_another_move_on_the_way(nodes: Nodes, throttle: None, new_topic: str) -
     await_states(connection, new_topic, in_sync(3))
 
 
+@pytest.mark.odradek_only(reason="Kafka removes what it adds, and never completes that")
+def test_a_move_that_is_taken_back(nodes: Nodes, throttle: None, new_topic: str) -> None:
+    """To reassign to the replicas from before is as good as to cancel."""
+    connection = held(nodes, new_topic, 1, 2)
+    assert reassign(connection, new_topic, {0: [2, 3]}) == {0: "NONE"}
+    await_moving(connection, new_topic, Moving([2, 3, 1], [3], [1]))
+    assert reassign(connection, new_topic, {0: [1, 2]}) == {0: "NONE"}
+    await_states(connection, new_topic, in_sync(1, 2))
+    assert moving(connection, new_topic) == {}
+
+
 def test_a_cancelled_move(nodes: Nodes, throttle: None, new_topic: str) -> None:
     """Everything is as before, and there is nothing more to cancel."""
     connection = held(nodes, new_topic, 1, 2)
