@@ -165,6 +165,7 @@ class Node:
         if self._controller is not None:
             self._controller.register(self.active_controller)
         await self.quorum.catch_up(self.active_controller)
+        self._end_limit()  # how long the logs take is their own affair
         if self._broker is not None:
             self._broker.load(self.quorum.loader.image)
             self.quorum.loader.add_publisher(self._broker.publish)
@@ -175,13 +176,17 @@ class Node:
             return
         limit_ms = self.config.int_(REGISTRATION_TIMEOUT)
         why = f"no controller has registered this broker within {limit_ms} ms ({REGISTRATION_TIMEOUT})"
-        timer = self._ports.scheduler.call_later(limit_ms, lambda: self._on_fatal(StartError(why)))
-        self._registration_timer = timer
-        self._broker.lifecycle.registered.on_done(lambda _epoch: timer.cancel())
+        self._registration_timer = self._ports.scheduler.call_later(limit_ms, lambda: self._on_fatal(StartError(why)))
+
+    def _end_limit(self) -> None:
+        if self._registration_timer is not None:
+            self._registration_timer.cancel()
 
     async def join(self) -> None:
         """Register the broker, and wait until the controller lets others use it; the listeners have to answer."""
         if self._broker is not None:
+            self._limit_registration()
+            self._broker.lifecycle.registered.on_done(lambda _epoch: self._end_limit())
             self._broker.lifecycle.start()
             await self._broker.lifecycle.unfenced
 
@@ -262,8 +267,7 @@ class Node:
 
     def close(self) -> None:
         """Write everything out, without asking anybody."""
-        if self._registration_timer is not None:
-            self._registration_timer.cancel()
+        self._end_limit()
         self.active_controller.close()
         if self._broker is not None:
             self._broker.close()

@@ -36,6 +36,25 @@ def test_a_broker_that_no_controller_registers_gives_up() -> None:
     )
 
 
+def test_what_comes_between_the_metadata_and_the_registration_may_take_as_long_as_it_likes() -> None:
+    node = Machine(settings={"initial.broker.registration.timeout.ms": "5000"}).boot()
+    opening = spawn(node.node.open())
+    node.world.advance(60_000)
+    assert opening.done
+    assert node.fatal == []
+
+
+def test_a_broker_whose_registration_is_refused_gives_up() -> None:
+    node = Machine(settings={"initial.broker.registration.timeout.ms": "5000"}).boot()
+    opening = spawn(node.node.open())
+    node.world.advance(100)
+    assert opening.done
+    node.node.controller.controller.close()
+    spawn(node.node.join())
+    node.world.advance(5_000)
+    assert len(node.fatal) == 1
+
+
 def test_a_broker_that_is_registered_does_not_give_up_later() -> None:
     node = Machine(settings={"initial.broker.registration.timeout.ms": "5000"}).start()
     node.world.advance(6_000)
