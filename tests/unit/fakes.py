@@ -65,6 +65,10 @@ class FakeWorld:
         for callback in callbacks:
             callback()
 
+    def set_clock(self, change_ms: int) -> None:
+        """Somebody sets the wall clock; what is monotonic goes on."""
+        self._start_ms += change_ms
+
     def advance_clock(self, milliseconds: float) -> None:
         """Let time pass, as work does that keeps the thread: no timer runs."""
         self._elapsed_ms += milliseconds

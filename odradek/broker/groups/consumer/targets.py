@@ -33,9 +33,12 @@ def topic_ids(group: ConsumerGroup, member: ConsumerMember, topics: TopicsImage)
 
 
 def is_due(group: ConsumerGroup, interval_ms: int, now_ms: int) -> bool:
-    """Whether enough time has passed since the last target."""
+    """Whether enough time has passed since the last target; also where that seems to be yet to come.
+
+    It was noted by the clock of whichever node was coordinator, which may be ahead of ours, or have been set back.
+    """
     last_ms = group.head.assignment_timestamp_ms
-    return last_ms == NEVER_ASSIGNED_MS or now_ms >= last_ms + interval_ms
+    return last_ms == NEVER_ASSIGNED_MS or not last_ms <= now_ms < last_ms + interval_ms
 
 
 def next_targets(

@@ -211,6 +211,17 @@ def test_targets_are_computed_once_in_the_assignment_interval() -> None:
     assert (first.count_owned, second.count_owned) == (1, 1)
 
 
+def test_a_clock_that_is_set_back_does_not_keep_targets_from_being_computed() -> None:
+    scene = Consumers({"orders": 2})
+    scene.config = ConsumerGroupConfig(SESSION_MS, HEARTBEAT_MS, assignment_interval_ms=1000)
+    first, second = scene.member("orders"), scene.member("orders")
+    first.join()
+    scene.world.set_clock(-3_600_000)
+    second.join()
+    scene.settle(first, second)
+    assert (first.count_owned, second.count_owned) == (1, 1)
+
+
 def test_a_group_that_was_empty_does_not_wait_for_the_interval() -> None:
     scene = Consumers({"orders": 2})
     scene.config = NO_INTERVAL._replace(assignment_interval_ms=1000)
