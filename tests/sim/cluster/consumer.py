@@ -38,6 +38,10 @@ class Consumer:
         self._pause_ms = pause_ms
         self._recorder = recorder
         self._on_violation = on_violation
+        self.name = client.process.name
+        """Of the process in the history."""
+        self.on_read: Callable[[int, int, int], None] = lambda _partition, _start, _end: None
+        """Called with a partition and the offsets that were read, whether they had records or not."""
         self._turn = 0
 
     async def run(self) -> None:
@@ -45,16 +49,17 @@ class Consumer:
         client = self.client
         await client.refresh()
         while True:
-            if await self._poll():
+            if await self.poll():
                 await client.sleep(self._pause_ms * 2 * client.random.random())
             else:
                 await client.sleep(RETRY_MS)
                 await client.refresh()
 
-    async def _poll(self) -> bool:
+    async def poll(self) -> bool:
         """One request; returns whether all went well."""
         client = self.client
-        nodes = sorted(dict.fromkeys(leader.node_id for leader in client.leaders.values()))
+        leaders = {partition: leader for partition, leader in client.leaders.items() if partition in self.positions}
+        nodes = sorted(dict.fromkeys(leader.node_id for leader in leaders.values()))
         if not nodes:
             return False
         self._turn += 1
@@ -66,7 +71,7 @@ class Consumer:
                 fetch_offset=self.positions[partition],
                 partition_max_bytes=MAX_BYTES,
             )
-            for partition, leader in client.leaders.items()
+            for partition, leader in leaders.items()
             if leader.node_id == node_id
         ]
         request = FetchRequest(
@@ -76,7 +81,7 @@ class Consumer:
             max_bytes=MAX_BYTES,
             topics=[FetchTopic(topic=client.topic, topic_id=client.topic_id, partitions=wanted)],
         )
-        operation = self._recorder.invoke(client.process.name, "poll")
+        operation = self._recorder.invoke(self.name, "poll")
         try:
             response = await client.ask(node_id, request, FetchResponse, _VERSION)
         except KafkaError:
@@ -90,16 +95,16 @@ class Consumer:
                 is_ok &= self._take(answer, epochs[answer.partition_index], polled)
         self._recorder.requests += is_ok
         self._recorder.end(operation, Outcome.OK, [Poll(polled)])
-        return is_ok and len(wanted) * len(nodes) > 0
+        return is_ok and len(leaders) == len(self.positions)
 
     def _take(self, answer: PartitionData, epoch: int, polled: dict[str, tuple[tuple[int, int], ...]]) -> bool:
         partition = answer.partition_index
         name = f"{self.client.topic}-{partition}"
-        position = self.positions[partition]
+        position = start = self.positions[partition]
         if answer.error_code == ErrorCode.OFFSET_OUT_OF_RANGE:
             self._on_violation(
                 NOTHING_LOST,
-                f"{self.client.process.name}: offset {position} of {name}, up to which all was read, is no more",
+                f"{self.name}: offset {position} of {name}, up to which all was read, is no more",
             )
         if answer.error_code:
             return False
@@ -114,7 +119,7 @@ class Consumer:
                 if header.leader_epoch > epoch:
                     self._on_violation(
                         EPOCHS,
-                        f"{self.client.process.name}: {name} was asked in epoch {epoch} and answers with offset "
+                        f"{self.name}: {name} was asked in epoch {epoch} and answers with offset "
                         f"{header.base_offset} of epoch {header.leader_epoch}",
                     )
                 if not crc_is_valid(batch):
@@ -135,4 +140,6 @@ class Consumer:
         if records:
             polled[name] = tuple(records)
         self.positions[partition] = position
+        if position > start:
+            self.on_read(partition, start, position)
         return True

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from tests.sim.cluster.machine import DATA_DIR
 from tests.sim.cluster.means import Means
 from tests.sim.cluster.network import Link
 from tests.sim.cluster.rare import RareStates
+from tests.sim.storage.crash_disk import Fault
 
 FAULT_EVERY_MS = 10_000.0
 _HOUR_MS = 3_600_000
@@ -35,6 +38,8 @@ class Faults:
         self._power_cuts = power_cuts
         kinds: list[tuple[int, Callable[[], None]]] = [
             (3, self._kill),
+            (2, self._stop),
+            (2, self._fail_disk),
             (3, lambda: self._halt_at_step(loses_power=False)),
             (2, self._pause),
             (1, self._jump),
@@ -103,6 +108,34 @@ class Faults:
         self._means.note(f"kill {machine.host}")
         machine.kill()
         self._means.reboots(machine, 0, 5000)
+
+    def _stop(self) -> None:
+        """As a restart by an operator; one that does not come to its end is cut short."""
+        machine = self._means.any_machine()
+        self._means.note(f"stop {machine.host}")
+        machine.stop()
+
+        def end() -> None:
+            machine.kill()
+            self._means.boot(machine)
+
+        self._means.later(3000, 12_000, end)
+
+    def _fail_disk(self) -> None:
+        """A disk is full, or fails; what could not be synced is lost then, as by a power cut."""
+        machine = self._means.any_machine()
+        code = self._random.choice([errno.EIO, errno.ENOSPC]) if self._may_lose_power() else errno.ENOSPC
+        path = self._random.choice([DATA_DIR, f"{DATA_DIR}/t-", f"{DATA_DIR}/__"])
+        only_sync = code == errno.EIO and self._random.random() < 0.5
+        self._means.note(f"{machine.host} gets {errno.errorcode[code]} below {path}{' when it syncs' * only_sync}")
+        machine.has_bad_disk = True
+        machine.disk.faults.append(Fault(path, code, only_sync))
+
+        def mend() -> None:
+            self._means.mend_disk(machine)
+            self._means.boot(machine)
+
+        self._means.later(500, 8000, mend)
 
     def _lose_power(self) -> None:
         machine = self._means.any_machine()

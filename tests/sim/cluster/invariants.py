@@ -22,6 +22,7 @@ from tests.sim.cluster.named import (
     SAME_REPLICAS,
 )
 from tests.sim.cluster.process import Process
+from tests.sim.cluster.view import replicas
 
 Replica = tuple[bytes, int]
 """Topic id and partition."""
@@ -58,15 +59,12 @@ class Invariants:
         node, process = machine.node, machine.process
         assert node is not None
         assert process is not None
-        for (node_id, _), cursor in self._cursors.items():
-            if node_id == machine.node_id:
-                # What a crash has taken may have been written anew, so the last segment is looked at again.
-                cursor.position, cursor.next_offset = 0, cursor.base_offset
-        node.controller.loader.add_publisher(lambda delta, image: self._published(machine, delta, image))
-        node.controller.raft.add_listener(_QuorumWatch(self, machine.node_id))
-        node.broker.replicas.on_leadership(
-            lambda partition: self._gained(machine, process, partition), lambda _partition: None
-        )
+        node.quorum.loader.add_publisher(lambda delta, image: self._published(machine, delta, image))
+        node.quorum.raft.add_listener(_QuorumWatch(self, machine.node_id))
+        if machine.is_broker:
+            node.broker.replicas.on_leadership(
+                lambda partition: self._gained(machine, process, partition), lambda _partition: None
+            )
 
     def elected(self, node_id: int, epoch: int) -> None:
         """A node says that it leads the quorum."""
@@ -157,9 +155,9 @@ class Invariants:
             node = machine.node
             if node is None or not machine.is_started:
                 continue
-            if node.controller.raft.is_leader:
-                self.elected(machine.node_id, node.controller.raft.epoch)
-            for partition in node.broker.replicas.partitions.values():
+            if node.quorum.raft.is_leader:
+                self.elected(machine.node_id, node.quorum.raft.epoch)
+            for partition in replicas(machine):
                 if partition.topic_partition.topic == self._topic and partition.log is not None:
                     replica = partition.topic_id, partition.topic_partition.partition
                     self._compare(machine, replica, partition)
@@ -172,6 +170,7 @@ class Invariants:
     def _compare(self, machine: Machine, replica: Replica, partition: Partition) -> None:
         assert partition.log is not None
         cursor = self._cursors.setdefault((machine.node_id, replica), Cursor())
+        cursor.follow(partition.log)
         directory = f"{DATA_DIR}/{partition.topic_partition}"
         self._ledger(partition).compare(machine.disk, directory, cursor, partition.log.high_watermark, machine.host)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from odradek.storage.log import Log
 from odradek.wire.records.header import HEADER_BYTES, parse_header
 from tests.sim.storage.crash_disk import CrashDisk
 
@@ -20,13 +21,26 @@ class Committed(NamedTuple):
 class Cursor:
     """How far the files of one replica have been compared."""
 
-    __slots__ = ("base_offset", "next_offset", "position")
+    __slots__ = ("base_offset", "log", "next_offset", "position")
 
     def __init__(self) -> None:
+        self.log: Log | None = None
+        """Whose files these are."""
         self.base_offset = 0
         """Of the segment."""
         self.position = 0
         self.next_offset = 0
+
+    def follow(self, log: Log) -> None:
+        """Where the files are others than before, look at the last segment again, or at all if there is less."""
+        if log is self.log:
+            return
+        self.log = log
+        if log.log_end_offset < self.next_offset:
+            self.next_offset = 0
+        bases = [segment.base_offset for segment in log.segments if segment.base_offset <= self.next_offset]
+        self.base_offset = self.next_offset = max(bases, default=0)
+        self.position = 0
 
 
 class Ledger:

@@ -36,6 +36,8 @@ class Machine:
         self.is_started = False
         """Clients may come."""
         self.boots = 0
+        self.has_bad_disk = False
+        """The disk fails, or has failed this node."""
         self.loses_power = False
         """Whether the halt that the disk brings about takes the page cache along."""
         self.on_boot: Callable[[Machine], None] | None = None
@@ -77,6 +79,21 @@ class Machine:
         self._end(has_machine=False)
         self.disk.lose_power()
 
+    def stop(self) -> None:
+        """Let the node stop by itself, as SIGTERM does."""
+        process, node = self.process, self.node
+        if process is None or node is None or not self.is_started:
+            return
+        self._kernel.note(f"{self.host} stops")
+
+        def stopped(outcome: Promise[None]) -> None:
+            if self.process is process and process.is_alive:
+                if outcome.error is not None:
+                    self._failed(process, outcome.error)
+                self.kill()
+
+        spawn(node.stop()).on_done(stopped)
+
     def halt_after(self, steps: int, *, loses_power: bool) -> None:
         """Die at one of the next steps of the disk."""
         self.loses_power = loses_power
@@ -113,14 +130,12 @@ class Machine:
         )  # fmt: skip
 
         def failed(error: BaseException) -> None:
-            self.failures.append(f"{self._kernel.now_ms:.0f} ms: {self.host}: {error}")
-            if process.is_alive:
-                self.kill()
+            self._failed(process, error)
 
         endpoints = Endpoints({"PLAINTEXT": BROKER_PORT, "CONTROLLER": CONTROLLER_PORT})
         try:
             node = Node(config, ports, endpoints, failed, lambda _config: None)
-        except StartError as error:
+        except (StartError, OSError) as error:
             failed(error)
             return
         self.node = node
@@ -129,12 +144,19 @@ class Machine:
         self._listen(process, node, "CONTROLLER", CONTROLLER_PORT)
         spawn(node.start()).on_done(lambda started: self._started(process, node, started))
 
+    def _failed(self, process: Process, error: BaseException) -> None:
+        """A node gives up, which is its right where its disk fails."""
+        if not self.has_bad_disk:
+            self.failures.append(f"{self._kernel.now_ms:.0f} ms: {self.host}: {error!r}")
+        self._kernel.note(f"{self.host} gives up: {error}")
+        if process.is_alive:
+            self.kill()
+
     def _started(self, process: Process, node: Node, started: Promise[None]) -> None:
         if self.process is not process or not process.is_alive:
             return
         if started.error is not None:
-            self.failures.append(f"{self._kernel.now_ms:.0f} ms: {self.host} did not start: {started.error!r}")
-            self.kill()
+            self._failed(process, started.error)
             return
         self.is_started = True
         self._kernel.note(f"{self.host} is ready")

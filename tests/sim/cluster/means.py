@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Sequence
 
 from odradek.ports import Promise
@@ -30,7 +31,7 @@ class Means:
             self.network.unblock(link)
         self.network.extra_ms.clear()
         for machine in self.machines:
-            machine.disk.faults.clear()
+            self.mend_disk(machine)
             machine.disk.go_on()
             if machine.process is not None:
                 machine.process.resume()
@@ -39,6 +40,20 @@ class Means:
     def note(self, what: str) -> None:
         """Say what is done now."""
         self.kernel.note(f"fault: {what}")
+
+    def mend_disk(self, machine: Machine) -> None:
+        """The disk works again, and the machine starts anew.
+
+        What it could not sync is gone then. Were it still in the page cache, the next node would take it for synced,
+        as the system does.
+        """
+        if machine.has_bad_disk:
+            if any(fault.code == errno.EIO for fault in machine.disk.faults):
+                machine.lose_power()
+            else:
+                machine.kill()
+            machine.disk.faults.clear()
+            machine.has_bad_disk = False
 
     def later(self, shortest_ms: float, longest_ms: float, undo: Callable[[], None]) -> None:
         """Do it then, unless all has been healed before."""

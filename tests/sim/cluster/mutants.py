@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
+from odradek.broker.coordinator import loader
+from odradek.broker.groups.offset_commit import OffsetCommits
+from odradek.broker.groups.offset_store import OffsetStore
 from odradek.broker.replication.followed_logs import FollowedLogs
 from odradek.broker.replication.leadership import IsrProposal, Leadership
+from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Partition
 from odradek.controller import alter_partition, brokers, leadership
 from odradek.controller.partition_change import PartitionChange
@@ -88,6 +92,17 @@ def _votes_for_anybody(
     return _CAN_VOTE(self, voter_id, directory_id, is_up_to_date=True, is_pre_vote=is_pre_vote)
 
 
+def _ended_committed(self: OffsetStore, producer_id: int, *, committed: bool) -> None:
+    _END_OF_TRANSACTION(self, producer_id, committed=True)
+
+
+def _reassigned_at_once(self: PartitionChange) -> None:
+    if self.adding or self.removing:
+        self.replicas = [replica for replica in self.replicas if replica not in self.removing]
+        self.isr, self.adding, self.removing = list(self.replicas), [], []
+
+
+_END_OF_TRANSACTION = OffsetStore.replay_end_of_transaction
 _SCAN = batches.scan_valid
 _LOAD = log_loader._Loader.load
 _EXPANSION = Leadership.expansion
@@ -133,4 +148,12 @@ MUTATIONS = (
              _one(Replica, "truncate_to_common", lambda self, _leaders: self.log.end_offset)),
     Mutation("metadata acknowledged before it is on the disk", 3,
              _one(MetadataLog, "flush", lambda self: Promise.of(self.end_offset))),
+    Mutation("a reassignment ends before the new replicas are in sync", 3,
+             _one(PartitionChange, "_complete_reassignment", _reassigned_at_once)),
+    Mutation("replicas of deleted topics stay", 3, _one(ReplicaManager, "_delete", lambda _self, _topics: None)),
+    Mutation("offsets of aborted transactions count", 3,
+             _one(OffsetStore, "replay_end_of_transaction", _ended_committed)),
+    Mutation("commits of members that are no more are taken", 3,
+             _one(OffsetCommits, "_check", lambda *_all: None)),
+    Mutation("coordinators do not load what was committed", 3, _one(loader, "replay_batch", lambda *_all: None)),
 )  # fmt: skip

@@ -8,11 +8,14 @@ MONOTONIC = "the high watermark is monotonic per leader epoch"
 ISR_HAS_ALL = "members of the ISR hold all committed data"
 SAME_METADATA = "metadata is the same at the same offset"
 EPOCHS = "a fetch sees no records of a later leader epoch than it names"
+ANSWERED = "what the controller has answered stays"
+IN_PLACE = "replicas are where the metadata says"
+OFFSETS = "offsets of groups are never lost, and nothing before them is left out"
 AVAILABLE = "everything becomes available again"
 HISTORY = "clients see what Kafka promises"
 NO_ERRORS = "no unexpected errors"
 
 NAMES = (
-    ONE_LEADER, ONE_VOTE, NOTHING_LOST, SAME_REPLICAS, MONOTONIC, ISR_HAS_ALL, SAME_METADATA, EPOCHS, AVAILABLE,
-    HISTORY, NO_ERRORS,
+    ONE_LEADER, ONE_VOTE, NOTHING_LOST, SAME_REPLICAS, MONOTONIC, ISR_HAS_ALL, SAME_METADATA, EPOCHS, ANSWERED,
+    IN_PLACE, OFFSETS, AVAILABLE, HISTORY, NO_ERRORS,
 )  # fmt: skip

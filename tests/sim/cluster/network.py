@@ -10,7 +10,7 @@ from typing import cast
 
 from odradek.ports import Promise
 from odradek.ports.files import Buffer
-from odradek.ports.network import ConnectionInfo, FrameHandler, Outcome, Reply
+from odradek.ports.network import ConnectionInfo, FileRange, FrameHandler, Outcome, Reply
 from tests.sim.cluster.kernel import Kernel
 from tests.sim.cluster.process import Process
 
@@ -130,9 +130,15 @@ class _Direction:
 
     def go_on(self) -> None:
         """The link is open again."""
+        self.network.kernel.at(0, None, self._release)
+
+    def _release(self) -> None:
+        if self.network.is_blocked(self.links):
+            self.network.stall(self)
+            return
         held, self.held = self.held, deque()
         for data in held:
-            self.send(data)
+            self.arrive(data)
 
     def _deliver(self, segment: list[bytearray | None]) -> None:
         if segment is self.segment:
@@ -259,13 +265,12 @@ class Connection:
                     return
                 reply = reply.result()
             replies.popleft()
-            if reply is Outcome.CLOSE:
+            data = None if isinstance(reply, Outcome) else _joined(reply)
+            if data is None and reply is not Outcome.NO_REPLY:
                 self._close_there()
                 self._down.send(None)
-            elif not isinstance(reply, Outcome):
-                data = _joined(reply)
-                if self._is_open_there:
-                    self._down.send(data)
+            elif data is not None and self._is_open_there:
+                self._down.send(data)
 
     def _arrive_down(self, data: bytearray | None) -> None:
         if not self._is_open_here:
@@ -303,17 +308,20 @@ class Connection:
                 reply.abandon()
 
 
-def _joined(chunks: Sequence[object]) -> bytearray:
-    data = bytearray()
+def _joined(chunks: Sequence[object]) -> bytearray | None:
+    """The bytes; None where the disk does not give them any more, which ends the connection."""
+    data: bytearray | None = bytearray()
     for chunk in chunks:
-        if isinstance(chunk, bytes | bytearray | memoryview):
-            data += chunk
-        else:
-            data += _range(chunk)
+        piece = chunk if isinstance(chunk, bytes | bytearray | memoryview) else _range(chunk)
+        data = None if data is None or piece is None else data + piece
     return data
 
 
-def _range(chunk: object) -> Buffer:
-    found = chunk.read(0, chunk.size)  # type: ignore[attr-defined] # a FileRange
-    chunk.release()  # type: ignore[attr-defined] # see above
-    return cast("Buffer", found)
+def _range(chunk: object) -> Buffer | None:
+    range_ = cast("FileRange", chunk)
+    try:
+        return range_.read(0, range_.size)
+    except OSError:
+        return None
+    finally:
+        range_.release()

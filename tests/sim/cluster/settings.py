@@ -23,6 +23,10 @@ def node_settings(node_id: int, node_count: int, chance: random.Random) -> dict[
         "controller.quorum.bootstrap.servers": controllers,
         "offsets.topic.num.partitions": "1",
         "transaction.state.log.num.partitions": "1",
+        "group.consumer.min.session.timeout.ms": "3000",
+        "group.consumer.session.timeout.ms": "3000",
+        "group.consumer.min.heartbeat.interval.ms": "500",
+        "group.consumer.heartbeat.interval.ms": "500",
         "metadata.log.max.record.bytes.between.snapshots": str(chance.choice([1000, 10_000, 20_971_520])),
     }
     if node_count > 1:

@@ -15,21 +15,29 @@ from tests.sim.cluster.world import Options, World
 
 FIXED = [(1, 1), (2, 1), (1, 3), (2, 3), (3, 3)]
 """Seeds, and how many nodes; `make simulate` has more."""
+FOUND = [14]
+"""Of three nodes, which once did not become available again: a clock that was set back kept a group from assigning."""
+FOUND_MINUTES = 1.5
 NEW_SEEDS = int(os.environ.get("ODRADEK_SIM_NEW_SEEDS", "1"))
-MINUTES = 1.0
+MINUTES = 0.7
 
 
-def check(seed: int, nodes: int) -> None:
-    result = World(seed, Options(minutes=MINUTES, nodes=nodes)).run()
-    again = f"python -m tests.sim.cluster --seed {seed} --nodes {nodes} --minutes {MINUTES} --trace"
+def check(seed: int, nodes: int, minutes: float = MINUTES) -> None:
+    result = World(seed, Options(minutes=minutes, nodes=nodes)).run()
+    again = f"python -m tests.sim.cluster --seed {seed} --nodes {nodes} --minutes {minutes} --trace"
     assert not result.violations, "\n".join([*result.violations, f"again: {again}"])
     assert result.requests > 300, f"hardly anything was done: {again}"
-    assert result.faults >= 3
+    assert result.faults >= 2
 
 
 @pytest.mark.parametrize(("seed", "nodes"), FIXED)
 def test_a_seed(seed: int, nodes: int) -> None:
     check(seed, nodes)
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_a_seed_that_went_wrong_once(seed: int) -> None:
+    check(seed, 3, FOUND_MINUTES)
 
 
 @pytest.mark.parametrize("nodes", [1, 3])

@@ -15,6 +15,7 @@ from odradek.wire.records.batch import BatchBuilder
 from odradek.wire.schema import Message
 from tests.sim.cluster.client import RETRY_MS, Client
 from tests.sim.cluster.recorder import Operation, Outcome, Recorder, Send
+from tests.sim.cluster.txn_offsets import TransactionalOffsets
 
 Resp = TypeVar("Resp", bound=Message)
 
@@ -46,7 +47,13 @@ class TransactionalProducer:
     """One transaction behind the other, under one transactional id."""
 
     def __init__(
-        self, client: Client, partitions: int, pause_ms: float, recorder: Recorder, values: Iterator[int]
+        self,
+        client: Client,
+        partitions: int,
+        pause_ms: float,
+        recorder: Recorder,
+        values: Iterator[int],
+        offsets: TransactionalOffsets,
     ) -> None:
         self.client = client
         self.last_ok_ms = -1.0
@@ -54,6 +61,7 @@ class TransactionalProducer:
         self.is_stopping = False
         self.has_stopped = False
         self._partitions = partitions
+        self._offsets = offsets
         self._pause_ms = pause_ms
         self._recorder = recorder
         self._values = values
@@ -91,14 +99,21 @@ class TransactionalProducer:
         try:
             for index, send in enumerate(sends):
                 sends[index] = await self._send(send)
+            if random.random() < 0.5 and not await self._offsets.commit(self._name, self._producer_id, self._epoch):
+                raise _Lost
             if commits:
                 self._recorder.commit(operation)
             await self._end(commits=commits)
         except _Lost:
             # Nobody else commits it: without that having been asked for, it is aborted.
-            self._recorder.end(operation, Outcome.FAIL if operation.committing is None else Outcome.INFO, sends)
+            is_aborted = operation.committing is None
+            self._recorder.end(operation, Outcome.FAIL if is_aborted else Outcome.INFO, sends)
+            self._offsets.ended(is_committed=False if is_aborted else None)
             return False
         self._ended(operation, sends, began_ms, commits=commits)
+        self._offsets.ended(is_committed=commits)
+        if random.random() < 0.3:
+            await self._offsets.check()
         return True
 
     def _ended(self, operation: Operation, sends: list[Send], began_ms: float, *, commits: bool) -> None:

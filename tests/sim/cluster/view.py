@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from odradek.broker.replication.partition import Partition
+from odradek.storage.file_names import CLUSTER_METADATA_TOPIC
 from odradek.storage.topic_partition import TopicPartition
-from tests.sim.cluster.machine import Machine
+from tests.sim.cluster.machine import DATA_DIR, Machine
 
 
 class Led(NamedTuple):
@@ -37,6 +38,24 @@ def newest_leaders(machines: Sequence[Machine], topic: str) -> dict[TopicPartiti
     return found
 
 
+def misplaced(machine: Machine) -> list[str]:
+    """Directories of partitions that a machine should not have, and those that it should have and does not."""
+    assert machine.node is not None
+    image = machine.node.quorum.loader.image
+    wanted = {
+        f"{topic.name}-{index}"
+        for topic in image.topics.by_name.values()
+        for index, partition in topic.partitions.items()
+        if machine.node_id in partition.replicas
+    }
+    there = {
+        name
+        for name in machine.disk.look_at_names(DATA_DIR)
+        if name.rpartition("-")[2].isdigit() and not name.startswith(CLUSTER_METADATA_TOPIC)
+    }
+    return sorted(wanted ^ there)
+
+
 def is_fully_replicated(machines: Sequence[Machine], topic: str, partitions: int) -> bool:
     """Whether all nodes are up, known to the controller as they are, and in sync in all partitions."""
     epochs = {}
@@ -52,6 +71,9 @@ def is_fully_replicated(machines: Sequence[Machine], topic: str, partitions: int
             broker = brokers.get(node_id)
             if broker is None or broker.epoch != epoch or broker.fenced:
                 return False
+        known = machine.node.quorum.loader.image.topics.by_name.get(topic)
+        if known is None or any(each.adding or each.removing for each in known.partitions.values()):
+            return False
     led = newest_leaders(machines, topic).values()
     in_sync = sum(len(each.partition.isr) == len(each.partition.replicas) for each in led)
     return in_sync == partitions

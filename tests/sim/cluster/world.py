@@ -20,15 +20,17 @@ from odradek.wire.messages.create_topics import (
     CreateTopicsRequest,
     CreateTopicsResponse,
 )
+from tests.sim.cluster.admin import Admin
 from tests.sim.cluster.client import RETRY_MS, Client
 from tests.sim.cluster.consumer import Consumer
 from tests.sim.cluster.errors import is_mistake_of_code
 from tests.sim.cluster.faults import Faults, PowerCuts
+from tests.sim.cluster.group import GroupMember, GroupWatch
 from tests.sim.cluster.invariants import Invariants
 from tests.sim.cluster.kernel import Kernel
 from tests.sim.cluster.machine import Machine
 from tests.sim.cluster.means import Means
-from tests.sim.cluster.named import AVAILABLE, HISTORY, NO_ERRORS
+from tests.sim.cluster.named import AVAILABLE, HISTORY, IN_PLACE, NO_ERRORS
 from tests.sim.cluster.network import Network
 from tests.sim.cluster.process import Process
 from tests.sim.cluster.producer import Producer, ProducerOptions
@@ -36,7 +38,8 @@ from tests.sim.cluster.rare import RareStates
 from tests.sim.cluster.recorder import Recorder
 from tests.sim.cluster.settings import format_cluster, node_settings
 from tests.sim.cluster.transactional import TransactionalProducer
-from tests.sim.cluster.view import is_fully_replicated
+from tests.sim.cluster.txn_offsets import TransactionalOffsets
+from tests.sim.cluster.view import is_fully_replicated, misplaced
 
 TOPIC = "t"
 CHECK_EVERY_MS = 500.0
@@ -55,7 +58,9 @@ class Options(NamedTuple):
     faults: bool = True
     producers: int = 4
     transactional_producers: int = 1
-    consumers: int = 3
+    consumers: int = 2
+    members: int = 2
+    """Of one consumer group."""
     partitions: int = 3
     nodes: int = 1
 
@@ -110,8 +115,17 @@ class World:
         self.consumers = [
             self._consumer(f"consumer{number}", random.uniform(20, 100)) for number in range(1, options.consumers + 1)
         ]
-        clients: list[Producer | TransactionalProducer | Consumer] = [*self.producers, *self.consumers]
-        hosts = [client.client.process.host for client in clients]
+        self.group = GroupWatch("g", options.partitions, self.invariants.violated)
+        self.members = [self._member(f"member{number}") for number in range(1, options.members + 1)]
+        self.admin = Admin(
+            self._client("admin1"),
+            [machine.node_id for machine in self.machines if machine.is_broker],
+            options.partitions,
+            random.uniform(1000, 10_000),
+        )
+        self.clients: list[Producer | TransactionalProducer | Consumer | GroupMember | Admin]
+        self.clients = [*self.producers, *self.consumers, *self.members, self.admin]
+        hosts = [client.client.process.host for client in self.clients]
         self.means = means
         self.faults = Faults(means, hosts, rare, self.power_cuts)
 
@@ -138,7 +152,7 @@ class World:
         )
 
     def _run_clients(self) -> None:
-        for client in (*self.producers, *self.consumers):
+        for client in self.clients:
             self._spawn(client.run())
         if self.options.faults:
             self.faults.start()
@@ -148,6 +162,7 @@ class World:
             _collect()
         if self.invariants.violations:
             return
+        self.admin.is_stopping = True
         self.means.heal()
         healed_ms = self.kernel.now_ms
         if self._until(HEAL_WITHIN_MS, lambda: self._is_available(healed_ms)):
@@ -173,10 +188,25 @@ class World:
         self._spawn(last.run())
         if not self._until(HEAL_WITHIN_MS, lambda: last.positions == last.ends):
             return
+        if self.members and not self._until(HEAL_WITHIN_MS, lambda: self.group.read_to == last.ends):
+            return
         self.recorder.drained()
+        self._check_metadata()
         self.invariants.check()
         for anomaly in check_history(self.recorder.history())[:_MAX_ANOMALIES]:
             self.invariants.violated(HISTORY, f"{anomaly.name} in {anomaly.partition}: {anomaly.text}")
+
+    def _check_metadata(self) -> None:
+        """All is where it should be, and as it was answered to be."""
+        if not self._until(HEAL_WITHIN_MS, lambda: not any(misplaced(machine) for machine in self._brokers())):
+            for machine in self._brokers():
+                self.invariants.violated(IN_PLACE, f"{machine.host}: {misplaced(machine)}")
+        for machine in self.machines:
+            assert machine.node is not None
+            self.admin.check(machine.node.quorum.loader.image, machine.host, self.invariants.violated)
+
+    def _brokers(self) -> list[Machine]:
+        return [machine for machine in self.machines if machine.is_broker]
 
     def _power_cuts(self, kind: int) -> PowerCuts | None:
         """None, one at a time, or whatever comes."""
@@ -222,7 +252,7 @@ class World:
     def _states(self) -> str:
         states = [f"{machine.host} {'is ready' if machine.is_started else 'is not ready'}" for machine in self.machines]
         waiting = [producer.client.process.name for producer in self.producers if not producer.has_stopped]
-        return ", ".join(states) + f"; still at work: {', '.join(waiting)}"
+        return ", ".join(states) + f"; still at work: {', '.join(waiting)}; the group has read to {self.group.read_to}"
 
     def _is_violated(self) -> bool:
         return bool(self.invariants.violations)
@@ -268,10 +298,16 @@ class World:
         return Producer(client, options, self.recorder, self._values, self.invariants.violated)
 
     def _transactional(self, name: str, pause_ms: float) -> TransactionalProducer:
-        return TransactionalProducer(self._client(name), self.options.partitions, pause_ms, self.recorder, self._values)
+        client = self._client(name)
+        offsets = TransactionalOffsets(client, f"{name}-group", self.invariants.violated)
+        return TransactionalProducer(client, self.options.partitions, pause_ms, self.recorder, self._values, offsets)
 
     def _consumer(self, name: str, pause_ms: float) -> Consumer:
         return Consumer(self._client(name), self.options.partitions, pause_ms, self.recorder, self.invariants.violated)
+
+    def _member(self, name: str) -> GroupMember:
+        consumer = self._consumer(name, 1)
+        return GroupMember(consumer.client, self.group, consumer, self.recorder)
 
     async def _create_topic(self) -> None:
         client = self._client("admin")
@@ -295,11 +331,17 @@ class World:
                 pass
             await client.sleep(RETRY_MS)
 
+    def _is_by_disk(self, error: BaseException | None) -> bool:
+        """Whether a disk was made to fail, and that is what is reported."""
+        while error is not None and not isinstance(error, OSError):
+            error = error.__cause__
+        return error is not None and any(machine.has_bad_disk for machine in self.machines)
+
     @contextmanager
     def _errors(self) -> Iterator[None]:
         """What the code under test logs as an error that it had not foreseen is a violation."""
         logger = logging.getLogger("odradek")
-        handler = _ErrorHandler(self.invariants)
+        handler = _ErrorHandler(self.invariants, self._is_by_disk)
         level, propagates = logger.level, logger.propagate
         logger.addHandler(handler)
         logger.setLevel(logging.ERROR)
@@ -313,12 +355,13 @@ class World:
 
 
 class _ErrorHandler(logging.Handler):
-    def __init__(self, invariants: Invariants) -> None:
+    def __init__(self, invariants: Invariants, is_foreseen: Callable[[BaseException | None], bool]) -> None:
         super().__init__(logging.ERROR)
         self._invariants = invariants
+        self._is_foreseen = is_foreseen
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info:
+        if record.exc_info and not self._is_foreseen(record.exc_info[1]):
             self._invariants.violated(NO_ERRORS, logging.Formatter().format(record))
 
 
