@@ -37,7 +37,7 @@ simulate: $(VENV)/.development
 
 # Bugs that are put into the code on purpose, each of which a simulation must catch. A quarter of an hour.
 mutations: $(VENV)/.development
-	$(BIN)/python -m tests.sim.cluster.mutations
+	$(BIN)/python -m tests.sim.cluster.mutations --jobs 2
 
 # Programs that people run on Kafka, whole, under faults: minutes. Those in Java are skipped where it is missing.
 programs: $(VENV)/.development

@@ -12,7 +12,9 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -72,17 +74,23 @@ _SIMULATIONS: dict[str, Callable[[int, Mutation], str | None]] = {"cluster": _cl
 class Line(NamedTuple):
     """Of the table at the end."""
 
-    mutation: Mutation
+    name: str
+    simulation: str
     caught: Caught | None
     cpu_seconds: float
 
     def __str__(self) -> str:
         found = "NOT CAUGHT" if self.caught is None else f"seed {self.caught.seed}"
         said = "" if self.caught is None else self.caught.violation.partition(":")[0]
-        return (
-            f"{self.mutation.name:68} {self.mutation.simulation:8} {self.mutation.nodes} {found:10} "
-            f"{self.cpu_seconds:6.1f} s  {said}"
-        )
+        return f"{self.name:68} {self.simulation:8} {found:10} {self.cpu_seconds:6.1f} s  {said}"
+
+
+def measure(name: str, max_seeds: int) -> Line:
+    """Run one by its name."""
+    (mutation,) = (each for each in MUTATIONS if each.name == name)
+    began = time.process_time()
+    caught = run(mutation, max_seeds)
+    return Line(name, mutation.simulation, caught, time.process_time() - began)
 
 
 def main() -> int:
@@ -90,15 +98,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sim.cluster.mutations", description=__doc__)
     parser.add_argument("--only", default="", help="those whose name has this in it")
     parser.add_argument("--seeds", type=int, default=MAX_SEEDS, help="how many to try at most")
+    parser.add_argument("--jobs", type=int, default=1, help="how many at a time, each in a process of its own")
     arguments = parser.parse_args()
-    chosen = [mutation for mutation in MUTATIONS if arguments.only in mutation.name]
+    chosen = [mutation.name for mutation in MUTATIONS if arguments.only in mutation.name]
     lines: list[Line] = []
-    for number, mutation in enumerate(chosen, 1):
-        began = time.process_time()
-        caught = run(mutation, arguments.seeds)
-        lines.append(Line(mutation, caught, time.process_time() - began))
-        said = "NOT CAUGHT" if caught is None else f"seed {caught.seed}: {caught.violation.splitlines()[0][:160]}"
-        _print(f"[{number}/{len(chosen)}] {mutation.name} ({lines[-1].cpu_seconds:.1f} s)\n    {said}")
+    with ProcessPoolExecutor(arguments.jobs) as pool:
+        for line in pool.map(partial(measure, max_seeds=arguments.seeds), chosen):
+            lines.append(line)
+            caught = line.caught
+            said = "NOT CAUGHT" if caught is None else f"seed {caught.seed}: {caught.violation.splitlines()[0][:160]}"
+            _print(f"[{len(lines)}/{len(chosen)}] {line.name} ({line.cpu_seconds:.1f} s)\n    {said}")
     missed = [line for line in lines if line.caught is None]
     _print("\n" + "\n".join(str(line) for line in lines))
     _print(f"{len(lines) - len(missed)} of {len(lines)} caught, {sum(line.cpu_seconds for line in lines):.0f} s of CPU")
