@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +20,7 @@ from benchmarks.runner import leave_on_sigterm
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--rounds", type=click.IntRange(1), help="Rounds that count, after one that warms up.  [5; quick: 2]")
-@click.option("--failover-rounds", type=click.IntRange(1), help="Kills of each sort, on each side.  [3; quick: 1]")
+@click.option("--failover-rounds", type=click.IntRange(1), help="Kills of each sort, on each side.  [5; quick: 1]")
 @click.option("--quick", is_flag=True, help="Less work per run; under 5 minutes in all.")
 @click.option("--only", type=click.Choice(NAMES), multiple=True, help="Measure only this; repeatable.")
 @click.option(
@@ -43,10 +44,12 @@ def main(
         click.echo(f"skipped: {lacking}")
         return
     leave_on_sigterm()
+    # As installed, where a start does not compile what has been compiled before.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     plan = Plan(
         names=only or NAMES,
         rounds=rounds or (2 if quick else 5),
-        failover_rounds=failover_rounds or (1 if quick else 3),
+        failover_rounds=failover_rounds or (1 if quick else 5),
         records=500_000 if quick else 2_000_000,
         idle_s=5.0 if quick else 10.0,
     )

@@ -47,6 +47,7 @@ MIN_INSYNC_REPLICAS = 2
 RETURN_TIMEOUT_S = 90.0
 """For a killed node to be a member of every ISR again."""
 FORMAT_TIMEOUT_S = 60.0
+START_ATTEMPTS = 3
 _PREFERRED = 0
 Response = TypeVar("Response", bound=Message)
 
@@ -205,13 +206,9 @@ class Nodes:
 
 @contextmanager
 def running(kind: Kind, directory: Path, settings: Mapping[str, str]) -> Iterator[Nodes]:
-    """Three nodes in a new directory that know each other; ended at the exit. Raises BrokerFailed."""
+    """Three nodes in a new directory that know each other; ended at the exit. Raises BrokerFailed, TimeoutError."""
+    cluster = _started(kind, directory, settings)
     try:
-        cluster = Cluster(directory, NODES, {**SETTINGS, **settings}, kind.node)
-    except subprocess.CalledProcessError as error:
-        raise BrokerFailed(f"{kind.title}: formatting failed: {error.stdout!r} {error.stderr!r}") from error
-    try:
-        cluster.start()
         nodes = Nodes(kind, cluster)
         wait_for(
             lambda: len(nodes.call(MetadataRequest(topics=[]), MetadataResponse).brokers) == NODES,
@@ -221,3 +218,24 @@ def running(kind: Kind, directory: Path, settings: Mapping[str, str]) -> Iterato
         yield nodes
     finally:
         cluster.kill()
+
+
+def _started(kind: Kind, directory: Path, settings: Mapping[str, str]) -> Cluster:
+    """Somebody may take a port between its choice and its use: then all begins anew with others."""
+    for attempt in range(START_ATTEMPTS):
+        try:
+            cluster = Cluster(directory / str(attempt), NODES, {**SETTINGS, **settings}, kind.node)
+        except subprocess.CalledProcessError as error:
+            raise BrokerFailed(f"{kind.title}: formatting failed: {error.stdout!r} {error.stderr!r}") from error
+        try:
+            cluster.start()
+        except BrokerFailed as error:
+            cluster.kill()
+            if attempt + 1 == START_ATTEMPTS or "address already in use" not in str(error).lower():
+                raise
+        except BaseException:
+            cluster.kill()
+            raise
+        else:
+            return cluster
+    raise AssertionError("the last attempt ends above")
