@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 from odradek.broker.replication.alter_partition import AlterPartitions, Answer
@@ -14,6 +15,7 @@ from odradek.broker.replication.leadership import IsrProposal, IsrRules
 from odradek.broker.replication.partition import NO_LEADER, LeaderPorts, Partition
 from odradek.broker.replication.replica_selector import ReadingClient, ReplicaView, select_by_rack
 from odradek.broker.replication.throttle import FOLLOWER, LEADER, ReplicationThrottle
+from odradek.broker.replication.waiting import WaitingRoom
 from odradek.metadata.image import BrokerRegistration, MetadataImage
 from odradek.ports import Clock, Scheduler, TimerHandle
 from odradek.storage.manager import LogManager
@@ -21,6 +23,9 @@ from odradek.storage.topic_partition import TopicPartition
 
 RETRY_MS = 50
 """How soon a change of an ISR is asked for again that failed for no known reason."""
+HURRY_MS = (10, 50)
+"""When fetches that wait are answered once this broker has begun to lead: the next ones name what it leads now. Twice,
+as it may take a while until followers know."""
 
 
 class Replicas(Protocol):
@@ -30,6 +35,7 @@ class Replicas(Protocol):
     logs: LogManager
     clock: Clock
     image: MetadataImage
+    waiting_replicas: WaitingRoom[TopicPartition]
 
     @property
     def partitions(self) -> Mapping[TopicPartition, Partition]:
@@ -49,6 +55,8 @@ class Replication:
         self._led: dict[TopicPartition, Partition] = {}
         """What this broker leads and others copy."""
         self._timer: TimerHandle | None = None
+        self._hurrying: dict[float, TimerHandle] = {}
+        """By how long they take from their start."""
         self._alterations = AlterPartitions(cluster.controller, scheduler, replicas.node_id, cluster.broker_epoch)
         rules = IsrRules(
             self._broker,
@@ -96,6 +104,9 @@ class Replication:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        for timer in self._hurrying.values():
+            timer.cancel()
+        self._hurrying.clear()
 
     def config_changed(self) -> None:
         """Options may be others now."""
@@ -107,6 +118,8 @@ class Replication:
         if partition.leadership is not None:
             self._led[name] = partition
             self._start_timer()
+            if is_new_epoch:
+                self._hurry_followers()
         else:
             self._led.pop(name, None)
         is_over = self.is_leaving and self._replicas.node_id not in partition.isr
@@ -166,6 +179,18 @@ class Replication:
 
     def _retry(self, again: Callable[[], None]) -> None:
         self._scheduler.call_later(RETRY_MS, again)
+
+    def _hurry_followers(self) -> None:
+        """Nothing is committed before followers fetch what this broker leads now, and those of whom it leads more
+        would do so only when the fetch that they wait for has come to its end (`replica.fetch.wait.max.ms`).
+        """
+        for delay_ms in HURRY_MS:
+            if delay_ms not in self._hurrying:
+                self._hurrying[delay_ms] = self._scheduler.call_later(delay_ms, partial(self._hurry, delay_ms))
+
+    def _hurry(self, delay_ms: float) -> None:
+        del self._hurrying[delay_ms]
+        self._replicas.waiting_replicas.finish_all()
 
     def _start_timer(self) -> None:
         if self._timer is None:

@@ -96,6 +96,11 @@ class WaitingRoom(Generic[Key]):
             self._scheduler.call_soon(self._wake)
         self._moved[key] = None
 
+    def finish_all(self) -> None:
+        """Finish everybody, ready or not, in this thread's next turn."""
+        for waiter in dict.fromkeys(waiter for waiters in self._by_key.values() for waiter in waiters):
+            self._scheduler.call_soon(waiter.finish)
+
     def forget(self, waiter: Waiter[Key]) -> None:
         """Drop a waiter from all its keys."""
         for key in waiter.keys:

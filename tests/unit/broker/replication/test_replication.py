@@ -828,3 +828,24 @@ def test_a_leader_whose_topic_is_gone_looks_after_it_no_more() -> None:
     cluster.controller.append(RemoveTopicRecord(topic_id=topic_id))
     cluster.settle(DELETED_MS)
     assert cluster.world.waiting_timers == idle
+
+
+@pytest.mark.parametrize("hears_late", [False, True])
+def test_a_new_leader_commits_without_waiting_for_the_end_of_its_followers_fetches(hears_late: bool) -> None:
+    cluster = replicated(1, 2, 3, min_isr=2)
+    cluster.controller.create_topic("u", [2, 1, 3])
+    cluster.settle(1_000)
+    renewed = cluster.node(1).produce(T0, b"its followers fetch anew, and then wait")
+    cluster.settle(20)
+    assert renewed.done
+    if hears_late:
+        cluster.holds_metadata[3] = None
+    name = TopicPartition("u", 0)
+    assert cluster.controller.move_leader(name, 1)
+    cluster.settle(5)
+    outcome = cluster.node(1).produce(name, b"x")
+    cluster.settle(25)
+    assert outcome.done is not hears_late
+    cluster.node(3).catch_up()
+    cluster.settle(40)
+    assert code_of(outcome) is ErrorCode.NONE

@@ -94,3 +94,16 @@ def test_a_question_that_fails_finishes_its_waiter_and_the_others_are_still_aske
     assert scene.finished == ["odd", "a"]
     assert "the partition is odd" in caplog.text
     assert len(scene.room) == 0
+
+
+def test_all_can_be_finished_before_their_time() -> None:
+    scene = Scene()
+    scene.park("a", "x", "y")
+    scene.park("b", "y")
+    scene.room.finish_all()
+    assert scene.finished == []
+    scene.world.run_soon()
+    assert scene.finished == ["a", "b"]
+    scene.world.advance(1000)
+    assert scene.finished == ["a", "b"]
+    assert len(scene.room) == 0
