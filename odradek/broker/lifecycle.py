@@ -65,12 +65,18 @@ class BrokerLifecycle:
         self._in_flight = False
         self._again = False
         """There is news that the heartbeat under way does not carry."""
+        self._is_ready = False
         self._stopping = False
         self._closed = False
 
     def start(self) -> None:
-        """Register, and go on until `close`."""
+        """Register, and go on until `close`; heartbeats are sent from `ready` on."""
         self._controller.send(self._registration(), BrokerRegistrationResponse).on_done(self._registration_answered)
+
+    def ready(self) -> None:
+        """This broker can be reached now: the controller may have others use it."""
+        self._is_ready = True
+        self._heartbeat_if_known()
 
     def stop(self) -> Promise[None]:
         """Ask the controller to move leaders away; settles once this broker may go."""
@@ -89,12 +95,15 @@ class BrokerLifecycle:
 
     def metadata_moved(self) -> None:
         """The image has moved on: while fenced, tell the controller at once, for it waits for that."""
-        if self.epoch != UNKNOWN_EPOCH and not self.unfenced.done:
-            self._heartbeat()
+        if not self.unfenced.done:
+            self._heartbeat_if_known()
 
     def dirs_changed(self) -> None:
         """A log directory failed, or is cordoned or not any more: tell the controller at once."""
-        if self.epoch != UNKNOWN_EPOCH:
+        self._heartbeat_if_known()
+
+    def _heartbeat_if_known(self) -> None:
+        if self._is_ready and self.epoch != UNKNOWN_EPOCH:
             self._heartbeat()
 
     def _registration_answered(self, answer: Promise[BrokerRegistrationResponse]) -> None:
@@ -110,7 +119,7 @@ class BrokerLifecycle:
         self._refusal = None
         self.epoch = answer.result().broker_epoch
         self.registered.resolve(self.epoch)
-        self._heartbeat()
+        self._heartbeat_if_known()
 
     def _heartbeat(self) -> None:
         if self._closed:

@@ -192,6 +192,8 @@ class BrokerPart:
         self.lifecycle.registered.on_done(lambda _epoch: self.replicas.start_replication())
         self.replicas.dir_of = self._dir_paths.get
         self.topics = TopicCreation(controller, self._internal_topic, config.int_("request.timeout.ms"))
+        self._opened_by = MetadataImage.empty()
+        """By what the logs were opened."""
         self._controller = controller
         self._served_by_controller = served_by_controller
 
@@ -200,8 +202,8 @@ class BrokerPart:
         """The node's properties with what was set at run time."""
         return self._config
 
-    def load(self, image: MetadataImage) -> None:
-        """Open the logs and take over the partitions of the image that the node starts with.
+    def open_logs(self, image: MetadataImage) -> None:
+        """Open the logs of the partitions that the image has on this broker.
 
         Raises KafkaError KAFKA_STORAGE_ERROR if no log directory can be used, StartError if metadata.version does not
         go with the configuration.
@@ -216,7 +218,21 @@ class BrokerPart:
             lambda partition, topic_id: not _is_held(image, self._static_config.node_id, partition, topic_id),
             lambda partition: self._assigned_dir(image, partition),
         )
+        self._opened_by = image
+
+    def take_over(self, image: MetadataImage) -> None:
+        """Lead and follow what the image says, which has this start's registration; what it has no more is deleted.
+
+        Raises KafkaError KAFKA_STORAGE_ERROR.
+        """
+        self._update_config(image)
+        if image.topics is not self._opened_by.topics:
+            own_id = self._static_config.node_id
+            logs = [(log.topic_partition, log.topic_id) for log in self.logs.logs()]
+            self.logs.delete_logs(name for name, topic_id in logs if not _is_held(image, own_id, name, topic_id))
         self.replicas.load(image)
+        if image.configs.resources is not self._opened_by.configs.resources:
+            self.replicas.apply_topic_configs(image.topics.by_name)
 
     def publish(self, delta: MetadataDelta, image: MetadataImage) -> None:
         """Follow a change of the metadata."""

@@ -185,7 +185,8 @@ def _write_bootstrap(
 
 def voter_endpoints(config: BrokerConfig, ports: Mapping[str, int] | None = None) -> tuple[VoterEndpoint, ...]:
     """Where this node's controller is reached; `ports` gives the port in use of listeners that asked for any."""
+    in_use = ports or {}
     return tuple(
-        VoterEndpoint(listener.name, listener.host or "localhost", (ports or {}).get(listener.name, listener.port))
+        VoterEndpoint(listener.name, listener.host or "localhost", listener.port or in_use.get(listener.name, 0))
         for listener in config.advertised_controller_listeners
     )

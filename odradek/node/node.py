@@ -155,7 +155,7 @@ class Node:
         await self.join()
 
     async def open(self) -> None:
-        """Wait until the metadata is up to date, and open the logs.
+        """Wait until the metadata is up to date, open the logs, register the broker and take over its partitions.
 
         The controller's listener has to answer meanwhile, for the others may wait for this node. Raises OSError,
         ProtocolError or KafkaError for data that cannot be used.
@@ -167,7 +167,13 @@ class Node:
         await self.quorum.catch_up(self.active_controller)
         self._end_limit()  # how long the logs take is their own affair
         if self._broker is not None:
-            self._broker.load(self.quorum.loader.image)
+            self._broker.open_logs(self.quorum.loader.image)
+            self._limit_registration()
+            self._broker.lifecycle.registered.on_done(lambda _epoch: self._end_limit())
+            self._broker.lifecycle.start()
+            # Before that the image may say that the start before leads, which may have had more than is on the disk.
+            await self.quorum.follow_to(await self._broker.lifecycle.registered)
+            self._broker.take_over(self.quorum.loader.image)
             self.quorum.loader.add_publisher(self._broker.publish)
 
     def _limit_registration(self) -> None:
@@ -183,11 +189,9 @@ class Node:
             self._registration_timer.cancel()
 
     async def join(self) -> None:
-        """Register the broker, and wait until the controller lets others use it; the listeners have to answer."""
+        """Wait until the controller lets others use the broker; the listeners have to answer."""
         if self._broker is not None:
-            self._limit_registration()
-            self._broker.lifecycle.registered.on_done(lambda _epoch: self._end_limit())
-            self._broker.lifecycle.start()
+            self._broker.lifecycle.ready()
             await self._broker.lifecycle.unfenced
 
     @property

@@ -123,6 +123,11 @@ class QuorumPart:
             await self._next_move()
         self._stop_saying()
 
+    async def follow_to(self, offset: int) -> None:
+        """Wait until the image holds what is at this offset of the metadata log. Driven by `ports.spawn`."""
+        while self.loader.image.offset < offset:
+            await self._next_move()
+
     def close(self) -> None:
         """Take part no more, and write the log out; raises KafkaError."""
         self._closed = True

@@ -52,7 +52,7 @@ def controller_registration_request(
             controller_registration.Listener(
                 name=listener.name,
                 host=listener.host or "localhost",
-                port=listener_ports.get(listener.name, listener.port),
+                port=listener.port or listener_ports.get(listener.name, 0),
                 security_protocol=listener.security_protocol,
             )
             for listener in config.advertised_controller_listeners

@@ -142,7 +142,7 @@ class Machine:
         if self.on_boot is not None:
             self.on_boot(self)
         self._listen(process, node, "CONTROLLER", CONTROLLER_PORT)
-        spawn(node.start()).on_done(lambda started: self._started(process, node, started))
+        spawn(self._serve(process, node)).on_done(lambda started: self._started(process, node, started))
 
     def _failed(self, process: Process, error: BaseException) -> None:
         """A node gives up, which is its right where its disk fails."""
@@ -176,3 +176,10 @@ class Machine:
             return reply
 
         return handle
+
+    async def _serve(self, process: Process, node: Node) -> None:
+        """As a process does, the broker's listener answers before the broker is unfenced."""
+        await node.open()
+        if self.process is process and process.is_alive:
+            self._listen(process, node, "PLAINTEXT", BROKER_PORT)
+        await node.join()

@@ -65,10 +65,14 @@ class Scene:
             lambda: 7,
         )
 
+    def start(self) -> None:
+        self.lifecycle.start()
+        self.lifecycle.ready()
+
 
 def test_a_broker_registers_and_sends_heartbeats_with_its_epoch() -> None:
     scene = Scene()
-    scene.lifecycle.start()
+    scene.start()
     assert scene.lifecycle.registered.result() == 10
     assert scene.lifecycle.unfenced.done
     scene.world.advance(3 * INTERVAL_MS)
@@ -76,10 +80,22 @@ def test_a_broker_registers_and_sends_heartbeats_with_its_epoch() -> None:
     assert scene.controller.heartbeats[0].current_metadata_offset == 7
 
 
+def test_a_broker_that_cannot_be_reached_yet_asks_for_nothing_but_its_registration() -> None:
+    scene = Scene()
+    scene.lifecycle.start()
+    scene.lifecycle.metadata_moved()
+    scene.lifecycle.dirs_changed()
+    scene.world.advance(3 * INTERVAL_MS)
+    assert scene.lifecycle.registered.result() == 10
+    assert scene.controller.heartbeats == []
+    scene.lifecycle.ready()
+    assert scene.lifecycle.unfenced.done
+
+
 def test_a_registration_that_is_refused_is_tried_again_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene()
     scene.controller.refusal = ErrorCode.DUPLICATE_BROKER_REGISTRATION
-    scene.lifecycle.start()
+    scene.start()
     scene.world.advance(5_000)
     assert scene.controller.registrations > 20
     assert len(caplog.records) == 1
@@ -91,7 +107,7 @@ def test_a_registration_that_is_refused_is_tried_again_and_logged_once(caplog: p
 
 def test_a_broker_whose_epoch_the_controller_does_not_know_registers_again() -> None:
     scene = Scene()
-    scene.lifecycle.start()
+    scene.start()
     scene.controller.heartbeat = lambda: BrokerHeartbeatResponse(error_code=ErrorCode.STALE_BROKER_EPOCH)
     scene.world.advance(INTERVAL_MS)
     scene.controller.heartbeat = lambda: BrokerHeartbeatResponse(is_fenced=False)
@@ -103,7 +119,7 @@ def test_a_broker_whose_epoch_the_controller_does_not_know_registers_again() -> 
 
 def test_heartbeats_go_on_when_no_controller_answers() -> None:
     scene = Scene()
-    scene.lifecycle.start()
+    scene.start()
     scene.controller.heartbeat = lambda: KafkaError(ErrorCode.REQUEST_TIMED_OUT)
     scene.world.advance(INTERVAL_MS + 1_000)
     assert len(scene.controller.heartbeats) >= 10
@@ -112,7 +128,7 @@ def test_heartbeats_go_on_when_no_controller_answers() -> None:
 
 def test_a_broker_that_leaves_asks_until_it_may() -> None:
     scene = Scene()
-    scene.lifecycle.start()
+    scene.start()
     left = scene.lifecycle.stop()
     scene.world.advance(500)
     assert not left.done
@@ -127,7 +143,7 @@ def test_a_broker_that_leaves_asks_until_it_may() -> None:
 
 def test_a_broker_that_leaves_does_not_register_any_more() -> None:
     scene = Scene()
-    scene.lifecycle.start()
+    scene.start()
     scene.controller.heartbeat = lambda: BrokerHeartbeatResponse(error_code=ErrorCode.STALE_BROKER_EPOCH)
     left = scene.lifecycle.stop()
     scene.world.advance(1_000)

@@ -45,13 +45,20 @@ def test_what_comes_between_the_metadata_and_the_registration_may_take_as_long_a
 
 
 def test_a_broker_whose_registration_is_refused_gives_up() -> None:
+    from odradek.metadata.image import MetadataImage
+
     node = Machine(settings={"initial.broker.registration.timeout.ms": "5000"}).boot()
+    broker, controller = node.node.broker, node.node.controller.controller
+    open_logs = broker.open_logs
+
+    def lose_the_controller(image: MetadataImage) -> None:
+        open_logs(image)
+        controller.close()
+
+    broker.open_logs = lose_the_controller  # type: ignore[method-assign] # at the one moment that counts
     opening = spawn(node.node.open())
-    node.world.advance(100)
-    assert opening.done
-    node.node.controller.controller.close()
-    spawn(node.node.join())
-    node.world.advance(5_000)
+    node.world.advance(6_000)
+    assert not opening.done
     assert len(node.fatal) == 1
 
 

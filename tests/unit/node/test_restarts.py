@@ -7,7 +7,9 @@ import json
 import pytest
 
 from odradek.config import parse_properties
+from odradek.metadata.delta import MetadataDelta
 from odradek.node import StartError
+from odradek.ports import spawn
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.broker_registration import BrokerRegistrationRequest
 from odradek.wire.messages.delete_topics import DeleteTopicsRequest, DeleteTopicsResponse, DeleteTopicState
@@ -18,8 +20,9 @@ from odradek.wire.messages.describe_configs import (
     DescribeConfigsResponse,
 )
 from odradek.wire.messages.metadata import MetadataRequest, MetadataResponse
+from odradek.wire.persistent.metadata.remove_topic_record import RemoveTopicRecord
 from tests.unit.broker.scene import batch_of
-from tests.unit.node.machine import DATA_DIR, Machine, RunningNode, commit, committed, find_coordinator
+from tests.unit.node.machine import DATA_DIR, START_MS, Machine, RunningNode, commit, committed, find_coordinator
 
 TOPIC_RESOURCE = 2
 MARKER = f"{DATA_DIR}/.kafka_cleanshutdown"
@@ -143,6 +146,48 @@ def test_after_a_crash_there_is_no_previous_epoch() -> None:
     machine.start()
     node = machine.start()
     assert registration(node).previous_broker_epoch == -1
+
+
+def test_a_start_after_a_crash_does_not_go_on_as_the_start_before_that_the_metadata_speaks_of() -> None:
+    machine = Machine()
+    node = machine.start()
+    node.create_topic("kept")
+    assert node.produce("kept", b"a") == ErrorCode.NONE
+
+    node = machine.boot()
+    partitions: list[object] = []
+    broker, loader = node.node.broker, node.node.quorum.loader
+    broker.lifecycle.registered.on_done(
+        lambda _epoch: partitions.append(
+            (list(loader.image.topics.by_name), list(broker.replicas.image.topics.by_name))
+        )
+    )
+    node.settled(spawn(node.node.open()), START_MS)
+    assert partitions == [(["kept"], [])], "before it was registered, it neither led nor followed"
+    assert list(broker.replicas.image.topics.by_name) == ["kept"]
+    assert broker.replicas.image.cluster.brokers[1].epoch == broker.lifecycle.epoch
+    assert broker.replicas.image.cluster.brokers[1].fenced, "nobody is sent here before the listener is open"
+    node.settled(spawn(node.node.join()), START_MS)
+    assert node.fetch("kept") == [b"a"]
+
+
+def test_a_topic_that_is_deleted_while_a_start_waits_for_its_registration_leaves_no_log() -> None:
+    machine = Machine()
+    node = machine.start()
+    node.create_topic("gone")
+    assert node.produce("gone", b"a") == ErrorCode.NONE
+
+    node = machine.boot()
+    broker, quorum = node.node.broker, node.node.quorum
+    quorum.start()
+    node.settled(spawn(quorum.catch_up(node.node.active_controller)), START_MS)
+    image = quorum.loader.image
+    broker.open_logs(image)
+    assert [log.topic_partition.topic for log in broker.logs.logs()] == ["gone"]
+    deletion = MetadataDelta(image)
+    deletion.replay(RemoveTopicRecord(topic_id=image.topics.by_name["gone"].id))
+    broker.take_over(deletion.apply(image.offset + 1, image.epoch))
+    assert broker.logs.logs() == []
 
 
 def test_a_node_that_is_closed_before_it_opened_its_logs_leaves_them_as_they_are() -> None:
