@@ -6,7 +6,7 @@ DATA ?= odradek-data
 LISTEN ?= localhost:9092
 LONG_CLUSTER_CASES := tests/compat/cluster/test_kafka_tools.py tests/compat/cluster/test_killed.py
 
-.PHONY: run test cluster lint check docs simulate mutations programs jars oracles apache bench bench-cluster clean
+.PHONY: run test cluster lint check docs faults simulate mutations programs jars oracles apache bench bench-cluster clean
 
 run: $(VENV)/.runtime
 	@echo "Data: $(DATA). Once it is ready, send a first message from another terminal:"
@@ -38,6 +38,10 @@ simulate: $(VENV)/.development
 # Bugs that are put into the code on purpose, each of which a simulation must catch. A quarter of an hour.
 mutations: $(VENV)/.development
 	$(BIN)/python -m tests.sim.cluster.mutations --jobs 2
+
+# Three nodes under faults with the history checker, longer than in `make test`: three minutes, ODRADEK_FAULTS_S for more.
+faults: $(VENV)/.development
+	$(BIN)/python -m pytest -s tests/faults
 
 # Programs that people run on Kafka, whole, under faults: minutes. Those in Java are skipped where it is missing.
 programs: $(VENV)/.development

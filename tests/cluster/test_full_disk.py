@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from tests.support.apache import Unavailable
 from tests.support.batches import batch, batches
 from tests.support.process import BrokerProcess, wait_for
 from tests.support.requests import code, connect, create_topic, fetch, fetch_request, list_offset, metadata, produce
+from tests.support.small_disk import ON_SMALL_DISKS_ONLY, SmallDisk
 from tests.support.targets import FAST_SETTINGS, new_broker
 from tests.support.wire import Connection
 
@@ -24,28 +22,7 @@ VALUE_BYTES = 20_000
 LED = ("NONE", 1, ())
 LEADERLESS = ("LEADER_NOT_AVAILABLE", -1, (1,))
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0 or shutil.which("mount") is None,
-    reason="only root may mount a file system of 1 MB, and this is done for Linux",
-)
-
-
-class SmallDisk:
-    """A tmpfs."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def mount(self, megabytes: int, *, again: bool = False) -> None:
-        options = f"size={megabytes}m,nr_inodes=1000,mode=0777" + (",remount" if again else "")
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.path)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
+pytestmark = ON_SMALL_DISKS_ONLY
 
 
 @pytest.fixture
@@ -55,7 +32,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     small = SmallDisk(path)
     small.mount(1)
     yield small
-    subprocess.run(["umount", "--lazy", str(path)], check=True)
+    small.unmount()
 
 
 @pytest.fixture

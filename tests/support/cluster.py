@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.support.network import Network
 from tests.support.odradek import ROOT, await_ready
 from tests.support.process import HOST, BrokerProcess, free_port
 
@@ -68,6 +69,39 @@ class Node(BrokerProcess):
         self.await_ready()
 
 
+class Ways:
+    """The ports by which a node is reached, and those that it shows to other nodes."""
+
+    def __init__(self, node_id: int, role: str, network: Network | None) -> None:
+        self.node_id = node_id
+        self.client_port = free_port() if "broker" in role else 0
+        self.broker_port = free_port() if "broker" in role and network is not None else 0
+        self.controller_port = free_port() if "controller" in role else 0
+        self.shown_broker_port, self.shown_controller_port = self.broker_port, self.controller_port
+        if network is not None and self.broker_port:
+            self.shown_broker_port = network.open_way_to(node_id, self.broker_port)
+        if network is not None and self.controller_port:
+            self.shown_controller_port = network.open_way_to(node_id, self.controller_port)
+
+    def properties(self) -> dict[str, str]:
+        """All that is about listeners."""
+        own = {"PLAINTEXT": self.client_port, "NODES": self.broker_port, "CONTROLLER": self.controller_port}
+        shown = {**own, "NODES": self.shown_broker_port, "CONTROLLER": self.shown_controller_port}
+        found = {
+            "listeners": _listeners(own),
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,NODES:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        }
+        if shown != own:
+            found["advertised.listeners"] = _listeners(shown)
+        if self.broker_port:
+            found["inter.broker.listener.name"] = "NODES"
+        return found
+
+
+def _listeners(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://{HOST}:{port}" for name, port in ports.items() if port)
+
+
 class Cluster:
     """Nodes with the ids from 1 on. Roles of each are `broker,controller` unless given; controllers are the voters.
 
@@ -81,30 +115,26 @@ class Cluster:
         settings: Mapping[str, str] | None = None,
         kind: type[Node] = Node,
         of_each: Mapping[int, Mapping[str, str]] | None = None,
+        *,
+        network: Network | None = None,
     ) -> None:
+        """With a `network` nodes reach each other by that, and clients reach them as always."""
         by_id = dict.fromkeys(range(1, roles + 1), COMBINED) if isinstance(roles, int) else dict(roles)
-        ports = {node_id: (free_port(), free_port()) for node_id in by_id}
-        controllers = [node_id for node_id, role in by_id.items() if "controller" in role]
-        self.controllers = servers = ",".join(f"{HOST}:{ports[node_id][1]}" for node_id in controllers)
+        ways = {node_id: Ways(node_id, role, network) for node_id, role in by_id.items()}
+        controllers = [way for way in ways.values() if way.controller_port]
+        self.controllers = servers = ",".join(f"{HOST}:{way.shown_controller_port}" for way in controllers)
         voters = ",".join(
-            f"{node_id}@{HOST}:{ports[node_id][1]}:{uuid}"
-            for node_id, uuid in zip(controllers, DIRECTORY_IDS, strict=False)
+            f"{way.node_id}@{HOST}:{way.shown_controller_port}:{uuid}"
+            for way, uuid in zip(controllers, DIRECTORY_IDS, strict=False)
         )
         self.nodes: dict[int, Node] = {}
-        for node_id, role in by_id.items():
-            broker_port, controller_port = ports[node_id]
-            listeners = []
-            if "broker" in role:
-                listeners.append(f"PLAINTEXT://{HOST}:{broker_port}")
-            if "controller" in role:
-                listeners.append(f"CONTROLLER://{HOST}:{controller_port}")
-            node = kind(
+        for node_id, way in ways.items():
+            each = kind(
                 directory / f"node-{node_id}",
                 node_id,
                 {
-                    "process.roles": role,
-                    "listeners": ",".join(listeners),
-                    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+                    "process.roles": by_id[node_id],
+                    **way.properties(),
                     "controller.listener.names": "CONTROLLER",
                     "controller.quorum.bootstrap.servers": servers,
                     "group.initial.rebalance.delay.ms": "0",
@@ -112,10 +142,15 @@ class Cluster:
                     **(of_each or {}).get(node_id, {}),
                 },
             )
-            node.port = broker_port if "broker" in role else controller_port
-            node.controller_port = controller_port
-            node.format(*(("--initial-controllers", voters) if "controller" in role else ()))
-            self.nodes[node_id] = node
+            each.port = way.client_port or way.controller_port
+            each.controller_port = way.controller_port
+            each.format(*(("--initial-controllers", voters) if way.controller_port else ()))
+            self.nodes[node_id] = each
+        if network is not None:
+            network.attach(self._pids)
+
+    def _pids(self) -> dict[int, int]:
+        return {node_id: node.pid for node_id, node in self.nodes.items() if node.running}
 
     @property
     def bootstrap_servers(self) -> str:

@@ -85,6 +85,11 @@ class BrokerProcess:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def has_ended_by_itself(self) -> bool:
+        """Whether it was started, and runs no more, though nobody has ended it."""
+        return self._process is not None and self._process.poll() is not None
+
     def start(self) -> None:
         raise NotImplementedError
 

@@ -27,13 +27,13 @@ class Recorder:
         """An operation begins, which is going to do at most this."""
         self._write(type="invoke", f=kind, value=format_steps(intended))
 
-    def commit(self, steps: Iterable[Step]) -> None:
-        """The operation has done this, and its transaction is about to be committed."""
-        self._write(type="commit", value=format_steps(steps))
+    def commit(self, steps: Iterable[Step], **more: object) -> None:
+        """The operation has done this, and its transaction, or where it came to, is about to be committed."""
+        self._write(type="commit", value=format_steps(steps), **more)
 
-    def end(self, kind: str, outcome: str, steps: Iterable[Step]) -> None:
-        """The operation has ended with "ok", "fail" or "info", and done this."""
-        self._write(type=outcome, f=kind, value=format_steps(steps))
+    def end(self, kind: str, outcome: str, steps: Iterable[Step], **more: object) -> None:
+        """The operation has ended with "ok", "fail" or "info", and done this; `odradek check` leaves `more` alone."""
+        self._write(type=outcome, f=kind, value=format_steps(steps), **more)
 
     def mark(self, kind: str) -> None:
         """Between operations: "assign" or "drained"."""
@@ -43,6 +43,11 @@ class Recorder:
         """Let DIE end this process. Call it before other threads start: they inherit that the signal waits."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {DIE})
         threading.Thread(target=self._wait_for_death, daemon=True).start()
+
+    def leave(self) -> None:
+        """End this process at once, with 0, but never in the midst of a line."""
+        with self._lock:
+            os._exit(0)
 
     def _wait_for_death(self) -> None:
         signal.sigwait({DIE})

@@ -1,0 +1,1 @@
+"""Several nodes under faults, for minutes: `make faults`."""
