@@ -19,6 +19,8 @@ from odradek.node.quorum_part import QuorumPart
 from odradek.node.start_error import StartError
 from odradek.ports import Promise, TimerHandle, Turns
 from odradek.ports.network import FrameHandler, RunHandler
+from odradek.quorum.leader import LeaderState
+from odradek.quorum.roles import Follower
 from odradek.security.acl import AllowAll
 from odradek.server.api_versions import ApiVersionsHandler, Features
 from odradek.server.dispatcher import Dispatcher
@@ -233,7 +235,8 @@ class Node:
             return [each for each in brokers if each.id != self.config.node_id and not each.fenced]
 
         def look() -> None:
-            if self.quorum.raft.leader_id is None or not any(each.in_controlled_shutdown for each in others()):
+            has_leader = isinstance(self.quorum.raft.role, Follower | LeaderState)
+            if not has_leader or not any(each.in_controlled_shutdown for each in others()):
                 left.resolve(None)
             elif not left.done:
                 self._ports.scheduler.call_later(LOOK_MS, look)

@@ -82,7 +82,7 @@ class QuorumState:
         elif saved.leader_id != NOBODY and self.endpoints_of(saved.leader_id):
             self.leader_endpoints = self.endpoints_of(saved.leader_id)
             self.role = self._following()
-        elif saved.leader_epoch == 0 and self.is_voter:
+        elif saved.leader_epoch == 0:
             self.role = Unattached(self._first_election_ms())
         else:
             self.role = Unattached(self._election_deadline_ms())

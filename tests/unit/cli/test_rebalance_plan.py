@@ -56,6 +56,8 @@ def test_what_is_drained_goes_to_another_rack_where_that_can_be() -> None:
     racks = {1: "x", 2: "y", 3: "y", 4: "x"}
     (change,) = plan(topic("a", (1, 2)), racks, drained=(2,))
     assert change.replicas == (1, 3)
+    (change,) = plan(topic("a", (1, 2)), {1: "x", 2: "y", 3: "x", 4: "y", 5: None}, drained=(2,))
+    assert change.replicas == (1, 4)
     (change,) = plan(topic("a", (1, 2)), {1: "x", 2: "y", 4: "x"}, drained=(2,))
     assert change.replicas == (1, 4)
 

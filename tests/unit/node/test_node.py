@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from odradek.metadata.cluster_delta import FENCE
-from odradek.node.node import LOOK_MS, OTHERS_LEAVE_MS, SIGNALS_MS
+from odradek.node.node import LOOK_MS, OTHERS_LEAVE_MS, SIGNALS_MS, SILENCE_MS
 from odradek.node.start_error import StartError
 from odradek.ports import spawn
 from odradek.wire.persistent.metadata.broker_registration_change_record import BrokerRegistrationChangeRecord
@@ -119,4 +119,15 @@ def test_a_voter_does_not_stay_for_brokers_that_go_on() -> None:
     node = with_another_broker()
     leaving = spawn(node.node.leave())
     node.world.advance(2 * SIGNALS_MS)
+    assert leaving.done
+
+
+def test_a_voter_does_not_stay_where_there_is_no_controller_to_let_others_go() -> None:
+    node = with_another_broker()
+    change(node, leaving=True)
+    node.world.advance(10)
+    raft = node.node.quorum.raft
+    raft.resign(raft.epoch)
+    leaving = spawn(node.node.leave())
+    node.world.advance(SILENCE_MS + SIGNALS_MS)
     assert leaving.done

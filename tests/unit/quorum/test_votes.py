@@ -226,11 +226,11 @@ def test_a_quorum_that_never_had_a_leader_elects_one_at_once_and_another_gives_i
     assert scene.answer_votes(granted=True, pre=True)
     assert scene.answer_votes(granted=True, pre=False)
     assert scene.raft.is_leader
-    follower = Scene()
-    follower.begin(2, 3)
-    follower.restart()
-    follower.world.advance(follower.settings.election_timeout_ms / 2)
-    assert follower.answer_votes(granted=True, pre=True) == 0
+    voter = Scene()
+    assert voter.vote(2, 5).vote_granted
+    voter.restart()
+    voter.world.advance(voter.settings.election_timeout_ms / 2)
+    assert voter.answer_votes(granted=True, pre=True) == 0
 
 
 def test_who_does_not_vote_calls_no_election() -> None:
