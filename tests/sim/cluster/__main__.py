@@ -37,14 +37,22 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1, help="how many, from --seed on")
     parser.add_argument("--new-seeds", type=int, default=0, help="how many that nobody has tried, before the others")
     parser.add_argument("--minutes", type=float, default=1.0, help="simulated, until everything heals")
-    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--nodes", type=int, default=1, help="of the quorum, brokers and controllers in one")
+    parser.add_argument("--brokers", type=int, default=0, help="that are brokers only, and join a little later")
+    parser.add_argument("--separate", action="store_true", help="the nodes of the quorum are controllers only")
     parser.add_argument("--no-faults", action="store_true")
     parser.add_argument("--jobs", type=int, default=1, help="how many at a time, each in a process of its own")
     parser.add_argument("--trace", action="store_true", help="a line for each thing that happens; of one seed")
     parser.add_argument("--history", type=Path, help="write what clients saw, for `odradek check`; of one seed")
     parser.add_argument("--digest", action="store_true", help="print what stands for all that happened; of one seed")
     arguments = parser.parse_args()
-    options = Options(minutes=arguments.minutes, faults=not arguments.no_faults, nodes=arguments.nodes)
+    options = Options(
+        minutes=arguments.minutes,
+        faults=not arguments.no_faults,
+        nodes=arguments.nodes,
+        brokers=arguments.brokers,
+        separate=arguments.separate,
+    )
     if arguments.trace or arguments.history is not None or arguments.digest:
         return _look_at_one(arguments, options)
     new = [secrets.randbelow(1 << 32) for _ in range(arguments.new_seeds)]
@@ -84,7 +92,7 @@ def _shown(options: Options, run: Run) -> Run:
     if result.violations:
         _print(
             f"  again: python -m tests.sim.cluster --seed {result.seed} --nodes {options.nodes} "
-            f"--minutes {options.minutes} --trace"
+            f"--brokers {options.brokers}{' --separate' * options.separate} --minutes {options.minutes} --trace"
         )
     return run
 

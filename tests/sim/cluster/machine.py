@@ -57,6 +57,11 @@ class Machine:
         return "broker" in self._settings["process.roles"]
 
     @property
+    def is_voter(self) -> bool:
+        """Whether its nodes are controllers."""
+        return "controller" in self._settings["process.roles"]
+
+    @property
     def is_running(self) -> bool:
         """Whether there is a process."""
         return self.process is not None and self.process.is_alive
@@ -132,7 +137,10 @@ class Machine:
         def failed(error: BaseException) -> None:
             self._failed(process, error)
 
-        endpoints = Endpoints({"PLAINTEXT": BROKER_PORT, "CONTROLLER": CONTROLLER_PORT})
+        ports_in_use = {"PLAINTEXT": BROKER_PORT} if self.is_broker else {}
+        if self.is_voter:
+            ports_in_use["CONTROLLER"] = CONTROLLER_PORT
+        endpoints = Endpoints(ports_in_use)
         try:
             node = Node(config, ports, endpoints, failed, lambda _config: None)
         except (StartError, OSError) as error:
@@ -141,7 +149,8 @@ class Machine:
         self.node = node
         if self.on_boot is not None:
             self.on_boot(self)
-        self._listen(process, node, "CONTROLLER", CONTROLLER_PORT)
+        if self.is_voter:
+            self._listen(process, node, "CONTROLLER", CONTROLLER_PORT)
         spawn(self._serve(process, node)).on_done(lambda started: self._started(process, node, started))
 
     def _failed(self, process: Process, error: BaseException) -> None:
@@ -160,7 +169,6 @@ class Machine:
             return
         self.is_started = True
         self._kernel.note(f"{self.host} is ready")
-        self._listen(process, node, "PLAINTEXT", BROKER_PORT)
 
     def _listen(self, process: Process, node: Node, name: str, port: int) -> None:
         handler = self._watched(node.controller_frames) if name == "CONTROLLER" else node.broker_frames
@@ -180,6 +188,6 @@ class Machine:
     async def _serve(self, process: Process, node: Node) -> None:
         """As a process does, the broker's listener answers before the broker is unfenced."""
         await node.open()
-        if self.process is process and process.is_alive:
+        if self.is_broker and self.process is process and process.is_alive:
             self._listen(process, node, "PLAINTEXT", BROKER_PORT)
         await node.join()

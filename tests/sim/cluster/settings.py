@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from odradek.config import BrokerConfig, single_node_defaults
 from odradek.node.formatting import FormatOptions, format_directories
@@ -12,14 +13,42 @@ from tests.sim.cluster.machine import BROKER_PORT, CONTROLLER_PORT, DATA_DIR, Ma
 from tests.sim.cluster.process import Process
 
 
-def node_settings(node_id: int, node_count: int, chance: random.Random) -> dict[str, str]:
-    """A node that is broker and controller; `chance` is the same for all nodes of a cluster."""
-    host = f"node{node_id}"
-    controllers = ",".join(f"node{number}:{CONTROLLER_PORT}" for number in range(1, node_count + 1))
+class Layout(NamedTuple):
+    """Which nodes a cluster has, by their numbers from 1 on: first those of the quorum, then brokers only."""
+
+    voters: int
+    brokers_only: int = 0
+    separate: bool = False
+    """Whether the nodes of the quorum are controllers only."""
+
+    @property
+    def nodes(self) -> range:
+        """The ids of all nodes."""
+        return range(1, self.voters + self.brokers_only + 1)
+
+    @property
+    def brokers(self) -> int:
+        """How many have data, once all are there."""
+        return self.brokers_only if self.separate else self.voters + self.brokers_only
+
+    def roles(self, node_id: int) -> tuple[str, ...]:
+        """`process.roles`."""
+        if node_id > self.voters:
+            return ("broker",)
+        return ("controller",) if self.separate else ("broker", "controller")
+
+
+def node_settings(node_id: int, layout: Layout, chance: random.Random) -> dict[str, str]:
+    """The properties of one node; `chance` is the same for all nodes of a cluster."""
+    host, roles = f"node{node_id}", layout.roles(node_id)
+    controllers = ",".join(f"node{number}:{CONTROLLER_PORT}" for number in range(1, layout.voters + 1))
+    listeners = {"broker": f"PLAINTEXT://{host}:{BROKER_PORT}", "controller": f"CONTROLLER://{host}:{CONTROLLER_PORT}"}
     settings = {
         **single_node_defaults("localhost", BROKER_PORT, data_dir=DATA_DIR),
         "node.id": str(node_id),
-        "listeners": f"PLAINTEXT://{host}:{BROKER_PORT},CONTROLLER://{host}:{CONTROLLER_PORT}",
+        "process.roles": ",".join(roles),
+        "listeners": ",".join(listeners[role] for role in roles),
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "controller.quorum.bootstrap.servers": controllers,
         "offsets.topic.num.partitions": "1",
         "transaction.state.log.num.partitions": "1",
@@ -29,8 +58,8 @@ def node_settings(node_id: int, node_count: int, chance: random.Random) -> dict[
         "group.consumer.heartbeat.interval.ms": "500",
         "metadata.log.max.record.bytes.between.snapshots": str(chance.choice([1000, 10_000, 20_971_520])),
     }
-    if node_count > 1:
-        replicas, in_sync = str(min(3, node_count)), str(min(2, node_count))
+    if layout.brokers > 1:
+        replicas, in_sync = str(min(3, layout.brokers)), str(min(2, layout.brokers))
         settings |= {
             "default.replication.factor": replicas,
             "min.insync.replicas": in_sync,
@@ -49,10 +78,14 @@ def node_settings(node_id: int, node_count: int, chance: random.Random) -> dict[
 def format_cluster(machines: Mapping[int, Machine], settings: Mapping[int, Mapping[str, str]], seed: Process) -> None:
     """Format the disks of all nodes as the voters of one quorum, and see that nothing of it is lost."""
     cluster_id = uuid_to_string(seed.uuid())
-    ids = {node_id: uuid_to_string(seed.uuid()) for node_id in machines}
-    voters = ",".join(f"{node_id}@node{node_id}:{CONTROLLER_PORT}:{ids[node_id]}" for node_id in machines)
+    ids = {node_id: uuid_to_string(seed.uuid()) for node_id, machine in machines.items() if machine.is_voter}
+    voters = ",".join(f"{node_id}@node{node_id}:{CONTROLLER_PORT}:{ids[node_id]}" for node_id in ids)
     for node_id, machine in machines.items():
-        options = FormatOptions(cluster_id, initial_controllers=voters)
+        options = FormatOptions(
+            cluster_id,
+            initial_controllers=voters if machine.is_voter else None,
+            no_initial_controllers=not machine.is_voter,
+        )
         config = BrokerConfig.load(settings[node_id])
         list(format_directories(config, options, machine.disk, seed, seed))
         machine.disk.sync_dir(DATA_DIR)

@@ -36,7 +36,7 @@ from tests.sim.cluster.process import Process
 from tests.sim.cluster.producer import Producer, ProducerOptions
 from tests.sim.cluster.rare import RareStates
 from tests.sim.cluster.recorder import Recorder
-from tests.sim.cluster.settings import format_cluster, node_settings
+from tests.sim.cluster.settings import Layout, format_cluster, node_settings
 from tests.sim.cluster.transactional import TransactionalProducer
 from tests.sim.cluster.txn_offsets import TransactionalOffsets
 from tests.sim.cluster.view import is_fully_replicated, misplaced
@@ -46,6 +46,8 @@ CHECK_EVERY_MS = 500.0
 HEAL_WITHIN_MS = 120_000.0
 """How soon after the last fault everything must work again."""
 _COLLECT_EVERY_MS = 60_000.0
+_JOINS_MS = (5000.0, 25_000.0)
+"""When brokers come that are not there from the start."""
 _MAX_ANOMALIES = 10
 """More of them say nothing more."""
 
@@ -63,6 +65,11 @@ class Options(NamedTuple):
     """Of one consumer group."""
     partitions: int = 3
     nodes: int = 1
+    """Of the quorum."""
+    brokers: int = 0
+    """Nodes that are brokers only; unless the others are controllers only, they join while the cluster is at work."""
+    separate: bool = False
+    """Whether the nodes of the quorum are controllers only."""
 
 
 class Result(NamedTuple):
@@ -86,6 +93,7 @@ class World:
     def __init__(self, seed: int, options: Options = Options(), trace: Callable[[str], None] | None = None) -> None:  # noqa: B008 - immutable
         self.seed = seed
         self.options = options
+        self.layout = Layout(options.nodes, options.brokers, options.separate)
         self.kernel = Kernel(seed)
         self.kernel.trace = trace
         self.kernel.on_halt = self._halted
@@ -96,7 +104,7 @@ class World:
         self.power_cuts = self._power_cuts(random.randrange(3))
         self.timeout_ms = random.choice([1000.0, 2000.0, 8000.0])
         self._segment_bytes = random.choice([10_000, 50_000])
-        self.machines = self._machines(options.nodes)
+        self.machines = self._machines()
         self.invariants = Invariants(self.kernel, self.machines, TOPIC)
         means = Means(self.kernel, self.network, self.machines)
         rare = RareStates(means, TOPIC)
@@ -119,7 +127,7 @@ class World:
         self.members = [self._member(f"member{number}") for number in range(1, options.members + 1)]
         self.admin = Admin(
             self._client("admin1"),
-            [machine.node_id for machine in self.machines if machine.is_broker],
+            [machine.node_id for machine in self._brokers()],
             options.partitions,
             random.uniform(1000, 10_000),
         )
@@ -134,7 +142,10 @@ class World:
         kernel = self.kernel
         with _deterministic_gc(), self._errors():
             for machine in self.machines:
-                machine.boot()
+                if machine.is_voter or self.options.separate:
+                    machine.boot()
+                else:
+                    self.means.later(*_JOINS_MS, partial(self.means.boot, machine))
             created = spawn(self._create_topic())
             self._check_later()
             if self._until(HEAL_WITHIN_MS, lambda: created.done):
@@ -213,7 +224,7 @@ class World:
         if kind == 0:
             return None
         # One node has no other to ask for what it has lost.
-        any_time = kind == 1 or self.options.nodes == 1
+        any_time = kind == 1 or self.layout.brokers == 1
         return PowerCuts(any_time, is_safe=self._is_fully_replicated)
 
     def _voted(self, rare: RareStates, voter: Machine, candidate: int, epoch: int, is_granted: bool) -> None:
@@ -274,20 +285,20 @@ class World:
                     machine.loses_power = machine.loses_power and self._is_fully_replicated()
                 machine.halted()
 
-    def _machines(self, count: int) -> list[Machine]:
-        numbers = range(1, count + 1)
-        settings = {number: node_settings(number, count, self.kernel.random("settings")) for number in numbers}
+    def _machines(self) -> list[Machine]:
+        numbers = self.layout.nodes
+        settings = {number: node_settings(number, self.layout, self.kernel.random("settings")) for number in numbers}
         if self.power_cuts is not None and self.power_cuts.any_time:
             for properties in settings.values():
                 properties["log.flush.interval.messages"] = "1"
         machines = {number: Machine(self.kernel, self.network, number, settings[number]) for number in numbers}
-        if count > 1:
+        if len(numbers) > 1:
             format_cluster(machines, settings, Process(self.kernel, "admin", "format"))
         return list(machines.values())
 
     def _client(self, name: str) -> Client:
         process = Process(self.kernel, name, name)
-        node_ids = [machine.node_id for machine in self.machines]
+        node_ids = [machine.node_id for machine in self._brokers()]
         return Client(self.network, process, node_ids, TOPIC, self.timeout_ms)
 
     def _producer(self, name: str, pause_ms: float) -> Producer:
@@ -314,7 +325,7 @@ class World:
         topic = CreatableTopic(
             name=TOPIC,
             num_partitions=self.options.partitions,
-            replication_factor=min(3, len(self.machines)),
+            replication_factor=min(3, self.options.brokers if self.options.separate else self.options.nodes),
             configs=[
                 CreatableTopicConfig(name="internal.segment.bytes", value=str(self._segment_bytes)),
                 CreatableTopicConfig(name="index.interval.bytes", value="500"),
