@@ -29,6 +29,8 @@ R = TypeVar("R")
 
 REPLY_SLICE_MS = 1.0
 """How long one turn of replies may keep the thread from other work."""
+TIMER_RETRY_MS = 500.0
+"""How soon the operation of a timer that failed runs again, as in Kafka."""
 
 
 class ShardState(Enum):
@@ -404,6 +406,9 @@ class Shard(Generic[S]):
         def settled(outcome: Promise[None]) -> None:
             if outcome.error is not None:
                 _log.warning("timer %s of coordinator shard %s failed: %s", key, self.partition, outcome.error)
+                if self.state is ShardState.ACTIVE and key not in self._timers:
+                    # What it was for is still to be done: nobody else takes a member out whose session is over.
+                    self._timers.schedule(key, TIMER_RETRY_MS, operation)
 
         promise.on_done(settled)
         self._write(lambda _: operation(), None, promise)

@@ -8,7 +8,7 @@ from odradek.broker.coordinator.batches import RecordCodec
 from odradek.broker.coordinator.loader import SLICE_MS
 from odradek.broker.coordinator.result import CoordinatorRecord, CoordinatorResult, Producer
 from odradek.broker.coordinator.runtime import CoordinatorRuntime
-from odradek.broker.coordinator.shard import REPLY_SLICE_MS, ShardContext, ShardState
+from odradek.broker.coordinator.shard import REPLY_SLICE_MS, TIMER_RETRY_MS, ShardContext, ShardState
 from odradek.broker.coordinator.timeline import TimelineMap
 from odradek.ports import Promise
 from odradek.storage.topic_partition import TopicPartition
@@ -349,6 +349,19 @@ def test_a_timer_is_an_operation_like_any_other() -> None:
     toy.world.advance(BUMP_AFTER_MS - 1)
     assert toy.committed() is None
     toy.world.advance(1)
+    assert toy.committed() == 1
+    toy.world.advance(BUMP_AFTER_MS * 3)
+    assert toy.committed() == 1
+
+
+def test_a_timer_that_could_not_be_written_down_comes_again() -> None:
+    toy = Toy()
+    toy.runtime.write(PARTITION, lambda machine: machine.bump_later("a"))
+    toy.log.append_error = KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS)
+    toy.world.advance(BUMP_AFTER_MS + TIMER_RETRY_MS)
+    assert toy.committed() is None
+    toy.log.append_error = None
+    toy.world.advance(TIMER_RETRY_MS)
     assert toy.committed() == 1
     toy.world.advance(BUMP_AFTER_MS * 3)
     assert toy.committed() == 1
