@@ -36,6 +36,8 @@ class Machine:
         self.is_started = False
         """Clients may come."""
         self.boots = 0
+        self.is_stopping = False
+        """Its node stops by itself, and dies then."""
         self.has_bad_disk = False
         """The disk fails, or has failed this node."""
         self.loses_power = False
@@ -90,6 +92,7 @@ class Machine:
         if process is None or node is None or not self.is_started:
             return
         self._kernel.note(f"{self.host} stops")
+        self.is_stopping = True
 
         def stopped(outcome: Promise[None]) -> None:
             if self.process is process and process.is_alive:
@@ -122,7 +125,7 @@ class Machine:
         self._network.is_on[self.host] = has_machine
         self._network.process_died(process)
         self.node = None
-        self.is_started = False
+        self.is_started = self.is_stopping = False
 
     def _start(self) -> None:
         process = self.process

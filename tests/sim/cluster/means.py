@@ -33,6 +33,8 @@ class Means:
         for machine in self.machines:
             self.mend_disk(machine)
             machine.disk.go_on()
+            if machine.is_stopping:
+                machine.kill()
             if machine.process is not None:
                 machine.process.resume()
             self.boot(machine)

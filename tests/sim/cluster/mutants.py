@@ -37,8 +37,6 @@ class Mutation(NamedTuple):
     patches: Callable[[], Patches]
     simulation: str = "cluster"
     """Which of the simulations has to catch it; `nodes` says nothing for the others."""
-    seeds: tuple[int, ...] = ()
-    """Those that are tried first."""
 
 
 def _one(target: object, attribute: str, replacement: object) -> Callable[[], Patches]:
