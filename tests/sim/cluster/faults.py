@@ -106,7 +106,7 @@ class Faults:
     def _kill(self) -> None:
         machine = self._means.any_machine()
         self._means.note(f"kill {machine.host}")
-        machine.kill()
+        self._means.kill(machine)
         self._means.reboots(machine, 0, 5000)
 
     def _stop(self) -> None:
@@ -116,7 +116,7 @@ class Faults:
         machine.stop()
 
         def end() -> None:
-            machine.kill()
+            self._means.kill(machine)
             self._means.boot(machine)
 
         self._means.later(3000, 12_000, end)
@@ -124,6 +124,8 @@ class Faults:
     def _fail_disk(self) -> None:
         """A disk is full, or fails; what could not be synced is lost then, as by a power cut."""
         machine = self._means.any_machine()
+        if not self._means.may_die(machine):
+            return
         code = self._random.choice([errno.EIO, errno.ENOSPC]) if self._may_lose_power() else errno.ENOSPC
         path = self._random.choice([DATA_DIR, f"{DATA_DIR}/t-", f"{DATA_DIR}/__"])
         only_sync = code == errno.EIO and self._random.random() < 0.5
@@ -149,6 +151,8 @@ class Faults:
     def _halt_at_step(self, *, loses_power: bool) -> None:
         machine = self._means.any_machine()
         steps = int(self._random.random() ** 2 * 300)
+        if not self._means.may_die(machine):
+            return
         loses_power = loses_power and self._may_lose_power()
         self._means.note(f"{machine.host} dies {steps} steps of the disk later")
         machine.halt_after(steps, loses_power=loses_power)
@@ -216,7 +220,7 @@ class Faults:
 
         def undo() -> None:
             if dies:
-                machine.kill()
+                self._means.kill(machine)
                 self._means.reboots(machine, 0, 5000)
             self._means.unblock(links)
 
@@ -226,7 +230,7 @@ class Faults:
         """All nodes at once, which come back one by one."""
         self._means.note("kill all nodes")
         for machine in self._means.machines:
-            machine.kill()
+            self._means.kill(machine)
             self._means.reboots(machine, 0, 5000)
 
     def _clog(self) -> None:

@@ -36,6 +36,8 @@ class Machine:
         self.is_started = False
         """Clients may come."""
         self.boots = 0
+        self.has_lost_data = False
+        """Its power was cut, and not all that was lost has been copied from others again."""
         self.is_stopping = False
         """Its node stops by itself, and dies then."""
         self.has_bad_disk = False
@@ -85,6 +87,7 @@ class Machine:
         """What was not synced may be gone."""
         self._end(has_machine=False)
         self.disk.lose_power()
+        self.has_lost_data = True
 
     def stop(self) -> None:
         """Let the node stop by itself, as SIGTERM does."""

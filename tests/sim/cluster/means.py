@@ -20,6 +20,8 @@ class Means:
         self.machines = machines
         self.random = kernel.random("faults")
         self.is_over = False
+        self.spares_others = False
+        """Whether nobody else may die while one has lost data: more than that Kafka does not promise to outlive."""
         self._blocked: list[Link] = []
 
     def heal(self) -> None:
@@ -56,6 +58,16 @@ class Means:
                 machine.kill()
             machine.disk.faults.clear()
             machine.has_bad_disk = False
+
+    def may_die(self, machine: Machine) -> bool:
+        """Whether a machine's death can cost nothing that is committed."""
+        others = (other for other in self.machines if other is not machine)
+        return not self.spares_others or not any(other.has_lost_data for other in others)
+
+    def kill(self, machine: Machine) -> None:
+        """As SIGKILL, unless it is spared."""
+        if self.may_die(machine):
+            machine.kill()
 
     def later(self, shortest_ms: float, longest_ms: float, undo: Callable[[], None]) -> None:
         """Do it then, unless all has been healed before."""

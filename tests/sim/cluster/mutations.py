@@ -2,9 +2,9 @@
 
 Each replaces a piece of real code by a plausible mistake. Every one is run under seed after seed until it is caught;
 one that survives all seeds says that the simulations are blind to that mistake. Caught it is by a seed that holds
-without it, and by an invariant that has
-a name: one that a simulation looks at, that all becomes available again in time, or that nodes report no errors that
-they did not foresee. An exception in a simulation's own code proves nothing, and ends the command.
+without it, and by an invariant that has a name: one that a simulation looks at, that all becomes available again in
+time, or that nodes report no errors that they did not foresee. An exception in a simulation's own code proves nothing,
+and ends the command.
 """
 
 from __future__ import annotations

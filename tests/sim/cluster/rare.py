@@ -44,6 +44,8 @@ class RareStates:
         means = self._means
         if means.is_over or self.is_busy or self._random.random() > 0.3:
             return
+        if not means.may_die(voter):
+            return
         (elected,) = (machine for machine in means.machines if machine.node_id == candidate)
         means.note(f"{voter.host} dies with its vote for {elected.host} in epoch {epoch}")
         links = [link for link in means.between(elected, means.machines) if link != (voter.host, elected.host)]
@@ -67,7 +69,7 @@ class RareStates:
         means.slow(links, self._random.uniform(100, 800))
         await means.sleep(self._random.uniform(500, 3000))
         if self._random.random() < 0.7:
-            led.machine.kill()
+            means.kill(led.machine)
             means.reboots(led.machine, 0, 2 * LONGER_THAN_SESSIONS_MS)
             means.unslow(links)
         else:
@@ -88,7 +90,7 @@ class RareStates:
         means.block(links)
         await means.until(_ISR_SHRINKS_WITHIN_MS, lambda: partition.isr == (leader.node_id,) or not leader.is_started)
         await means.sleep(self._random.uniform(0, 1000))
-        leader.kill()
+        means.kill(leader)
         means.unblock(links)
         away_ms = self._random.choice([0.0, LONGER_THAN_SESSIONS_MS])
         means.reboots(leader, away_ms, away_ms + 3000)
@@ -137,7 +139,7 @@ class RareStates:
         links = means.between(voter, means.machines)
         means.block(links)
         await means.sleep(self._random.uniform(0.5, 1.5) * LONGER_THAN_SESSIONS_MS)
-        leader.kill()
+        means.kill(leader)
         means.unblock(links)
         await means.sleep(self._random.uniform(2000, 10_000))
         means.boot(leader)

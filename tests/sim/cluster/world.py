@@ -107,6 +107,7 @@ class World:
         self.machines = self._machines()
         self.invariants = Invariants(self.kernel, self.machines, TOPIC)
         means = Means(self.kernel, self.network, self.machines)
+        means.spares_others = self.power_cuts is not None and not self.power_cuts.any_time
         rare = RareStates(means, TOPIC)
         for machine in self.machines:
             machine.on_boot = self.invariants.booted
@@ -225,7 +226,12 @@ class World:
             return None
         # One node has no other to ask for what it has lost.
         any_time = kind == 1 or self.layout.brokers == 1
-        return PowerCuts(any_time, is_safe=self._is_fully_replicated)
+        return PowerCuts(any_time, is_safe=self._may_lose_power)
+
+    def _may_lose_power(self) -> bool:
+        """Whether all others have what is committed, and live on."""
+        is_shaky = any(machine.has_bad_disk or machine.is_stopping for machine in self.machines)
+        return self._is_fully_replicated() and not is_shaky
 
     def _voted(self, rare: RareStates, voter: Machine, candidate: int, epoch: int, is_granted: bool) -> None:
         self.invariants.voted(candidate, epoch, candidate)
@@ -271,6 +277,7 @@ class World:
     def _check_later(self) -> None:
         def check() -> None:
             self.invariants.check()
+            self._follow_losses()
             for machine in self.machines:
                 for failure in machine.failures:
                     self.invariants.violated(NO_ERRORS, failure)
@@ -278,11 +285,24 @@ class World:
 
         self.kernel.after(CHECK_EVERY_MS, None, check)
 
+    def _follow_losses(self) -> None:
+        """What a machine has lost is there again once all are in sync; until then no other dies."""
+        lost = [machine for machine in self.machines if machine.has_lost_data]
+        if not lost or not self.means.spares_others:
+            return
+        if self._is_fully_replicated():
+            for machine in lost:
+                machine.has_lost_data = False
+        else:
+            for machine in self.machines:
+                if not self.means.may_die(machine):
+                    machine.disk.go_on()
+
     def _halted(self) -> None:
         for machine in self.machines:
             if machine.disk.is_cut:
                 if self.power_cuts is not None and not self.power_cuts.any_time:
-                    machine.loses_power = machine.loses_power and self._is_fully_replicated()
+                    machine.loses_power = machine.loses_power and self._may_lose_power()
                 machine.halted()
 
     def _machines(self) -> list[Machine]:
