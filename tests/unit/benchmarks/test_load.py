@@ -47,7 +47,10 @@ class Broker:
     def _serve(self, connection: socket.socket) -> None:
         with suppress(ConnectionError), connection, connection.makefile("rb") as stream:  # a load that failed hangs up
             while len(length := stream.read(4)) == 4:
-                frame = stream.read(struct.unpack(">i", length)[0])
+                (size,) = struct.unpack(">i", length)
+                frame = stream.read(size)
+                if len(frame) < size:
+                    return
                 request = ProduceRequest.decode(frame[HEADER_BYTES:], NAMED_PRODUCE_VERSION)
                 self.requests.append(request)
                 connection.sendall(self.answer(request, frame[4:8]))
