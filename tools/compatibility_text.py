@@ -70,8 +70,6 @@ DIFFERENCES = (
     "before it is sent.",
     "`queued.max.request.bytes=-1` means 256 MiB, or twice `socket.request.max.bytes` where that is more; in Kafka it "
     "means no limit.",
-    "`socket.send.buffer.bytes` has an effect where it is set. Kafka's default of 100 KiB makes a fetch of 1 MiB wait "
-    "seven times for its reader, at twice the CPU; without it the system gives a connection what it takes.",
     "Requests of more than 16 KiB, but for Produce, are handled one at a time, of each connection one in turn, and "
     "what a connection sends behind such a request waits for it.",
     "A client that has sent its last byte has 5 seconds to take the replies that it is owed; then the "

@@ -10,14 +10,13 @@ from typing import NamedTuple
 from odradek.config import BrokerConfig, ConfigError
 
 UNLIMITED = 2**31 - 1
-_SEND_BUFFER = "socket.send.buffer.bytes"
 
 DEFAULT_REQUEST_MEMORY_BYTES = 256 * 1024 * 1024
 """Request memory of a node whose `queued.max.request.bytes` is -1, which Kafka takes for no limit at all."""
 
 
 class NetworkLimits(NamedTuple):
-    """What clients may use. The first group are Kafka's properties of the same name."""
+    """What clients may use. The first group are Kafka's properties of the same name, with Kafka's defaults."""
 
     socket_request_max_bytes: int = 100 * 1024 * 1024
     """Longest frame, without its length."""
@@ -32,8 +31,8 @@ class NetworkLimits(NamedTuple):
     """Connections of one address; beyond it new ones are closed at once."""
     max_connections_per_ip_overrides: Mapping[str, int] = MappingProxyType({})
     """By address, in place of `max_connections_per_ip`."""
-    socket_send_buffer_bytes: int = -1
-    """SO_SNDBUF; -1: the system's choice, which grows with what a connection takes."""
+    socket_send_buffer_bytes: int = 102_400
+    """SO_SNDBUF; -1: the system's default."""
     socket_receive_buffer_bytes: int = 102_400
     """SO_RCVBUF; -1: the system's default."""
     socket_listen_backlog_size: int = 50
@@ -61,7 +60,7 @@ class NetworkLimits(NamedTuple):
             max_connections_per_ip_overrides={
                 _address_of(host): count for host, count in config.max_connections_per_ip_overrides.items()
             },
-            socket_send_buffer_bytes=config.int_(_SEND_BUFFER) if config.is_set(_SEND_BUFFER) else -1,
+            socket_send_buffer_bytes=config.int_("socket.send.buffer.bytes"),
             socket_receive_buffer_bytes=config.int_("socket.receive.buffer.bytes"),
             socket_listen_backlog_size=config.int_("socket.listen.backlog.size"),
         )

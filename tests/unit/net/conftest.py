@@ -14,8 +14,6 @@ from tests.unit.net.harness import Node, run_on
 
 Scenario = Callable[[Node], Coroutine[Any, Any, None]]
 Run = Callable[..., None]
-SMALL_BUFFER_BYTES = 102_400
-"""So that a peer which does not read soon holds up what is sent to it."""
 
 
 @pytest.fixture(params=["default", "selector"])
@@ -33,7 +31,7 @@ def run(loop: asyncio.AbstractEventLoop) -> Run:
         scenario: Scenario, limits: NetworkLimits | None = None, inter_broker_listener: str | None = None
     ) -> None:
         async def whole() -> None:
-            node = Node(limits or NetworkLimits(socket_send_buffer_bytes=SMALL_BUFFER_BYTES), inter_broker_listener)
+            node = Node(limits or NetworkLimits(), inter_broker_listener)
             try:
                 await scenario(node)
             finally:
