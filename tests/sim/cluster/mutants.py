@@ -115,7 +115,7 @@ MUTATIONS = (
     Mutation("one node: sequences of producers not checked", 1, _one(log, "check_leader_append", lambda *_all: None)),
     Mutation("one node: recovery drops the last batch", 1, _one(recovery, "scan_valid", _recovery_cuts_too_much)),
     Mutation("one node: no recovery after a crash", 1, _one(log_loader._Loader, "load", _loaded_as_clean)),
-    Mutation("one node: no topics in snapshots of the metadata", 1, _one(snapshot, "_topics", lambda _image: iter(()))),
+    Mutation("one node: no topics in snapshots of the metadata", 1, _one(snapshot, "_topics", lambda *_all: iter(()))),
     Mutation("recovery takes batches whose checksum is wrong", 3,
              _one(recovery, "scan_valid", partial(batches.scan_valid, checks_crc=False))),
     Mutation("acknowledged before the ISR has it", 3, _one(Partition, "has_committed", lambda *_all: True)),
