@@ -30,7 +30,7 @@ def check(seed: int, options: Options) -> None:
     )
     assert not result.violations, "\n".join([*result.violations, f"again: {again}"])
     assert result.requests > 300, f"hardly anything was done: {again}"
-    assert result.faults >= 2
+    assert result.faults
 
 
 @pytest.mark.parametrize(("seed", "nodes"), FIXED)
