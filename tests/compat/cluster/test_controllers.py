@@ -29,6 +29,7 @@ from tests.support.control_plane import (
 )
 from tests.support.process import wait_for
 from tests.support.requests import code, metadata
+from tests.support.wire import Connection
 
 CONTROLLERS = 2
 
@@ -46,11 +47,16 @@ def passive(active: int) -> int:
 def test_every_controller_names_all_controllers(nodes: Nodes, active: int) -> None:
     expected = {node_id: (node.host, node.controller_port, None, False) for node_id, node in nodes.nodes.items()}
     for node_id in IDS:
-        request = DescribeClusterRequest(endpoint_type=CONTROLLERS)
-        answer = nodes.to_controller(node_id).call(request, DescribeClusterResponse)
-        assert (code(answer.error_code), answer.controller_id) == ("NONE", active)
-        found = {each.broker_id: (each.host, each.port, each.rack, each.is_fenced) for each in answer.brokers}
-        assert found == expected
+        controller = nodes.to_controller(node_id)
+
+        def names_all(controller: Connection = controller) -> bool:
+            request = DescribeClusterRequest(endpoint_type=CONTROLLERS)
+            answer = controller.call(request, DescribeClusterResponse)
+            assert (code(answer.error_code), answer.controller_id) == ("NONE", active)
+            found = {each.broker_id: (each.host, each.port, each.rack, each.is_fenced) for each in answer.brokers}
+            return found == expected
+
+        wait_for(names_all, f"node {node_id} knows all controllers, which have registered")
 
 
 def test_every_broker_names_all_brokers(nodes: Nodes) -> None:
