@@ -41,7 +41,8 @@ class PlainProduceApi:
     def answer_run(self, version: int, requests: Sequence[tuple[int, memoryview]], body_at: int) -> Sequence[Reply]:
         """The replies to the first of `requests` (see `Handler.plain_run`): those for one partition, in sequence."""
         first = self._admit(version, requests[0][1], body_at)
-        if first is None:
+        if first is None or first.config.uses_log_append_time:
+            # Batches that get their time here are appended one by one: checking them all first would be done twice.
             return ()
         run = [first]
         while len(run) < len(requests):
