@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from odradek.broker.api.leaders import leader_endpoints
+from odradek.broker.api.plain_fetch import PlainFetchApi
 from odradek.broker.fetch.reader import FetchOptions, FetchRead, FetchReader, failed_partition, release_records
 from odradek.broker.fetch.session import FetchedPartition, FetchPlan, SessionCache, partitions_of
 from odradek.broker.replication.manager import ReplicaManager
@@ -24,6 +25,7 @@ from odradek.wire.messages.fetch import (
     FetchResponse,
     NodeEndpoint,
 )
+from odradek.wire.plain_fetch import FIRST_PLAIN
 
 MANY_PARTITIONS = 500
 """Fetches of more give way to others while they read."""
@@ -56,7 +58,16 @@ class FetchApi:
 
     def handler(self) -> Handler[FetchRequest, FetchResponse]:
         """The declaration of this API."""
-        return Handler(FetchRequest, self._handle, Operation.READ, ResourceType.TOPIC, _failed)
+        plain = PlainFetchApi(self._replicas, self._sessions, self._limits.max_bytes, waits=self._executor is None)
+        return Handler(
+            FetchRequest,
+            self._handle,
+            Operation.READ,
+            ResourceType.TOPIC,
+            _failed,
+            plain=plain.answer,
+            plain_from=FIRST_PLAIN,
+        )
 
     def _handle(
         self, context: RequestContext, request: FetchRequest

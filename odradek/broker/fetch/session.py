@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from odradek.ports import Clock, Random
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.fetch import FetchRequest, PartitionData
+from odradek.wire.plain_fetch import PlainAnswer, PlainPartition
 
 INVALID_SESSION_ID = 0
 INITIAL_EPOCH = 0
@@ -83,6 +84,33 @@ class Session:
             name = topic.topic_id if self.uses_topic_ids else topic.topic
             for index in topic.partitions:
                 self.partitions.pop((name, index), None)
+
+    def move(self, partitions: Iterable[tuple[bytes, PlainPartition]]) -> bool:
+        """Note where the partitions of a plain request are read from; False if one of them is not in the session."""
+        for topic_id, asked in partitions:
+            known = self.partitions.get((topic_id, asked.partition))
+            if known is None:
+                return False
+            known.fetch_offset = asked.fetch_offset
+            known.max_bytes = asked.max_bytes
+            known.current_leader_epoch = asked.current_leader_epoch
+            known.last_fetched_epoch = asked.last_fetched_epoch
+            known.log_start_offset = asked.log_start_offset
+        return True
+
+    def tell(self, answers: Iterable[PlainAnswer]) -> list[PlainAnswer]:
+        """What of its partitions' answers, none of which is an error, is news to the client; it counts as told then."""
+        news = []
+        for answer in answers:
+            key = answer.topic_id, answer.partition
+            partition = self.partitions[key]
+            if answer.size or partition.is_news(answer.high_watermark, answer.log_start_offset):
+                partition.told_high_watermark = answer.high_watermark
+                partition.told_log_start_offset = answer.log_start_offset
+                news.append(answer)
+            if answer.size:
+                self.move_last(key)
+        return news
 
     def move_last(self, key: PartitionKey) -> None:
         """Let the others go first next time: without this, a busy partition could starve them."""
@@ -177,9 +205,18 @@ class SessionCache:
         if self.partition_count > self._max_partitions:
             self._drop(session.id)
             raise KafkaError(ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
+        self.advance(session)
+        return FetchPlan(list(session.partitions.values()), session, incremental=True)
+
+    def plain(self, session_id: int, epoch: int) -> Session | None:
+        """The session whose next request, by topic ids, has this epoch; None if there is none."""
+        session = self._sessions.get(session_id)
+        return session if session is not None and session.epoch == epoch and session.uses_topic_ids else None
+
+    def advance(self, session: Session) -> None:
+        """A request of the session is answered."""
         session.epoch = next_epoch(session.epoch)
         session.last_used_ms = self._clock.monotonic_ms()
-        return FetchPlan(list(session.partitions.values()), session, incremental=True)
 
     def _create(
         self, partitions: dict[PartitionKey, FetchedPartition], *, by_id: bool, is_follower: bool
