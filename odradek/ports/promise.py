@@ -73,7 +73,7 @@ class Promise(Generic[T]):
             raise RuntimeError("the promise is still pending")
         if self._error is not None:
             raise self._error
-        return cast("T", self._value)
+        return self._value  # type: ignore[return-value] # a T once done; a cast costs a call for every await
 
     def on_done(self, callback: Callable[[Promise[T]], None]) -> None:
         """Call `callback(self)` when settled: now, if it is already."""

@@ -16,6 +16,8 @@ from odradek.storage.topic_partition import TopicPartition
 from odradek.storage.txn_index import AbortedTransaction
 from odradek.wire.errors import ErrorCode, KafkaError
 
+_DISK_ERRORS = OSError, CorruptBatchError, CorruptFileError
+
 
 class LogReads:
     """The reading half of `Log`, which changes what is here."""
@@ -78,11 +80,13 @@ class LogReads:
             )
         if offset >= max_offset or offset == end_offset:
             return log_lookup.nothing(self.segments)
-        with self._disk():
-            until = None if max_offset >= end_offset else max_offset
+        until = None if max_offset >= end_offset else max_offset
+        try:
             return log_lookup.read(
                 self.segments, offset, until, max_bytes, min_one_message=min_one_message, waits=waits
             )
+        except _DISK_ERRORS as error:
+            raise self._told(error) from error
 
     def timestamp_rehearsal(self, timestamp_ms: int | None) -> Callable[[], None]:
         """What brings into memory what the two look-ups below need (None: the latter); any thread may run it."""
@@ -102,26 +106,31 @@ class LogReads:
         """The aborted transactions that a reader of a slice has to leave out, and maybe some that begin behind it."""
         if not part.size:
             return []
-        with self._disk():
+        try:
             upto_offset = min(log_lookup.offset_behind(self.segments, part), self.last_stable_offset)
+        except _DISK_ERRORS as error:
+            raise self._told(error) from error
         return self.aborted_transactions(from_offset, upto_offset)
 
     def aborted_transactions(self, from_offset: int, upto_offset: int) -> list[AbortedTransaction]:
         """The aborted transactions that a reader of [from_offset, upto_offset) has to leave out."""
-        with self._disk():
+        try:
             return log_lookup.aborted_transactions(self.segments, from_offset, upto_offset)
+        except _DISK_ERRORS as error:
+            raise self._told(error) from error
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
-        """Turn what files raise into what clients are told."""
+        """Turn what files raise into what clients are told, where there is time for a context manager."""
         try:
             yield
-        except OSError as error:
-            raise self._failed(error) from error
-        except CorruptBatchError as error:
-            raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"{self.topic_partition}: {error}") from error
-        except CorruptFileError as error:
-            raise self._failed(error) from error
+        except _DISK_ERRORS as error:
+            raise self._told(error) from error
+
+    def _told(self, error: Exception) -> KafkaError:
+        if isinstance(error, CorruptBatchError):
+            return KafkaError(ErrorCode.CORRUPT_MESSAGE, f"{self.topic_partition}: {error}")
+        return self._failed(error)
 
     def failed(self, error: OSError) -> KafkaError:
         """Reading a range of this log elsewhere met `error`: its directory is offline, as after any other failure."""

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from tests.sim.cluster.late_commit import LateCommit
 from tests.sim.cluster.machine import DATA_DIR
 from tests.sim.cluster.means import Means
 from tests.sim.cluster.network import Link
@@ -28,10 +29,15 @@ class Faults:
     """Makes one fault after the other until all is healed."""
 
     def __init__(
-        self, means: Means, client_hosts: Sequence[str], rare: RareStates, power_cuts: PowerCuts | None
+        self,
+        means: Means,
+        client_hosts: Sequence[str],
+        rare: RareStates,
+        late_commit: LateCommit,
+        power_cuts: PowerCuts | None,
     ) -> None:
-        self.count = 0
         self._means = means
+        self._late_commit = late_commit
         self._client_hosts = client_hosts
         self._random = means.random
         self._rare = rare
@@ -64,10 +70,13 @@ class Faults:
             (2, self._kill_all),
             (4, lambda: run(rare.lagging_successor)),
             (3, lambda: run(rare.lonely_leader)),
+            (4, lambda: run(rare.late_watermark)),
             (3, lambda: run(rare.stale_candidate)),
+            (3, lambda: run(rare.split_vote)),
+            (3, lambda: run(self._late_commit.run)),
         ]
         if power_cuts is not None and not power_cuts.any_time:
-            kinds.append((3, self._lose_member))
+            kinds.append((6, self._lose_member))
         if power_cuts is not None and power_cuts.any_time:
             kinds.append((3, self._lose_all_power))
         return kinds
@@ -80,7 +89,6 @@ class Faults:
         if self._means.is_over:
             return
         if not self._rare.is_busy:
-            self.count += 1
             weights = [weight for weight, _ in self._kinds]
             ((_, make),) = self._random.choices(self._kinds, weights)
             make()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.consumer_group_heartbeat import (
@@ -40,6 +40,13 @@ _REBALANCE_TIMEOUT_MS = 5000
 _NEW_MEMBER_EPOCH = 0
 
 
+class PendingCommit(NamedTuple):
+    """Asked for by a member, and not answered."""
+
+    who: str
+    offset: int
+
+
 class GroupWatch:
     """What a group has committed and read, whoever its members were."""
 
@@ -49,8 +56,10 @@ class GroupWatch:
         """Up to where all has been read by somebody."""
         self._committed = dict.fromkeys(range(partitions), 0)
         """The highest offset whose commit was acknowledged."""
-        self._unknown: dict[int, list[int]] = {partition: [] for partition in range(partitions)}
-        """Offsets whose commit may have come about."""
+        self.on_commit: Callable[[str, int, int], None] = lambda _host, _partition, _offset: None
+        """Called when a member is about to ask for a commit: its host, the partition, the offset."""
+        self._unknown: dict[int, list[PendingCommit]] = {partition: [] for partition in range(partitions)}
+        """Commits that may have come about, or may yet."""
         self._on_violation = on_violation
 
     def committed(self, partition: int) -> int:
@@ -62,20 +71,27 @@ class GroupWatch:
         if start <= self.read_to[partition]:
             self.read_to[partition] = max(self.read_to[partition], end)
 
-    def commits(self, partition: int, offset: int) -> None:
+    def commits(self, partition: int, offset: int, who: str, host: str) -> None:
         """A member asks for a commit."""
-        self._unknown[partition].append(offset)
+        self._unknown[partition].append(PendingCommit(who, offset))
+        self.on_commit(host, partition, offset)
 
-    def commit_ended(self, partition: int, offset: int, *, is_done: bool) -> None:
-        """It was answered: done, or surely not."""
-        self._unknown[partition].remove(offset)
-        if is_done:
-            self._committed[partition] = max(self._committed[partition], offset)
+    def commit_done(self, partition: int, offset: int, who: str) -> None:
+        """It was answered that this is committed."""
+        commit = PendingCommit(who, offset)
+        if commit in self._unknown[partition]:
+            self._unknown[partition].remove(commit)
+        self._committed[partition] = max(self._committed[partition], offset)
 
     def fetched(self, partition: int, offset: int, at_least: int, who: str) -> None:
-        """A new owner is told that this is committed; -1 for nothing."""
+        """A new owner is told that this is committed; -1 for nothing.
+
+        What others have asked for, and was not done when they lost the partition, must not be done any more.
+        """
         offset = max(offset, 0)
-        if offset < at_least and offset not in self._unknown[partition]:
+        unknown = self._unknown[partition]
+        self._unknown[partition] = [commit for commit in unknown if commit.who == who]
+        if offset < at_least and not any(commit.offset == offset for commit in unknown):
             self._on_violation(
                 OFFSETS, f"{who}: offset {offset} of partition {partition} is committed, after {at_least} was"
             )
@@ -225,9 +241,10 @@ class GroupMember:
         }
         if not offsets:
             return
-        began_ms = self.client.process.kernel.now_ms
+        client, who = self.client, self._consumer.name
+        began_ms = client.process.kernel.now_ms
         topic = OffsetCommitRequestTopic(
-            topic_id=self.client.topic_id,
+            topic_id=client.topic_id,
             partitions=[
                 OffsetCommitRequestPartition(partition_index=partition, committed_offset=offset, committed_metadata="")
                 for partition, offset in offsets.items()
@@ -240,14 +257,14 @@ class GroupMember:
             topics=[topic],
         )
         for partition, offset in offsets.items():
-            self._watch.commits(partition, offset)
+            self._watch.commits(partition, offset, who, client.process.host)
         response = await self._coordinated(request, OffsetCommitResponse)
         if response is None:
             return
         for answer in response.topics[0].partitions:
             partition, code = answer.partition_index, ErrorCode(answer.error_code)
             if code is ErrorCode.NONE:
-                self._watch.commit_ended(partition, offsets[partition], is_done=True)
+                self._watch.commit_done(partition, offsets[partition], who)
                 self._recorder.requests += 1
                 self.last_ok_ms = began_ms
                 if self._uncommitted.get(partition) == offsets[partition]:

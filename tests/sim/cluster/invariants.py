@@ -53,6 +53,7 @@ class Invariants:
         """Something is wrong."""
         self._kernel.note(f"VIOLATION {invariant}: {text}")
         self.violations.append(f"{invariant}: {text} (at {self._kernel.now_ms:.3f} ms)")
+        self._kernel.is_stopped = True
 
     def booted(self, machine: Machine) -> None:
         """Watch a new node."""

@@ -50,6 +50,8 @@ class Kernel:
         """Called when a machine stops in the middle of an event."""
         self.on_error: Callable[[Exception], None] | None = None
         """Called with what an event raises; None lets it end the run."""
+        self.is_stopped = False
+        """Nothing runs any more: what the run was for has come to its end."""
         self._heap: list[Event] = []
         self._number = 0
         self._hash = hashlib.blake2b(digest_size=16)
@@ -81,10 +83,9 @@ class Kernel:
 
         self.at(0, None, callback)
 
-    def note(self, what: str, data: bytes | bytearray | memoryview = b"") -> None:
+    def note(self, what: str, data: bytes | bytearray = b"") -> None:
         """Put something that happened into the trace."""
-        self._hash.update(f"{self.now_ms!r} {what}\n".encode())
-        self._hash.update(data)
+        self._hash.update(b"%a %b\n%b" % (self.now_ms, what.encode(), data))
         if self.trace is not None:
             self.trace(f"{self.now_ms:12.3f} {what}")
 
@@ -92,8 +93,8 @@ class Kernel:
         """Stands for everything that has happened, to the byte."""
         return self._hash.hexdigest()
 
-    def run_until(self, time_ms: float, is_done: Callable[[], bool] | None = None) -> bool:
-        """Run what is due by then; returns whether `is_done` ended it before."""
+    def run_until(self, time_ms: float) -> bool:
+        """Run what is due by then; returns whether `is_stopped` ended it before."""
         heap, pop = self._heap, heapq.heappop
         at_once, last_ms = 0, -1.0
         while heap and heap[0][0] <= time_ms:  # type: ignore[operator] # events hold objects of several types
@@ -112,20 +113,17 @@ class Kernel:
             last_ms = self.now_ms
             if at_once > _MAX_EVENTS_AT_ONCE:
                 raise RuntimeError(f"time stands still at {last_ms} ms, seed {self.seed}: {callback!r} again and again")
-            self.run(callback)  # type: ignore[arg-type] # see above
-            if is_done is not None and is_done():
+            try:
+                callback()  # type: ignore[operator] # see above
+            except PowerCut:
+                # A machine that stops in an event takes nothing else along.
+                assert self.on_halt is not None
+                self.on_halt()
+            except Exception as error:  # whoever listens tells whose mistake it is
+                if self.on_error is None:
+                    raise
+                self.on_error(error)
+            if self.is_stopped:
                 return True
         self.now_ms = max(self.now_ms, time_ms)
         return False
-
-    def run(self, callback: Callback) -> None:
-        """Run one event; a machine that stops in it takes nothing else along."""
-        try:
-            callback()
-        except PowerCut:
-            assert self.on_halt is not None
-            self.on_halt()
-        except Exception as error:  # whoever listens tells whose mistake it is
-            if self.on_error is None:
-                raise
-            self.on_error(error)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from odradek.ports import Promise
 from tests.sim.cluster.kernel import Kernel
-from tests.sim.cluster.machine import BROKER_PORT, Machine
+from tests.sim.cluster.machine import BROKER_PORT, CONTROLLER_PORT, Machine
 from tests.sim.cluster.network import Link, Network
 
 
@@ -19,6 +19,8 @@ class Means:
         self.network = network
         self.machines = machines
         self.random = kernel.random("faults")
+        self.faults = 0
+        """How many there were."""
         self.is_over = False
         self.spares_others = False
         """Whether nobody else may die while one has lost data: more than that Kafka does not promise to outlive."""
@@ -43,6 +45,7 @@ class Means:
 
     def note(self, what: str) -> None:
         """Say what is done now."""
+        self.faults += 1
         self.kernel.note(f"fault: {what}")
 
     def mend_disk(self, machine: Machine) -> None:
@@ -80,13 +83,13 @@ class Means:
         self.kernel.after(milliseconds, None, lambda: None if self.is_over else promise.resolve(None))
         return promise
 
-    async def until(self, within_ms: float, is_done: Callable[[], bool]) -> bool:
-        """Wait for something, looking every 50 ms; returns whether it came."""
+    async def until(self, within_ms: float, is_done: Callable[[], bool], every_ms: float = 50) -> bool:
+        """Wait for something, looking now and then; returns whether it came."""
         end_ms = self.kernel.now_ms + within_ms
         while not is_done():
             if self.kernel.now_ms >= end_ms:
                 return False
-            await self.sleep(50)
+            await self.sleep(every_ms)
         return True
 
     def any_machine(self) -> Machine:
@@ -138,3 +141,9 @@ class Means:
                 links += [(one.host, f"{other.host}:{BROKER_PORT}"), (f"{other.host}:{BROKER_PORT}", one.host)]
                 links += [(other.host, f"{one.host}:{BROKER_PORT}"), (f"{one.host}:{BROKER_PORT}", other.host)]
         return links
+
+
+def asking(one: Machine, other: Machine) -> list[Link]:
+    """What a node asks another's controller goes there, and comes back."""
+    port = f"{other.host}:{CONTROLLER_PORT}"
+    return [(one.host, port), (port, one.host)]

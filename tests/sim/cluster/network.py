@@ -18,6 +18,7 @@ Link = tuple[str, str]
 """From one host to another; the other direction is another link. `host:port` stands for what listens there."""
 
 
+_IN_MEMORY = bytes, bytearray, memoryview
 _TOGETHER = 0.9
 """How likely two things that are sent at one moment arrive at one, as segments of TCP."""
 
@@ -47,6 +48,7 @@ class Network:
         """By how much links are slower than usual."""
         self.jitter_ms = 0.5 + self.random.random() * 4
         self.connections: dict[Connection, None] = {}
+        self.is_any_blocked = False
         self._blocked: dict[Link, int] = {}
         self._stalled: dict[Link, dict[_Direction, None]] = {}
         self._numbers = itertools.count(1)
@@ -69,18 +71,19 @@ class Network:
 
     def is_blocked(self, links: Sequence[Link]) -> bool:
         """Whether nothing gets through."""
-        blocked = self._blocked
-        return bool(blocked) and any(link in blocked for link in links)
+        return any(link in self._blocked for link in links)
 
     def block(self, link: Link) -> None:
         """Let nothing through; each call needs an `unblock` of its own."""
         self._blocked[link] = self._blocked.get(link, 0) + 1
+        self.is_any_blocked = True
 
     def unblock(self, link: Link) -> None:
         """Undo one `block`; what was sent meanwhile arrives, as TCP sends it again."""
         self._blocked[link] -= 1
         if self._blocked[link] == 0:
             del self._blocked[link]
+            self.is_any_blocked = bool(self._blocked)
             for direction in self._stalled.pop(link, {}):
                 direction.go_on()
 
@@ -143,7 +146,7 @@ class _Direction:
     def _deliver(self, segment: list[bytearray | None]) -> None:
         if segment is self.segment:
             self.sent_ms = -1.0
-        if self.held or self.network.is_blocked(self.links):
+        if self.held or (self.network.is_any_blocked and self.network.is_blocked(self.links)):
             if not self.held:
                 self.network.stall(self)
             self.held.extend(segment)
@@ -163,6 +166,10 @@ class Connection:
         self.on_frame: Callable[[bytearray], None] | None = None
         self.on_closed: Callable[[], None] | None = None
         listener = f"{host}:{port}"
+        self._asks, self._is_told = (
+            f"{client.host} -> {host}:{port} #{number}",
+            f"{client.host} <- {host}:{port} #{number}",
+        )
         self._up = _Direction(network, ((client.host, host), (client.host, listener)), self._arrive_up)
         self._down = _Direction(network, ((host, client.host), (listener, client.host)), self._arrive_down)
         self._server: Process | None = None
@@ -227,8 +234,12 @@ class Connection:
                 self._refuse()
                 return
             self._accept(listener)
-        assert self._server is not None
-        self._on_thread(self._server, self._handle, data)
+        server = self._server
+        assert server is not None
+        if server.is_held:
+            self._on_thread(server, self._handle, data)
+        else:
+            self._handle(data)
 
     def _refuse(self) -> None:
         if self.network.is_on.get(self.address[0], False):
@@ -247,7 +258,7 @@ class Connection:
             return
         assert self._handler is not None
         assert self._info is not None
-        self.network.kernel.note(f"{self.client.host} -> {self.address} #{self.number}", frame)
+        self.network.kernel.note(self._asks, frame)
         reply = self._handler(self._info, memoryview(frame))
         self._replies.append(reply)
         if isinstance(reply, Promise) and not reply.done:
@@ -278,8 +289,11 @@ class Connection:
         if data is None:
             self._on_thread(self.client, self._lost)
             return
-        self.network.kernel.note(f"{self.client.host} <- {self.address} #{self.number}", data)
-        self._on_thread(self.client, self._answer, data)
+        self.network.kernel.note(self._is_told, data)
+        if self.client.is_held:
+            self._on_thread(self.client, self._answer, data)
+        elif self.on_frame is not None:
+            self.on_frame(data)
 
     def _answer(self, data: bytearray) -> None:
         if self._is_open_here and self.on_frame is not None:
@@ -310,11 +324,8 @@ class Connection:
 
 def _joined(chunks: Sequence[object]) -> bytearray | None:
     """The bytes; None where the disk does not give them any more, which ends the connection."""
-    data: bytearray | None = bytearray()
-    for chunk in chunks:
-        piece = chunk if isinstance(chunk, bytes | bytearray | memoryview) else _range(chunk)
-        data = None if data is None or piece is None else data + piece
-    return data
+    pieces = [chunk if isinstance(chunk, _IN_MEMORY) else _range(chunk) for chunk in chunks]
+    return None if None in pieces else bytearray().join(cast("list[Buffer]", pieces))
 
 
 def _range(chunk: object) -> Buffer | None:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Coroutine
 
 from odradek.ports import Promise, spawn
 from tests.sim.cluster.machine import Machine
-from tests.sim.cluster.means import Means
-from tests.sim.cluster.view import Led, newest_leaders
+from tests.sim.cluster.means import Means, asking
+from tests.sim.cluster.view import Led, log_of, newest_leaders
 
 LONGER_THAN_SESSIONS_MS = 7000.0
 """A broker that is away for that long leads nothing any more."""
 _ISR_SHRINKS_WITHIN_MS = 10_000.0
 _STARTS_WITHIN_MS = 20_000.0
+_FALLS_BEHIND_WITHIN_MS = 5000.0
 
 
 class RareStates:
@@ -129,20 +130,74 @@ class RareStates:
 
     async def stale_candidate(self) -> None:
         """A voter that has missed committed metadata is back just when the quorum's leader goes."""
-        means = self._means
-        leading = [each for each in means.machines if each.node is not None and each.node.quorum.raft.is_leader]
-        if not leading:
+        means, leader = self._means, self._quorum_leader()
+        if leader is None:
             return
-        leader = leading[-1]
-        voter = self._random.choice([machine for machine in means.machines if machine is not leader])
+        voter = self._random.choice(
+            [machine for machine in means.machines if machine.is_voter and machine is not leader]
+        )
         means.note(f"{voter.host} misses metadata, and then {leader.host} dies")
         links = means.between(voter, means.machines)
         means.block(links)
         await means.sleep(self._random.uniform(0.5, 1.5) * LONGER_THAN_SESSIONS_MS)
         means.kill(leader)
+        # The third one has all, and would be elected if it could ask for votes.
+        silent = [link for other in means.machines if other not in (leader, voter) for link in asking(other, voter)]
+        means.block(silent)
         means.unblock(links)
         await means.sleep(self._random.uniform(2000, 10_000))
+        means.unblock(silent)
         means.boot(leader)
+
+    async def split_vote(self) -> None:
+        """The quorum's leader goes, and the others ask for votes in the same epoch before they hear of each other."""
+        means, leader = self._means, self._quorum_leader()
+        if leader is None:
+            return
+        voters = [machine for machine in means.machines if machine.is_voter and machine is not leader]
+        links = [link for one in voters for other in voters if one is not other for link in asking(one, other)]
+        means.note(f"{leader.host} dies, and the other voters hear of each other late")
+        means.slow(links, self._random.uniform(300, 900))
+        means.kill(leader)
+        await means.sleep(self._random.uniform(4000, 8000))
+        means.unslow(links)
+        means.boot(leader)
+
+    async def late_watermark(self) -> None:
+        """A follower has more than the one that leads next, and its high watermark is behind what is committed.
+
+        It may cut what the new leader does not have, but nothing that is committed, of which it does not know
+        (KIP-101); and it gets what it cuts again so late that it could be elected without.
+        """
+        means, led = self._means, self._any_leader()
+        if led is None or len(led.partition.isr) < 3:
+            return
+        leader, partition = led
+        successor, follower = [self._machine(each) for each in partition.replicas if each != leader.node_id]
+        name = partition.topic_partition
+        means.note(f"{follower.host} knows late what is committed of {name}, and has more than {successor.host}")
+        late = means.replication(successor, [leader])
+        means.slow(late, self._random.uniform(100, 600))
+
+        def is_behind() -> bool:
+            logs = [log_of(machine, name) for machine in (leader, successor, follower)]
+            if not partition.is_leader or None in logs:
+                return False
+            leaders, next_one, other = (log for log in logs if log is not None)
+            return other.high_watermark < leaders.high_watermark and next_one.log_end_offset < other.log_end_offset
+
+        if await means.until(_FALLS_BEHIND_WITHIN_MS, is_behind, every_ms=5):
+            refetch = means.replication(follower, [successor])
+            means.slow(refetch, self._random.uniform(300, 700))
+            means.kill(leader)
+            await means.sleep(self._random.uniform(1, 1.5) * LONGER_THAN_SESSIONS_MS)
+            means.unslow(refetch)
+            means.boot(leader)
+        means.unslow(late)
+
+    def _quorum_leader(self) -> Machine | None:
+        leading = [each for each in self._means.machines if each.node is not None and each.node.quorum.raft.is_leader]
+        return leading[-1] if leading else None
 
     def _any_leader(self) -> Led | None:
         found = list(newest_leaders(self._means.machines, self._topic).values())

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from odradek.broker.replication.partition import Partition
 from odradek.storage.file_names import CLUSTER_METADATA_TOPIC
+from odradek.storage.log import Log
 from odradek.storage.topic_partition import TopicPartition
 from tests.sim.cluster.machine import DATA_DIR, Machine
 
@@ -23,6 +24,14 @@ def replicas(machine: Machine) -> Iterator[Partition]:
     node = machine.node
     if node is not None and machine.is_started and machine.is_broker:
         yield from node.broker.replicas.partitions.values()
+
+
+def log_of(machine: Machine, name: TopicPartition) -> Log | None:
+    """What a machine has of a partition."""
+    if machine.node is None or not machine.is_started:
+        return None
+    partition = machine.node.broker.replicas.partitions.get(name)
+    return None if partition is None else partition.log
 
 
 def newest_leaders(machines: Sequence[Machine], topic: str) -> dict[TopicPartition, Led]:

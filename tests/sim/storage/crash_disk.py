@@ -50,7 +50,16 @@ class _Content:
 
     def sync(self) -> None:
         """All that was written since the last sync is durable."""
-        self._settle(lambda old, new: new, len(self.data))
+        data, durable, size = self.data, self.durable, len(self.data)
+        if size < len(durable):
+            del durable[size:]
+        elif size > len(durable):
+            durable.extend(bytes(size - len(durable)))
+        for page in self.dirty:
+            start = page * PAGE_BYTES
+            durable[start : start + PAGE_BYTES] = data[start : start + PAGE_BYTES]
+        self.dirty.clear()
+        self.is_resized = False
 
     def lose(self, random_: random.Random) -> None:
         """The power went, or a sync failed: each dirty page is on the disk or is not."""
