@@ -13,8 +13,10 @@ from tests.sim.cluster.network import Link
 from tests.sim.cluster.rare import RareStates
 from tests.sim.storage.crash_disk import Fault
 
-FAULT_EVERY_MS = 10_000.0
+FAULT_EVERY_MS = 7000.0
 _HOUR_MS = 3_600_000
+_NOT_RARE = 2
+"""How many of the kinds that take several nodes are no rare states."""
 
 
 class PowerCuts(NamedTuple):
@@ -56,8 +58,12 @@ class Faults:
         ]
         if power_cuts is not None:
             kinds += [(2, self._lose_power), (2, lambda: self._halt_at_step(loses_power=True))]
+        self._favourite: Callable[[], None] | None = None
+        """What every second fault is: the mistakes that only one rare state shows are as many as there are of these."""
         if len(means.machines) > 1:
-            kinds += self._of_several(power_cuts)
+            of_several = self._of_several(power_cuts)
+            kinds += of_several
+            self._favourite = self._random.choice([make for _, make in of_several[_NOT_RARE:]])
         # Some kinds often, some never: a few of them together say more than a little of everything.
         self._kinds = [(weight * self._random.choice((0, 1, 1, 4)), make) for weight, make in kinds]
         if not any(weight for weight, _ in self._kinds):
@@ -89,10 +95,14 @@ class Faults:
         if self._means.is_over:
             return
         if not self._rare.is_busy:
-            weights = [weight for weight, _ in self._kinds]
-            ((_, make),) = self._random.choices(self._kinds, weights)
-            make()
+            self._choose()()
         self.start()
+
+    def _choose(self) -> Callable[[], None]:
+        if self._favourite is not None and self._random.random() < 0.5:
+            return self._favourite
+        ((_, make),) = self._random.choices(self._kinds, [weight for weight, _ in self._kinds])
+        return make
 
     def _may_lose_power(self) -> bool:
         cuts = self._power_cuts

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from odradek.ports import Promise, spawn
 from tests.sim.cluster.machine import Machine
 from tests.sim.cluster.means import Means, asking
-from tests.sim.cluster.view import Led, log_of, newest_leaders
+from tests.sim.cluster.view import Led, leads_quorum, log_of, newest_leaders
 
 LONGER_THAN_SESSIONS_MS = 7000.0
 """A broker that is away for that long leads nothing any more."""
@@ -145,8 +145,9 @@ class RareStates:
         silent = [link for other in means.machines if other not in (leader, voter) for link in asking(other, voter)]
         means.block(silent)
         means.unblock(links)
-        await means.sleep(self._random.uniform(2000, 10_000))
+        await means.until(self._random.uniform(2000, 10_000), lambda: leads_quorum(voter))
         means.unblock(silent)
+        await means.sleep(self._random.uniform(500, 3000))
         means.boot(leader)
 
     async def split_vote(self) -> None:
@@ -157,7 +158,7 @@ class RareStates:
         voters = [machine for machine in means.machines if machine.is_voter and machine is not leader]
         links = [link for one in voters for other in voters if one is not other for link in asking(one, other)]
         means.note(f"{leader.host} dies, and the other voters hear of each other late")
-        means.slow(links, self._random.uniform(300, 900))
+        means.slow(links, self._random.uniform(300, 700))
         means.kill(leader)
         await means.sleep(self._random.uniform(4000, 8000))
         means.unslow(links)
@@ -189,14 +190,17 @@ class RareStates:
         if await means.until(_FALLS_BEHIND_WITHIN_MS, is_behind, every_ms=5):
             refetch = means.replication(follower, [successor])
             means.slow(refetch, self._random.uniform(300, 700))
+            # Nor does the successor get what is under way.
+            means.block(late)
             means.kill(leader)
             await means.sleep(self._random.uniform(1, 1.5) * LONGER_THAN_SESSIONS_MS)
+            means.unblock(late)
             means.unslow(refetch)
             means.boot(leader)
         means.unslow(late)
 
     def _quorum_leader(self) -> Machine | None:
-        leading = [each for each in self._means.machines if each.node is not None and each.node.quorum.raft.is_leader]
+        leading = [machine for machine in self._means.machines if leads_quorum(machine)]
         return leading[-1] if leading else None
 
     def _any_leader(self) -> Led | None:

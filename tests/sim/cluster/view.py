@@ -26,6 +26,11 @@ def replicas(machine: Machine) -> Iterator[Partition]:
         yield from node.broker.replicas.partitions.values()
 
 
+def leads_quorum(machine: Machine) -> bool:
+    """As far as it knows."""
+    return machine.node is not None and machine.node.quorum.raft.is_leader
+
+
 def log_of(machine: Machine, name: TopicPartition) -> Log | None:
     """What a machine has of a partition."""
     if machine.node is None or not machine.is_started:
