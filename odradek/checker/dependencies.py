@@ -33,11 +33,12 @@ def dependency_edges(model: Model, kinds: Collection[Dependency]) -> dict[int, d
 
 def reads(model: Model) -> Iterator[tuple[Operation, str, int, Operation]]:
     """(reader, partition, offset, writer) of all that was polled and is known to have been sent."""
+    writers = model.writers
     for reader in model.history.operations:
         for poll in reader.polls():
             for name, records in poll.records.items():
                 for offset, value in records:
-                    writer = model.writer(name, value)
+                    writer = writers.get((name, value))
                     if writer is not None:
                         yield reader, name, offset, writer
 

@@ -70,7 +70,7 @@ def build_model(history: History) -> Model:
             for name, records in poll.records.items():
                 log = model.partitions.setdefault(name, PartitionLog())
                 for offset, value in records:
-                    writer = model.writer(name, value)
+                    writer = model.writers.get((name, value))
                     if writer is not None and writer.is_transaction:
                         model.seen_transactions[writer.line] = None
                     log.put(offset, value)

@@ -17,6 +17,8 @@ Resp = TypeVar("Resp", bound=Message)
 
 RETRY_MS = 100
 """Pause before something that failed is tried again."""
+_MAX_BACKOFF = 8
+"""How many times longer the pause gets."""
 
 
 class Leader(NamedTuple):
@@ -48,6 +50,10 @@ class Client:
         promise: Promise[None] = Promise()
         self.process.call_later(milliseconds, lambda: promise.resolve(None))
         return promise
+
+    def back_off(self, failures: int) -> Promise[None]:
+        """Settles later, the later the more attempts have failed before this one (KIP-580)."""
+        return self.sleep(RETRY_MS * min(2**failures, _MAX_BACKOFF))
 
     def send(self, node_id: int, frame: bytearray, response: type[Resp], version: int) -> Promise[Resp]:
         """A broker's answer to a frame; fails with KafkaError."""

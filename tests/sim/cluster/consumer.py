@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import cast
 
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData
 from odradek.wire.records.batch import iter_records
-from odradek.wire.records.header import crc_is_valid, iter_batches
+from odradek.wire.records.header import crc_is_valid, iter_batches, parse_header
 from tests.sim.cluster.channel import latest
-from tests.sim.cluster.client import RETRY_MS, Client
+from tests.sim.cluster.client import Client
 from tests.sim.cluster.named import EPOCHS, NOTHING_LOST
 from tests.sim.cluster.recorder import Outcome, Poll, Recorder
 
 _VERSION = latest(FetchRequest)
 MAX_BYTES = 256 * 1024
 READ_COMMITTED = 1
+
+
+@lru_cache(10_000)
+def _read(batch: bytes) -> tuple[bool, tuple[tuple[int, int], ...]]:
+    """Whether the checksum is right, and offset and value of each record: most batches are read several times."""
+    records = () if parse_header(batch).is_control else iter_records(batch)
+    return crc_is_valid(batch), tuple((record.offset, int(record.value or b"-1")) for record in records)
 
 
 class Consumer:
@@ -48,11 +56,14 @@ class Consumer:
         """For ever."""
         client = self.client
         await client.refresh()
+        failures = 0
         while True:
             if await self.poll():
+                failures = 0
                 await client.sleep(self._pause_ms * 2 * client.random.random())
             else:
-                await client.sleep(RETRY_MS)
+                await client.back_off(failures)
+                failures += 1
                 await client.refresh()
 
     async def poll(self) -> bool:
@@ -122,7 +133,8 @@ class Consumer:
                         f"{self.name}: {name} was asked in epoch {epoch} and answers with offset "
                         f"{header.base_offset} of epoch {header.leader_epoch}",
                     )
-                if not crc_is_valid(batch):
+                is_valid, values = _read(bytes(batch))
+                if not is_valid:
                     self._on_violation(
                         NOTHING_LOST, f"{name}: the batch at offset {header.base_offset} does not match its checksum"
                     )
@@ -131,11 +143,7 @@ class Consumer:
                 if header.is_control:
                     left_out.pop(header.producer_id, None)
                 elif not (header.is_transactional and header.producer_id in left_out):
-                    records += [
-                        (record.offset, int(record.value or b"-1"))
-                        for record in iter_records(batch)
-                        if record.offset >= position
-                    ]
+                    records += [each for each in values if each[0] >= position]
                 position = header.base_offset + header.last_offset_delta + 1
         if records:
             polled[name] = tuple(records)

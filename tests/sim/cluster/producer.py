@@ -111,22 +111,23 @@ class Producer:
         began_ms = client.process.kernel.now_ms
         deadline_ms = began_ms + self._options.delivery_timeout_ms
         left: Sequence[_Batch] = batches
-        is_ok = is_first = True
+        is_ok, failures = True, 0
         while left and is_ok:
             left, code = await self._attempt(partition, left)
-            if is_first and code in _FATAL:
+            if not failures and code in _FATAL:
                 self._on_violation(
                     NOTHING_LOST, f"{process}: {name} answers {code.name}, though all before was acknowledged"
                 )
             # Later it only says that the answers were lost, and that a start has read a snapshot of the producers
             # since, which knows the last batch of each: in Kafka, too.
-            is_first, is_ok = False, code not in _FATAL
+            is_ok = code not in _FATAL
             if left and is_ok:
                 if client.process.kernel.now_ms >= deadline_ms:
                     is_ok = False
                 else:
-                    await client.sleep(RETRY_MS)
+                    await client.back_off(failures)
                     await client.refresh()
+            failures += 1
         self._recorder.end(operation, Outcome.OK if not left else Outcome.INFO, _sends(name, batches))
         if not left:
             self.last_ok_ms = began_ms
