@@ -143,19 +143,28 @@ def spawn(work: Coroutine[Promise[object], None, T]) -> Promise[T]:
     Returns the promise of its result; a failure inside it fails that promise.
     """
     result: Promise[T] = Promise()
-
-    def advance(_settled: Promise[object] | None = None) -> None:
-        try:
-            awaited = work.send(None)
-        except StopIteration as stop:
-            result.resolve(cast("T", stop.value))
-        except Exception as error:  # noqa: BLE001 - carried to whoever awaits the result, not hidden
-            result.reject(error)
-        else:
-            awaited.on_done(advance)
-
-    advance()
+    _Running(work, result).advance()
     return result
+
+
+class _Running(Generic[T]):
+    """What `spawn` runs: no closure, which would hold itself and what it has done until the garbage collector comes."""
+
+    __slots__ = ("_result", "_work")
+
+    def __init__(self, work: Coroutine[Promise[object], None, T], result: Promise[T]) -> None:
+        self._work = work
+        self._result = result
+
+    def advance(self, _settled: Promise[object] | None = None) -> None:
+        try:
+            awaited = self._work.send(None)
+        except StopIteration as stop:
+            self._result.resolve(cast("T", stop.value))
+        except Exception as error:  # noqa: BLE001 - carried to whoever awaits the result, not hidden
+            self._result.reject(error)
+        else:
+            awaited.on_done(self.advance)
 
 
 def flatten(promise: Promise[T | Promise[T]]) -> Promise[T]:
