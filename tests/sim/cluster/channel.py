@@ -6,7 +6,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from odradek.ports import Promise
 from odradek.wire.apis import request_header_version, response_header_version, stable_versions
@@ -25,11 +25,6 @@ _CORRELATION_AT = 4
 _INT32 = struct.Struct(">i")
 
 
-class _Waiting(NamedTuple):
-    deadline_ms: float
-    answer: Answer
-
-
 class Channel:
     """One connection to one address, for as long as it lasts."""
 
@@ -39,7 +34,8 @@ class Channel:
         self._connection = network.connect(process, host, port)
         self._connection.on_frame = self._answered
         self._connection.on_closed = lambda: self._fail(ErrorCode.NETWORK_EXCEPTION)
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[tuple[float, Answer]] = deque()
+        """Who waits, and until when."""
         self._sent = 0
         self._received = 0
         self._timer: Event | None = None
@@ -53,7 +49,7 @@ class Channel:
         _INT32.pack_into(frame, _CORRELATION_AT, self._sent)
         self._sent += 1
         deadline_ms = self._process.kernel.now_ms + timeout_ms
-        self._waiting.append(_Waiting(deadline_ms, answer))
+        self._waiting.append((deadline_ms, answer))
         if self._timer is None or deadline_ms < self._timer_ms:
             self._arm(deadline_ms)
         self._connection.send(frame)
@@ -72,7 +68,7 @@ class Channel:
         self._timer = None
         if not self._waiting:
             return
-        first_ms = min(waiting.deadline_ms for waiting in self._waiting)
+        first_ms = min(deadline_ms for deadline_ms, _ in self._waiting)
         if first_ms <= self._process.kernel.now_ms:
             self._fail(ErrorCode.REQUEST_TIMED_OUT)
         else:
@@ -82,7 +78,8 @@ class Channel:
         (correlation_id,) = _INT32.unpack_from(frame)
         assert correlation_id == self._received, "answers come in the order of the requests"
         self._received += 1
-        self._waiting.popleft().answer(memoryview(frame), ErrorCode.NONE)
+        _, answer = self._waiting.popleft()
+        answer(memoryview(frame), ErrorCode.NONE)
 
     def _fail(self, code: ErrorCode) -> None:
         if not self.is_open:
@@ -92,8 +89,8 @@ class Channel:
         if self._timer is not None:
             self._timer.cancel()
         waiting, self._waiting = self._waiting, deque()
-        for request in waiting:
-            request.answer(None, code)
+        for _, answer in waiting:
+            answer(None, code)
 
 
 def encode_request(request: Message, version: int, client_id: str) -> bytearray:

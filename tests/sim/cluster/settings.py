@@ -56,6 +56,8 @@ def node_settings(node_id: int, layout: Layout, chance: random.Random) -> dict[s
         "group.consumer.session.timeout.ms": "3000",
         "group.consumer.min.heartbeat.interval.ms": "500",
         "group.consumer.heartbeat.interval.ms": "500",
+        # What nodes do when nothing happens costs a lot of time here, and shows little.
+        "metadata.max.idle.interval.ms": "2000",
         "metadata.log.max.record.bytes.between.snapshots": str(chance.choice([1000, 10_000, 20_971_520])),
     }
     if layout.brokers > 1:

@@ -325,7 +325,10 @@ class World:
     def _producer(self, name: str, pause_ms: float) -> Producer:
         client = self._client(name)
         options = ProducerOptions(
-            pause_ms, client.random.choice([20_000.0, 120_000.0]), client.random.randint(1, 5), self.options.partitions
+            pause_ms,
+            client.random.choice([20_000.0, 120_000.0]),
+            client.random.choice([1, 3, 5, 5]),
+            self.options.partitions,
         )
         return Producer(client, options, self.recorder, self._values, self.invariants.violated)
 
