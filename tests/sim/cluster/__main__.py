@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import secrets
 import sys
 import time
@@ -25,6 +26,8 @@ class Run(NamedTuple):
 
 def simulate(options: Options, seed: int) -> Run:
     """Run one."""
+    # A simulation collects its garbage itself, and must not be followed by a collection of all that is still there.
+    gc.disable()
     began = time.process_time()
     result = World(seed, options).run()
     return Run(result, time.process_time() - began)
