@@ -13,7 +13,8 @@ from tests.sim.cluster.network import Link
 from tests.sim.cluster.rare import RareStates
 from tests.sim.storage.crash_disk import Fault
 
-FAULT_EVERY_MS = 7000.0
+FAULT_EVERY_MS = 6000.0
+"""From the end of one to the next; as some take long, there is one in about ten seconds."""
 _HOUR_MS = 3_600_000
 _NOT_RARE = 2
 """How many of the kinds that take several nodes are no rare states."""

@@ -85,7 +85,8 @@ class Kernel:
 
     def note(self, what: str, data: bytes | bytearray = b"") -> None:
         """Put something that happened into the trace."""
-        self._hash.update(b"%a %b\n%b" % (self.now_ms, what.encode(), data))
+        self._hash.update(b"%a %b\n" % (self.now_ms, what.encode()))
+        self._hash.update(data)
         if self.trace is not None:
             self.trace(f"{self.now_ms:12.3f} {what}")
 
