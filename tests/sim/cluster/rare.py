@@ -102,7 +102,7 @@ class RareStates:
         That no committed record gets lost by it takes a controller that does not let the member lead (KIP-966).
         """
         means, led = self._means, self._any_leader()
-        if led is None or len(led.partition.replicas) < 3:
+        if led is None or len(led.partition.replicas) != 3:
             return
         leader, partition = led
         followers = [self._machine(each) for each in partition.replicas if each != leader.node_id]
@@ -171,7 +171,7 @@ class RareStates:
         (KIP-101); and it gets what it cuts again so late that it could be elected without.
         """
         means, led = self._means, self._any_leader()
-        if led is None or len(led.partition.isr) < 3:
+        if led is None or not len(led.partition.replicas) == len(led.partition.isr) == 3:
             return
         leader, partition = led
         successor, follower = [self._machine(each) for each in partition.replicas if each != leader.node_id]
