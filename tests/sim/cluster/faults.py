@@ -16,6 +16,7 @@ from tests.sim.storage.crash_disk import Fault
 FAULT_EVERY_MS = 6000.0
 """From the end of one to the next; as some take long, there is one in about ten seconds."""
 _HOUR_MS = 3_600_000
+_HOW_MUCH_RATHER = 3
 _NOT_RARE = 2
 """How many of the kinds that take several nodes are no rare states."""
 
@@ -64,7 +65,11 @@ class Faults:
         if len(means.machines) > 1:
             of_several = self._of_several(power_cuts)
             kinds += of_several
-            self._favourite = self._random.choice([make for _, make in of_several[_NOT_RARE:]])
+            favourites = [make for _, make in of_several[_NOT_RARE:]]
+            if power_cuts is not None and not power_cuts.any_time:
+                # In the other simulations nobody may lose data.
+                favourites += [self._lose_member] * _HOW_MUCH_RATHER
+            self._favourite = self._random.choice(favourites)
         # Some kinds often, some never: a few of them together say more than a little of everything.
         self._kinds = [(weight * self._random.choice((0, 1, 1, 4)), make) for weight, make in kinds]
         if not any(weight for weight, _ in self._kinds):
