@@ -135,14 +135,15 @@ class Network:
             total.add(listener.counters)
         return total
 
-    def bind(self, endpoint: Endpoint, group: str = "") -> Listener:
+    def bind(self, endpoint: Endpoint, group: str = "", sock: socket.socket | None = None) -> Listener:
         """Take the endpoint's port (see `Listener.port`); connections wait until `Listener.start`.
 
         The connections of all listeners of a `group` are counted together, as Kafka counts those of a broker and of
-        a controller apart, though they are one process. Raises OSError, whose text names the address.
+        a controller apart, though they are one process. A `sock` of `bound_socket` is bound already, and now belongs
+        to the network. Raises OSError, whose text names the address.
         """
         try:
-            sock = _listening_socket(endpoint, self.context.limits)
+            sock = _listening_socket(endpoint, self.context.limits, sock)
         except OSError as error:
             where = f"{endpoint.host or '*'}:{endpoint.port}"
             raise OSError(error.errno, f"cannot listen on {where} ({error.strerror})") from error
@@ -333,19 +334,29 @@ def _host_port(address: object) -> tuple[str, int]:
     return host.removeprefix("::ffff:") if "." in host else host, int(address[1])
 
 
-def _listening_socket(endpoint: Endpoint, limits: NetworkLimits) -> socket.socket:
-    family, address = _resolve(endpoint)
+def bound_socket(host: str, port: int) -> socket.socket:
+    """A socket that has a port (0: any free one) of an address, and does not listen yet; raises OSError."""
+    family, address = _resolve(host, port)
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6 and not endpoint.host:
+        if family == socket.AF_INET6 and not host:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _listening_socket(endpoint: Endpoint, limits: NetworkLimits, bound: socket.socket | None) -> socket.socket:
+    sock = bound_socket(endpoint.host, endpoint.port) if bound is None else bound
+    try:
         if limits.socket_receive_buffer_bytes > 0:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.socket_receive_buffer_bytes)
-        sock.bind(address)
         sock.listen(limits.socket_listen_backlog_size)
         sock.setblocking(False)
     except BaseException:
@@ -354,12 +365,12 @@ def _listening_socket(endpoint: Endpoint, limits: NetworkLimits) -> socket.socke
     return sock
 
 
-def _resolve(endpoint: Endpoint) -> tuple[int, tuple[str, int]]:
+def _resolve(host: str, port: int) -> tuple[int, tuple[str, int]]:
     """The family and address to listen on; IPv4 first where a name has both, as Java prefers it."""
-    if not endpoint.host:
+    if not host:
         if socket.has_dualstack_ipv6():
-            return socket.AF_INET6, ("::", endpoint.port)
-        return socket.AF_INET, ("0.0.0.0", endpoint.port)
-    found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            return socket.AF_INET6, ("::", port)
+        return socket.AF_INET, ("0.0.0.0", port)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
-    return found[0][0], (str(found[0][4][0]), endpoint.port)
+    return found[0][0], (str(found[0][4][0]), port)

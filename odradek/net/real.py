@@ -51,10 +51,19 @@ class LoopScheduler:
 class ThreadExecutor:
     """Blocking work on a few threads; promises settle on the loop's thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, threads: int = DEFAULT_EXECUTOR_THREADS) -> None:
-        """At most `threads` pieces of work run at a time, started as they are needed; more of them wait."""
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        threads: int = DEFAULT_EXECUTOR_THREADS,
+        *,
+        on_thread: Callable[[], None] | None = None,
+    ) -> None:
+        """At most `threads` pieces of work run at a time, started as they are needed; more of them wait.
+
+        `on_thread` is called on each thread before it works.
+        """
         self._loop = loop
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="odradek-worker")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="odradek-worker", initializer=on_thread)
 
     def submit(self, work: Callable[[], T]) -> Promise[T]:
         """Run `work` on another thread; an exception fails the promise. RuntimeError after `shutdown`."""
