@@ -1,0 +1,221 @@
+"""Embedded nodes on one event loop: their sockets, files and formatting, their start and their stop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import NamedTuple, TypeVar
+
+from odradek.config import BrokerConfig
+from odradek.net.files import OsFileSystem
+from odradek.net.listener import bound_socket
+from odradek.net.real import RealClock, SystemRandom
+from odradek.node.data_dirs import read_meta_properties
+from odradek.node.formatting import FormatError, FormatOptions, format_directories
+from odradek.node.running import RunningNode, Surroundings
+from odradek.node.start_error import StartError
+from odradek.ports import FileSystem, Promise, spawn
+from odradek.storage.memory_files import MemoryFileSystem
+from odradek.testing.defaults import BROKER, CONTROLLER, HOST, node_properties
+from odradek.testing.options import Options, Topic, property_text
+from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.messages.create_topics import (
+    CreatableTopic,
+    CreatableTopicConfig,
+    CreateTopicsRequest,
+    CreateTopicsResponse,
+)
+from odradek.wire.uuids import uuid_to_string
+
+T = TypeVar("T")
+
+_MEMORY_DIR = "/odradek-in-memory"
+"""The path that files in memory are under; nothing of that name is created."""
+_NODE_DIR = "node-"
+_OTHERS_FILE = "cluster.properties"
+_MAX_REPLICAS = 3
+
+
+class _Prepared(NamedTuple):
+    """A node before it runs."""
+
+    config: BrokerConfig
+    files: FileSystem
+    sockets: Mapping[str, socket.socket]
+
+
+class Cluster:
+    """The nodes of one `EmbeddedKafka`. Belongs to the thread of its loop."""
+
+    def __init__(self, options: Options, on_worker: Callable[[], None]) -> None:
+        """`on_worker` is called on every thread that works for a node."""
+        self._options = options
+        self._on_worker = on_worker
+        self._nodes: dict[int, RunningNode] = {}
+        """By id, without those that could not go on."""
+        self._endings: list[asyncio.Task[None]] = []
+        self._failures: list[StartError] = []
+
+    async def start(self) -> str:
+        """Start all nodes, and create the topics; returns what clients take as `bootstrap.servers`.
+
+        Raises ConfigError, StartError, and KafkaError for a topic that cannot be. Then nothing is left running.
+        """
+        loop = asyncio.get_running_loop()
+        with ExitStack() as undo:
+            nodes = {
+                node_id: self._new_node(loop, node_id, prepared)
+                for node_id, prepared in enumerate(_prepare(self._options, undo), 1)
+            }
+            await _start_all(list(nodes.values()))
+            self._nodes = nodes
+            try:
+                await self._create_topics()
+                await self._settle()
+            except BaseException:
+                await self._abandon()
+                raise
+            undo.pop_all()
+        return ",".join(f"{HOST}:{node.port_of(BROKER)}" for node in nodes.values())
+
+    async def stop(self) -> None:
+        """Stop all nodes; raises StartError if one of them could not go on.
+
+        Nodes in memory stop where they are, for nobody will start them again; others leave as any node does.
+        """
+        if self._options.data_dir is None:
+            await self._abandon()
+        else:
+            nodes, self._nodes = list(self._nodes.values()), {}
+            await asyncio.gather(*(node.stop() for node in nodes))
+        await asyncio.gather(*self._endings)
+        if self._failures:
+            raise self._failures[0]
+
+    def _new_node(self, loop: asyncio.AbstractEventLoop, node_id: int, prepared: _Prepared) -> RunningNode:
+        def failed(error: StartError) -> None:
+            """As its process would end, the node ends; others go on."""
+            self._failures.append(error)
+            node = self._nodes.pop(node_id, None)
+            if node is not None:
+                self._endings.append(loop.create_task(node.abandon()))
+
+        files = prepared.files if self._options.data_dir is None else None
+        surroundings = Surroundings(files, prepared.sockets, self._on_worker)
+        return RunningNode(loop, prepared.config, on_fatal=failed, surroundings=surroundings)
+
+    async def _abandon(self) -> None:
+        nodes, self._nodes = self._nodes, {}
+        for node in nodes.values():
+            await node.abandon()
+
+    async def _create_topics(self) -> None:
+        if not self._options.topics:
+            return
+        request = CreateTopicsRequest(topics=[_creatable(topic, len(self._nodes)) for topic in self._options.topics])
+        active = next(iter(self._nodes.values())).node.active_controller
+        response = await _result(active.send(request, CreateTopicsResponse))
+        for topic in response.topics:
+            code = ErrorCode(topic.error_code)
+            if code not in (ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS):
+                raise KafkaError(code, f"topic {topic.name}: {topic.error_message or code.message}")
+
+    async def _settle(self) -> None:
+        """Wait until each node knows what any of them knows: all brokers, and the topics."""
+        quorums = [node.node.quorum for node in self._nodes.values()]
+        offset = max(quorum.loader.image.offset for quorum in quorums)
+        for quorum in quorums:
+            await _result(spawn(quorum.follow_to(offset)))
+
+
+async def _start_all(nodes: Sequence[RunningNode]) -> None:
+    """Start nodes that wait for each other; if one cannot start, none is left running."""
+    starts = [asyncio.ensure_future(node.start()) for node in nodes]
+    try:
+        await asyncio.wait(starts, return_when=asyncio.FIRST_EXCEPTION)
+        for start in starts:
+            if start.done():
+                start.result()
+    except BaseException:
+        for start in starts:
+            start.cancel()
+        await asyncio.gather(*starts, return_exceptions=True)
+        for node, start in zip(nodes, starts, strict=True):
+            if not start.cancelled() and start.exception() is None:
+                await node.abandon()
+        raise
+
+
+def _prepare(options: Options, undo: ExitStack) -> list[_Prepared]:
+    """Take ports for all nodes, and format their directories; raises ConfigError, StartError."""
+    disks = None if options.data_dir is None else OsFileSystem()
+    directories = _directories(options, disks)
+    sockets = []
+    for _directory in directories:
+        pair = {BROKER: bound_socket(HOST, 0), CONTROLLER: bound_socket(HOST, 0)}
+        for sock in pair.values():
+            undo.callback(sock.close)
+        sockets.append(pair)
+    ports = [(pair[BROKER].getsockname()[1], pair[CONTROLLER].getsockname()[1]) for pair in sockets]
+    prepared = []
+    for node_id, directory in enumerate(directories, 1):
+        properties = node_properties(node_id, ports, directory, kafka_defaults=options.kafka_defaults)
+        config = BrokerConfig.load({**properties, **options.config})
+        files = MemoryFileSystem() if disks is None else disks
+        prepared.append(_Prepared(config, files, sockets[node_id - 1]))
+    if options.nodes > 1:
+        _format(prepared, directories)
+    return prepared
+
+
+def _directories(options: Options, disks: FileSystem | None) -> list[str]:
+    """Where each node has its files; raises StartError for a directory of another number of nodes."""
+    if options.data_dir is None or disks is None:
+        return [_MEMORY_DIR] * options.nodes
+    try:
+        disks.mkdir(options.data_dir)
+        names = disks.list(options.data_dir)
+    except OSError as error:
+        raise StartError(f"the data directory cannot be used: {error}") from error
+    found = sum(name.startswith(_NODE_DIR) for name in names) or (1 if "meta.properties" in names else 0)
+    if _OTHERS_FILE in names:
+        raise StartError(f"{options.data_dir} has a cluster of `odradek cluster`, whose nodes keep their ports")
+    if found not in (0, options.nodes):
+        raise StartError(f"{options.data_dir} has the files of {found} nodes, and not of {options.nodes}")
+    if options.nodes == 1:
+        return [options.data_dir]
+    return [f"{options.data_dir}/{_NODE_DIR}{node_id}" for node_id in range(1, options.nodes + 1)]
+
+
+def _format(prepared: Sequence[_Prepared], directories: Sequence[str]) -> None:
+    """Make all nodes those of one cluster; raises StartError."""
+    clock, random = RealClock(), SystemRandom()
+    try:
+        known = [
+            read_meta_properties(each.files, directory) for each, directory in zip(prepared, directories, strict=True)
+        ]
+        cluster_id = next((each.cluster_id for each in known if each is not None), uuid_to_string(random.uuid()))
+        options = FormatOptions(cluster_id, ignore_formatted=True)
+        for each in prepared:
+            for _line in format_directories(each.config, options, each.files, clock, random):
+                pass
+    except (FormatError, OSError) as error:
+        raise StartError(f"the nodes cannot be formatted: {error}") from error
+
+
+def _creatable(topic: Topic, nodes: int) -> CreatableTopic:
+    replicas = min(_MAX_REPLICAS, nodes) if topic.replication_factor is None else topic.replication_factor
+    configs = [CreatableTopicConfig(name=name, value=property_text(value)) for name, value in topic.config.items()]
+    return CreatableTopic(
+        name=topic.name, num_partitions=topic.partitions, replication_factor=replicas, configs=configs
+    )
+
+
+async def _result(promise: Promise[T]) -> T:
+    """What a promise of the state machines comes to."""
+    done = asyncio.Event()
+    promise.on_done(lambda _promise: done.set())
+    await done.wait()
+    return promise.result()

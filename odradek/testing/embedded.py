@@ -1,0 +1,155 @@
+"""A Kafka that lives as long as a `with` block."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import warnings
+from collections import deque
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from odradek.testing.host import Host, ThreadHost
+from odradek.testing.options import Options, PropertyValue, Topics
+
+LOG_LINES = 1_000
+"""How much of the nodes' log is kept."""
+
+
+class EmbeddedKafka:
+    """One Kafka node, or a cluster of several, for as long as a `with` or `async with` block.
+
+    Any number of them can run at once. Each takes free ports of the loopback interface, and runs in a thread of its
+    own: it changes nothing of this program's event loop, signals and logging. One that is not stopped ends with the
+    program, as if it had crashed.
+    """
+
+    def __init__(
+        self,
+        nodes: int = 1,
+        topics: Topics = (),
+        config: Mapping[str, PropertyValue] | None = None,
+        *,
+        data_dir: str | os.PathLike[str] | None = None,
+        process: bool = False,
+        kafka_defaults: bool = False,
+    ) -> None:
+        """Nothing runs before `start`.
+
+        `nodes` are brokers and controllers at the same time. `topics` are created, unless they exist. `config` has
+        properties of all nodes, by Kafka's names. Data is kept in memory, or in `data_dir`, where another one goes on
+        with it later. With `process` the nodes run in a process of their own. With `kafka_defaults` they have Kafka's
+        defaults throughout, and not those of `TEST_DEFAULTS`.
+
+        Raises ValueError and ConfigError for what cannot be.
+        """
+        self._options = Options.of(nodes, topics, config, data_dir, kafka_defaults)
+        self._process = process
+        self._host: Host | None = None
+        self._bootstrap_servers = ""
+        self._log: deque[str] = deque(maxlen=LOG_LINES)
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """HOST:PORT of every node, separated by commas; RuntimeError while nothing runs."""
+        if not self._bootstrap_servers:
+            raise RuntimeError("EmbeddedKafka is not started: use it as a context manager, or call start()")
+        return self._bootstrap_servers
+
+    @property
+    def log(self) -> list[str]:
+        """What the nodes have logged, the newest last, since they were started; at most `LOG_LINES` lines."""
+        return list(self._log)
+
+    def start(self) -> Self:
+        """Start, and return once clients can connect.
+
+        Raises ConfigError for properties that cannot be, StartError where a node cannot start, KafkaError for a topic
+        that cannot be created, RuntimeError if this one runs already. Then nothing is left running.
+        """
+        host = self._begin()
+        try:
+            self._bootstrap_servers = host.ready.result()
+        except BaseException:
+            self._give_up(host)
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop, and return once nothing is left: no thread, no socket, no open file. If nothing runs: do nothing.
+
+        Raises StartError if a node could not go on meanwhile.
+        """
+        host = self._end()
+        if host is not None:
+            try:
+                host.stopped.result()
+            finally:
+                host.join()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        """As `start`, while the caller's event loop goes on."""
+        host = self._begin()
+        try:
+            self._bootstrap_servers = await asyncio.wrap_future(host.ready)
+        except BaseException:
+            self._give_up(host)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """As `stop`, while the caller's event loop goes on."""
+        host = self._end()
+        if host is not None:
+            try:
+                await asyncio.wrap_future(host.stopped)
+            finally:
+                host.join()
+
+    def __del__(self) -> None:
+        host: Host | None = getattr(self, "_host", None)
+        if host is not None and not sys.is_finalizing():
+            host.request_stop()
+            warnings.warn(f"{self!r} was not stopped", ResourceWarning, source=self, stacklevel=2)
+
+    def __repr__(self) -> str:
+        return f"<EmbeddedKafka {self._bootstrap_servers or 'that is not running'}>"
+
+    def _begin(self) -> Host:
+        if self._host is not None:
+            raise RuntimeError("EmbeddedKafka runs already")
+        self._log.clear()
+        self._host = host = self._new_host()
+        host.start()
+        return host
+
+    def _new_host(self) -> Host:
+        if not self._process:
+            return ThreadHost(self._options, self._log.append)
+        from odradek.testing.process import ProcessHost
+
+        return ProcessHost(self._options, self._log.append)
+
+    def _give_up(self, host: Host) -> None:
+        self._host = None
+        host.request_stop()
+        host.join()
+
+    def _end(self) -> Host | None:
+        host, self._host = self._host, None
+        self._bootstrap_servers = ""
+        if host is not None:
+            host.request_stop()
+        return host
