@@ -92,5 +92,8 @@ class MetadataLog:
         return self._log.size_bytes
 
     def close(self) -> None:
-        """Write everything out; raises KafkaError KAFKA_STORAGE_ERROR."""
-        self._log.close()
+        """Write everything out; raises KafkaError KAFKA_STORAGE_ERROR, and holds no file all the same."""
+        try:
+            self._log.close()
+        finally:
+            self._log.release()

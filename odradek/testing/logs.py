@@ -18,12 +18,20 @@ def log_to(sink: Sink) -> None:
     _here.sink = sink
 
 
-class _Router(logging.Handler):
-    """Between our loggers and the program's: threads with a sink log to that, all others as if it were not there."""
+_NOWHERE = -1
+"""A level that no handler takes."""
 
-    def __init__(self, passing_level: int) -> None:
+
+class _Router(logging.Handler):
+    """The first handler of our loggers: what a thread with a sink logs goes there, and to no other handler.
+
+    `propagate` stays as it is, for pytest adds handlers to loggers that do not propagate.
+    """
+
+    def __init__(self, level_before: int) -> None:
+        """`level_before` is what the program wants to see of ours."""
         super().__init__()
-        self._passing_level = passing_level
+        self._level_before = level_before
         self.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -31,8 +39,9 @@ class _Router(logging.Handler):
         sink: Sink | None = getattr(_here, "sink", None)
         if sink is not None:
             sink(self.format(record))
-        elif _OURS.parent is not None and record.levelno >= self._passing_level:
-            _OURS.parent.callHandlers(record)
+        if sink is not None or record.levelno < self._level_before:
+            # Whoever is behind this one compares the level first.
+            record.levelno = _NOWHERE
 
 
 class Quiet:
@@ -41,16 +50,16 @@ class Quiet:
     _lock = threading.Lock()
     _count = 0
     _router: _Router | None = None
-    _before: tuple[int, bool] = (logging.NOTSET, True)
+    _level_before = logging.NOTSET
 
     def __enter__(self) -> Quiet:
         with Quiet._lock:
             if Quiet._count == 0:
-                Quiet._before = _OURS.level, _OURS.propagate
-                Quiet._router = _Router(_OURS.getEffectiveLevel())
-                _OURS.addHandler(Quiet._router)
-                _OURS.propagate = False
-                _OURS.setLevel(min(logging.INFO, _OURS.getEffectiveLevel()))
+                effective = _OURS.getEffectiveLevel()
+                Quiet._level_before = _OURS.level
+                Quiet._router = _Router(effective)
+                _OURS.handlers.insert(0, Quiet._router)
+                _OURS.setLevel(min(logging.INFO, effective))
             Quiet._count += 1
         return self
 
@@ -59,6 +68,5 @@ class Quiet:
             Quiet._count -= 1
             if Quiet._count == 0 and Quiet._router is not None:
                 _OURS.removeHandler(Quiet._router)
-                _OURS.setLevel(Quiet._before[0])
-                _OURS.propagate = Quiet._before[1]
+                _OURS.setLevel(Quiet._level_before)
                 Quiet._router = None

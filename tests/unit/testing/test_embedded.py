@@ -11,11 +11,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer
-from confluent_kafka.admin import AdminClient, ConfigResource
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not in the library's __all__
+    AdminClient,
+    ConfigResource,
+)
 
 from odradek.testing import TEST_DEFAULTS, ConfigError, EmbeddedKafka, KafkaError, StartError, Topic
 from tests.unit.testing.leaks import nothing_left
@@ -44,6 +48,17 @@ def consume(bootstrap_servers: str, topic: str, count: int) -> list[str]:
         consumer.close()
 
 
+def consume_all(bootstrap_servers: str, topic: str = "t") -> list[bytes | None]:
+    """All records of a topic's first partition."""
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "all", "enable.auto.commit": False})
+    try:
+        _low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), TIMEOUT_S)
+        consumer.assign([TopicPartition(topic, 0, 0)])
+        return [message.value() for message in (consumer.consume(high, TIMEOUT_S) if high else [])]
+    finally:
+        consumer.close()
+
+
 def admin(kafka: EmbeddedKafka) -> AdminClient:
     return AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
 
@@ -53,7 +68,7 @@ def partitions(kafka: EmbeddedKafka) -> dict[str, int]:
     return {name: len(topic.partitions) for name, topic in topics.items()}
 
 
-def config_of(kafka: EmbeddedKafka, kind: ConfigResource.Type, name: str) -> dict[str, str | None]:
+def config_of(kafka: EmbeddedKafka, kind: str, name: str) -> dict[str, str | None]:
     resource = ConfigResource(kind, name)
     client = admin(kafka)
     entries = client.describe_configs([resource])[resource].result(TIMEOUT_S)
@@ -87,26 +102,32 @@ def test_twenty_starts_and_stops_leave_nothing() -> None:
                 produce(kafka.bootstrap_servers, "t", "v")
 
 
-@pytest.mark.parametrize("options", [{"nodes": 3}, {"process": True}], ids=str)
-def test_no_way_to_run_leaves_anything(options: dict[str, bool]) -> None:
+@pytest.mark.parametrize(("nodes", "process"), [(3, False), (1, True)])
+def test_no_way_to_run_leaves_anything(nodes: int, process: bool) -> None:
     with EmbeddedKafka(nodes=3):
         pass
     with nothing_left():
         for _ in range(3):
-            with EmbeddedKafka(topics=["t"], **options) as kafka:
+            with EmbeddedKafka(nodes, ["t"], process=process) as kafka:
                 produce(kafka.bootstrap_servers, "t", "v")
 
 
 def test_a_client_that_waits_for_records_does_not_hold_up_the_stop() -> None:
-    kafka = EmbeddedKafka(topics=["t"]).start()
-    consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "g", "fetch.wait.max.ms": 60_000})
-    consumer.subscribe(["t"])
-    assert consumer.consume(1, 0.5) == []
-    assert consumer.assignment()
-    begun_s = time.monotonic()
-    kafka.stop()
-    assert time.monotonic() - begun_s < 0.8
-    consumer.close()
+    with EmbeddedKafka(topics=["t"]) as kafka:
+        consumer = Consumer(
+            {"bootstrap.servers": kafka.bootstrap_servers, "group.id": "g", "fetch.wait.max.ms": 60_000, "log_level": 0}
+        )
+        assigned: list[object] = []
+        consumer.subscribe(["t"], on_assign=lambda _consumer, _partitions: assigned.append(True))
+        until_s = time.monotonic() + TIMEOUT_S
+        while not assigned:
+            assert time.monotonic() < until_s
+            assert consumer.consume(1, 0.1) == []
+        assert consumer.consume(1, 0.3) == []
+        begun_s = time.monotonic()
+        kafka.stop()
+        assert time.monotonic() - begun_s < 0.8
+        consumer.close()
 
 
 def test_any_number_run_at_once_and_know_nothing_of_each_other() -> None:
@@ -120,25 +141,12 @@ def test_one_can_be_started_again_and_is_empty_then() -> None:
         with pytest.raises(RuntimeError, match="not started"):
             _ = kafka.bootstrap_servers
         with kafka:
-            assert consume_all(kafka) == []
+            assert consume_all(kafka.bootstrap_servers) == []
             produce(kafka.bootstrap_servers, "t", "v")
-            assert consume_all(kafka) == [b"v"]
+            assert consume_all(kafka.bootstrap_servers) == [b"v"]
             with pytest.raises(RuntimeError, match="runs already"):
                 kafka.start()
     kafka.stop()
-
-
-def consume_all(kafka: EmbeddedKafka, topic: str = "t") -> list[bytes | None]:
-    """All records of a topic's first partition."""
-    from confluent_kafka import TopicPartition
-
-    consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "all", "enable.auto.commit": False})
-    try:
-        _low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), TIMEOUT_S)
-        consumer.assign([TopicPartition(topic, 0, 0)])
-        return [message.value() for message in (consumer.consume(high, TIMEOUT_S) if high else [])]
-    finally:
-        consumer.close()
 
 
 @pytest.mark.parametrize(
@@ -158,17 +166,17 @@ def test_topics_are_there_from_the_start(topics: str | list[str | Topic], expect
 def test_topics_and_nodes_have_the_properties_that_were_asked_for() -> None:
     topics = [Topic("t", config={"retention.ms": 1234, "preallocate": True})]
     with EmbeddedKafka(topics=topics, config={"auto.create.topics.enable": False, "num.partitions": 7}) as kafka:
-        topic = config_of(kafka, ConfigResource.Type.TOPIC, "t")
-        node = config_of(kafka, ConfigResource.Type.BROKER, "1")
+        topic = config_of(kafka, "topic", "t")
+        node = config_of(kafka, "broker", "1")
     assert (topic["retention.ms"], topic["preallocate"]) == ("1234", "true")
     assert (node["auto.create.topics.enable"], node["num.partitions"]) == ("false", "7")
 
 
 def test_kafkas_own_defaults_are_had_by_one_argument() -> None:
     with EmbeddedKafka() as kafka:
-        here = config_of(kafka, ConfigResource.Type.BROKER, "1")
+        here = config_of(kafka, "broker", "1")
     with EmbeddedKafka(kafka_defaults=True) as kafka:
-        there = config_of(kafka, ConfigResource.Type.BROKER, "1")
+        there = config_of(kafka, "broker", "1")
     assert {name: here[name] for name in TEST_DEFAULTS} == dict(TEST_DEFAULTS)
     assert {name for name in here if here[name] != there[name]} - {
         "listeners",
@@ -179,7 +187,7 @@ def test_kafkas_own_defaults_are_had_by_one_argument() -> None:
 
 def test_records_are_looked_at_as_kafka_looks_at_them() -> None:
     with EmbeddedKafka() as kafka:
-        assert config_of(kafka, ConfigResource.Type.BROKER, "1")["odradek.record.validation"] == "full"
+        assert config_of(kafka, "broker", "1")["odradek.record.validation"] == "full"
 
 
 def test_three_nodes_are_one_cluster() -> None:
@@ -266,7 +274,7 @@ def test_what_cannot_be_is_refused_at_once() -> None:
 def test_a_directory_keeps_the_data(tmp_path: Path, nodes: int) -> None:
     for values in ([], [b"v"]):
         with EmbeddedKafka(nodes, topics=["t"], data_dir=tmp_path) as kafka:
-            assert consume_all(kafka) == values
+            assert consume_all(kafka.bootstrap_servers) == values
             produce(kafka.bootstrap_servers, "t", "v")
 
 
@@ -284,10 +292,10 @@ def test_odradek_serve_goes_on_with_the_directory_of_one_node(tmp_path: Path) ->
     with subprocess.Popen([*command, "--log-level", "error"], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         address = process.stdout.readline().strip().removeprefix("odradek ready on ")
-        assert consume(address, "t", 1) == ["v"]
+        assert consume_all(address) == [b"v"]
         process.terminate()
     with EmbeddedKafka(data_dir=tmp_path) as kafka:
-        assert consume_all(kafka) == [b"v"]
+        assert consume_all(kafka.bootstrap_servers) == [b"v"]
 
 
 def test_a_node_that_cannot_go_on_is_told_of_at_the_end(tmp_path: Path) -> None:
@@ -357,6 +365,22 @@ def test_loggers_are_as_they_were_afterwards(caplog: pytest.LogCaptureFixture) -
         logging.getLogger("odradek.elsewhere").info("below the level")
     assert (ours.level, ours.propagate, ours.handlers) == before
     assert [record.getMessage() for record in caplog.records] == ["seen"]
+
+
+@pytest.fixture
+def running() -> Iterator[EmbeddedKafka]:
+    with EmbeddedKafka(topics=["t"]) as kafka:
+        yield kafka
+
+
+def test_what_a_fixture_runs_stays_out_of_captured_logs(
+    running: EmbeddedKafka, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = len(running.log)
+    produce(running.bootstrap_servers, "creates-a-topic", "v")
+    consume(running.bootstrap_servers, "creates-a-topic", 1)
+    assert len(running.log) > lines
+    assert caplog.get_records("setup") + caplog.records == []
 
 
 FORGETFUL = """
