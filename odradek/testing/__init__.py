@@ -3,16 +3,37 @@
     with EmbeddedKafka(topics=["orders"]) as kafka:
         producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
 
-The pytest plugin in `plugin` has the same as fixtures.
+The pytest plugin in `plugin` has the same as fixtures. What is named here is imported when it is first used, for
+pytest loads the plugin in every run.
 """
 
 from __future__ import annotations
 
-from odradek.config import ConfigError
-from odradek.node import StartError
-from odradek.testing.defaults import TEST_DEFAULTS
-from odradek.testing.embedded import EmbeddedKafka
-from odradek.testing.options import Topic
-from odradek.wire.errors import KafkaError
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from odradek.config import ConfigError
+    from odradek.node.start_error import StartError
+    from odradek.testing.defaults import TEST_DEFAULTS
+    from odradek.testing.embedded import EmbeddedKafka
+    from odradek.testing.options import Topic
+    from odradek.wire.errors import KafkaError
 
 __all__ = ["EmbeddedKafka", "Topic", "TEST_DEFAULTS", "ConfigError", "StartError", "KafkaError"]
+
+_MODULES = {
+    "EmbeddedKafka": "odradek.testing.embedded",
+    "Topic": "odradek.testing.options",
+    "TEST_DEFAULTS": "odradek.testing.defaults",
+    "ConfigError": "odradek.config",
+    "StartError": "odradek.node.start_error",
+    "KafkaError": "odradek.wire.errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    """What is named in `__all__`; AttributeError for everything else."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

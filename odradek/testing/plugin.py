@@ -1,0 +1,106 @@
+"""The pytest plugin: a Kafka for each test, or for all of them, without anything to configure.
+
+    def test_orders(kafka_broker):
+        produce(kafka_broker.bootstrap_servers, ...)
+
+    @pytest.mark.kafka(topics={"orders": 3}, config={"auto.create.topics.enable": False})
+    def test_no_other_topics(kafka_broker): ...
+
+Under xdist each worker has nodes of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from odradek.testing.embedded import EmbeddedKafka
+
+LOG_TAIL_LINES = 40
+"""How much of the nodes' log is shown below a test that has failed."""
+_MARKER = "kafka"
+_CLUSTER_NODES = 3
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options, which go for all nodes of a run."""
+    group = parser.getgroup("kafka", "the Kafka of kafka_broker, kafka_broker_session and kafka_cluster")
+    group.addoption(
+        "--kafka-set", metavar="KEY=VALUE", action="append", default=[], help="set a property of all nodes; repeatable"
+    )
+    group.addoption("--kafka-process", action="store_true", help="run the nodes in processes of their own")
+    group.addoption("--kafka-defaults", action="store_true", help="have Kafka's defaults, and not those for tests")
+    parser.addini("kafka_set", "properties of all nodes, KEY=VALUE a line", type="linelist", default=[])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line(
+        "markers",
+        f"{_MARKER}(nodes, topics, config, process, kafka_defaults): what kafka_broker or kafka_cluster is like, with "
+        "the arguments of odradek.testing.EmbeddedKafka; properties of all markers of a test count, and of the other "
+        "arguments those of the marker that is closest to it",
+    )
+
+
+@pytest.fixture
+def kafka_broker(request: pytest.FixtureRequest) -> Iterator[EmbeddedKafka]:
+    """An empty Kafka of one node for this test: an `odradek.testing.EmbeddedKafka` that is running."""
+    yield from _running(request, 1)
+
+
+@pytest.fixture
+def kafka_cluster(request: pytest.FixtureRequest) -> Iterator[EmbeddedKafka]:
+    """An empty Kafka of three nodes for this test: an `odradek.testing.EmbeddedKafka` that is running."""
+    yield from _running(request, _CLUSTER_NODES)
+
+
+@pytest.fixture(scope="session")
+def kafka_broker_session(request: pytest.FixtureRequest) -> Iterator[EmbeddedKafka]:
+    """A Kafka of one node that all tests of a run share: an `odradek.testing.EmbeddedKafka` that is running."""
+    yield from _running(request, 1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the end of the nodes' log below a test that has failed."""
+    report = yield
+    embedded = sys.modules.get("odradek.testing.embedded")
+    if embedded is not None and report.failed and call.when == "call":
+        for name, value in sorted(getattr(item, "funcargs", {}).items()):
+            if isinstance(value, embedded.EmbeddedKafka):
+                report.sections.append((f"The end of {name}'s log", "\n".join(value.log[-LOG_TAIL_LINES:])))
+    return report
+
+
+def _running(request: pytest.FixtureRequest, nodes: int) -> Iterator[EmbeddedKafka]:
+    from odradek.testing.embedded import EmbeddedKafka
+
+    options = request.config.option
+    lines = [*request.config.getini("kafka_set"), *options.kafka_set]
+    config: dict[str, str] = dict(map(_property, lines))
+    arguments = {"nodes": nodes, "process": options.kafka_process, "kafka_defaults": options.kafka_defaults}
+    if request.scope == "function":
+        # The closest marker comes first, and has the last word.
+        for marker in reversed(list(request.node.iter_markers(_MARKER))):
+            if marker.args:
+                raise pytest.UsageError(f"{request.node.nodeid}: the arguments of @pytest.mark.{_MARKER} have names")
+            arguments.update(marker.kwargs)
+            config.update(marker.kwargs.get("config") or {})
+    arguments["config"] = config
+    with EmbeddedKafka(**arguments) as kafka:
+        yield kafka
+
+
+def _property(text: str) -> tuple[str, str]:
+    """Read KEY=VALUE; raises UsageError."""
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise pytest.UsageError(f"kafka_set: {text}: write KEY=VALUE")
+    return key.strip(), value.strip()
