@@ -13,7 +13,7 @@ import pytest
 from odradek.net.channel import Channel
 from odradek.net.files import RESERVED_DESCRIPTORS, connections_limit, kept_files_limit
 from odradek.net.limits import NetworkLimits
-from odradek.net.listener import Endpoint
+from odradek.net.listener import Endpoint, bound_socket
 from odradek.net.memory import SLOW_SENDER_CHECKS
 from odradek.ports.network import ConnectionInfo, Reply
 from odradek.ports.promise import Promise
@@ -21,6 +21,24 @@ from tests.unit.net.conftest import Run
 from tests.unit.net.harness import Node, ParkingHandler, Peer, echo, framed, settle_down, until
 
 MIB = 1024 * 1024
+
+
+def test_a_port_can_be_had_before_there_is_a_network(run: Run) -> None:
+    async def scenario(node: Node) -> None:
+        sock = bound_socket("127.0.0.1", 0)
+        port = sock.getsockname()[1]
+        endpoint = Endpoint("PLAINTEXT", "PLAINTEXT", "127.0.0.1", port)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+        listener = node.network.bind(endpoint, "", sock)
+        listener.start(echo)
+        assert listener.port == port
+        peer = await node.connect(listener)
+        assert await peer.ask(b"x") == b"x"
+        await node.network.stop(0)
+        assert sock.fileno() == -1
+
+    run(scenario)
 
 
 def test_a_handler_is_told_whose_bytes_these_are(run: Run) -> None:

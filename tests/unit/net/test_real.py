@@ -62,6 +62,19 @@ def test_work_runs_elsewhere_and_settles_on_the_loops_thread(loop: asyncio.Abstr
     assert seen == [threading.get_ident()]
 
 
+def test_each_thread_says_that_it_is_there_before_it_works(loop: asyncio.AbstractEventLoop) -> None:
+    seen: list[str] = []
+
+    async def scenario() -> None:
+        executor = ThreadExecutor(loop, threads=1, on_thread=lambda: seen.append(threading.current_thread().name))
+        for _ in range(2):
+            await settled(executor.submit(lambda: seen.append("work")).then(lambda value: value))
+        executor.shutdown()
+
+    loop.run_until_complete(scenario())
+    assert seen == ["odradek-worker_0", "work", "work"]
+
+
 def test_shutting_down_finishes_what_runs_and_fails_what_waits(loop: asyncio.AbstractEventLoop) -> None:
     async def scenario() -> None:
         executor = ThreadExecutor(loop, threads=1)
