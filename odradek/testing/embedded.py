@@ -131,8 +131,9 @@ class EmbeddedKafka:
         if self._host is not None:
             raise RuntimeError("EmbeddedKafka runs already")
         self._log.clear()
-        self._host = host = self._new_host()
+        host = self._new_host()
         host.start()
+        self._host = host
         return host
 
     def _new_host(self) -> Host:
