@@ -53,8 +53,8 @@ class Cluster:
         """`on_worker` is called on every thread that works for a node."""
         self._options = options
         self._on_worker = on_worker
-        self._nodes: dict[int, RunningNode] = {}
-        """By id, without those that could not go on."""
+        self.nodes: dict[int, RunningNode] = {}
+        """Those that run, by id."""
         self._endings: list[asyncio.Task[None]] = []
         self._failures: list[StartError] = []
 
@@ -70,7 +70,7 @@ class Cluster:
                 for node_id, prepared in enumerate(_prepare(self._options, undo), 1)
             }
             await _start_all(list(nodes.values()))
-            self._nodes = nodes
+            self.nodes = nodes
             try:
                 await self._create_topics()
                 await self._settle()
@@ -88,7 +88,7 @@ class Cluster:
         if self._options.data_dir is None:
             await self._abandon()
         else:
-            nodes, self._nodes = list(self._nodes.values()), {}
+            nodes, self.nodes = list(self.nodes.values()), {}
             await asyncio.gather(*(node.stop() for node in nodes))
         await asyncio.gather(*self._endings)
         if self._failures:
@@ -98,7 +98,7 @@ class Cluster:
         def failed(error: StartError) -> None:
             """As its process would end, the node ends; others go on."""
             self._failures.append(error)
-            node = self._nodes.pop(node_id, None)
+            node = self.nodes.pop(node_id, None)
             if node is not None:
                 self._endings.append(loop.create_task(node.abandon()))
 
@@ -107,15 +107,15 @@ class Cluster:
         return RunningNode(loop, prepared.config, on_fatal=failed, surroundings=surroundings)
 
     async def _abandon(self) -> None:
-        nodes, self._nodes = self._nodes, {}
+        nodes, self.nodes = self.nodes, {}
         for node in nodes.values():
             await node.abandon()
 
     async def _create_topics(self) -> None:
         if not self._options.topics:
             return
-        request = CreateTopicsRequest(topics=[_creatable(topic, len(self._nodes)) for topic in self._options.topics])
-        active = next(iter(self._nodes.values())).node.active_controller
+        request = CreateTopicsRequest(topics=[_creatable(topic, len(self.nodes)) for topic in self._options.topics])
+        active = next(iter(self.nodes.values())).node.active_controller
         response = await _result(active.send(request, CreateTopicsResponse))
         for topic in response.topics:
             code = ErrorCode(topic.error_code)
@@ -124,7 +124,7 @@ class Cluster:
 
     async def _settle(self) -> None:
         """Wait until each node knows what any of them knows: all brokers, and the topics."""
-        quorums = [node.node.quorum for node in self._nodes.values()]
+        quorums = [node.node.quorum for node in self.nodes.values()]
         offset = max(quorum.loader.image.offset for quorum in quorums)
         for quorum in quorums:
             await _result(spawn(quorum.follow_to(offset)))

@@ -1,0 +1,49 @@
+"""Several embedded nodes on one loop: what each of them knows when it is said that they are ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from odradek.testing.cluster import Cluster
+from odradek.testing.options import Options
+
+
+def test_every_node_knows_all_nodes_and_topics_from_the_start() -> None:
+    async def look() -> None:
+        cluster = Cluster(Options.of(3, {"t": 6}, None, None, False), lambda: None)
+        await cluster.start()
+        # Nothing is awaited here, so nobody can learn it late.
+        images = [node.node.quorum.loader.image for node in cluster.nodes.values()]
+        assert [sorted(image.cluster.brokers) for image in images] == [[1, 2, 3]] * 3
+        assert [any(broker.fenced for broker in image.cluster.brokers.values()) for image in images] == [False] * 3
+        assert [list(image.topics.by_name) for image in images] == [["t"]] * 3
+        leaders = {each.leader for each in images[0].topics.by_name["t"].partitions.values()}
+        assert leaders == {1, 2, 3}
+        await cluster.stop()
+
+    asyncio.run(look())
+
+
+def test_no_time_out_is_part_of_the_start_of_a_node_alone() -> None:
+    """That is what keeps a start at a few milliseconds, however slow the machine is."""
+
+    async def start() -> None:
+        loop = asyncio.get_running_loop()
+        timers: list[float] = []
+        later = loop.call_later
+
+        def call_later(delay: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+            def run() -> None:
+                timers.append(delay)
+                callback()
+
+            return later(delay, run)
+
+        loop.call_later = call_later  # type: ignore[method-assign, assignment]  # what each timer was set to
+        cluster = Cluster(Options.of(1, ["t"], None, None, False), lambda: None)
+        await cluster.start()
+        assert timers == []
+        await cluster.stop()
+
+    asyncio.run(start())
