@@ -20,9 +20,8 @@ TEST_DEFAULTS: Mapping[str, str] = MappingProxyType(
         # 50 partitions are for many groups, and a start of each costs time.
         "offsets.topic.num.partitions": "1",
         "transaction.state.log.num.partitions": "1",
-        # Nodes that begin together, on one machine, need not be patient with each other's votes.
+        # Nodes that begin together in one process need not wait long for each other's votes.
         "controller.quorum.election.timeout.ms": "100",
-        "controller.quorum.election.backoff.max.ms": "50",
     }
 )
 """What embedded nodes have in place of Kafka's defaults, unless they are told `kafka_defaults=True`."""

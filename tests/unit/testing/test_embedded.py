@@ -25,6 +25,8 @@ from odradek.testing import TEST_DEFAULTS, ConfigError, EmbeddedKafka, KafkaErro
 from tests.unit.testing.leaks import nothing_left
 
 TIMEOUT_S = 20
+SESSION_S = 9
+"""`broker.session.timeout.ms`"""
 ROOT = Path(__file__).resolve().parents[3]
 MODES = pytest.mark.parametrize("process", [False, True], ids=["thread", "process"])
 
@@ -273,7 +275,9 @@ def test_what_cannot_be_is_refused_at_once() -> None:
 @pytest.mark.parametrize("nodes", [1, 3])
 def test_a_directory_keeps_the_data(tmp_path: Path, nodes: int) -> None:
     for values in ([], [b"v"]):
+        begun_s = time.monotonic()
         with EmbeddedKafka(nodes, topics=["t"], data_dir=tmp_path) as kafka:
+            assert time.monotonic() - begun_s < SESSION_S / 2, "it waited until the nodes before count as gone"
             assert consume_all(kafka.bootstrap_servers) == values
             produce(kafka.bootstrap_servers, "t", "v")
 
