@@ -103,9 +103,7 @@ class ThreadHost:
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
-            starting.cancel()
-            await asyncio.wait((starting,))
-            return
+            return  # `_close` cancels it, and waits for that
         self.ready.set_result(starting.result())
         await stopping
         await cluster.stop()

@@ -258,11 +258,11 @@ def test_what_cannot_start_says_why_and_leaves_nothing(
 ) -> None:
     with nothing_left():
         kafka = EmbeddedKafka(process=process, **options)  # type: ignore[arg-type]
-        with pytest.raises(kind, match=problem):
-            kafka.start()
-        with pytest.raises(RuntimeError, match="not started"):
-            _ = kafka.bootstrap_servers
-        kafka.stop()
+        for _ in range(1 if process else 2):
+            with pytest.raises(kind, match=problem):
+                kafka.start()
+            with pytest.raises(RuntimeError, match="not started"):
+                _ = kafka.bootstrap_servers
 
 
 def test_what_cannot_be_is_refused_at_once() -> None:
@@ -385,6 +385,16 @@ def test_what_a_fixture_runs_stays_out_of_captured_logs(
     consume(running.bootstrap_servers, "creates-a-topic", 1)
     assert len(running.log) > lines
     assert caplog.get_records("setup") + caplog.records == []
+
+
+def test_one_that_stops_leaves_the_others_quiet(running: EmbeddedKafka, caplog: pytest.LogCaptureFixture) -> None:
+    with EmbeddedKafka():
+        pass
+    lines = len(running.log)
+    produce(running.bootstrap_servers, "t", "v")
+    consume(running.bootstrap_servers, "t", 1)
+    assert len(running.log) > lines
+    assert caplog.records == []
 
 
 FORGETFUL = """
