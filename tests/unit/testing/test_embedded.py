@@ -148,6 +148,7 @@ def test_one_can_be_started_again_and_is_empty_then() -> None:
             assert consume_all(kafka.bootstrap_servers) == [b"v"]
             with pytest.raises(RuntimeError, match="runs already"):
                 kafka.start()
+            assert sum("leading the metadata quorum" in line for line in kafka.log) == 1
     kafka.stop()
 
 
@@ -242,19 +243,20 @@ def test_a_start_that_is_cancelled_leaves_nothing() -> None:
         asyncio.run(give_up())
 
 
-@MODES
 @pytest.mark.parametrize(
-    ("options", "kind", "problem"),
+    ("process", "options", "kind", "problem"),
     [
-        ({"config": {"num.partitions": "x"}}, ConfigError, "num.partitions"),
-        ({"config": {"authorizer.class.name": "a.B"}}, ConfigError, "authorizer.class.name is not supported"),
-        ({"topics": ["a b"]}, KafkaError, "topic a b: Topic name is invalid"),
-        ({"data_dir": __file__}, StartError, "the data directory cannot be used"),
+        (False, {"config": {"num.partitions": "x"}}, ConfigError, "num.partitions"),
+        (False, {"config": {"authorizer.class.name": "a.B"}}, ConfigError, "authorizer.class.name is not supported"),
+        (False, {"topics": ["a b"]}, KafkaError, "topic a b: Topic name is invalid"),
+        (False, {"data_dir": __file__}, StartError, "the data directory cannot be used"),
+        (True, {"config": {"num.partitions": "x"}}, ConfigError, "num.partitions"),
+        (True, {"topics": ["a b"]}, KafkaError, "topic a b: Topic name is invalid"),
+        (True, {"data_dir": __file__}, StartError, "the data directory cannot be used"),
     ],
-    ids=["config", "unsupported", "topic", "directory"],
 )
 def test_what_cannot_start_says_why_and_leaves_nothing(
-    options: dict[str, str], kind: type[Exception], problem: str, process: bool
+    process: bool, options: dict[str, str], kind: type[Exception], problem: str
 ) -> None:
     with nothing_left():
         kafka = EmbeddedKafka(process=process, **options)  # type: ignore[arg-type]
@@ -323,15 +325,17 @@ def test_a_node_that_cannot_go_on_is_told_of_at_the_end(tmp_path: Path) -> None:
         del producer
 
 
-def test_a_process_that_is_killed_is_told_of_at_the_end() -> None:
+def test_a_process_lives_through_ctrl_c_and_is_told_of_when_it_is_killed() -> None:
     with nothing_left():
-        kafka = EmbeddedKafka(process=True).start()
+        kafka = EmbeddedKafka(topics=["t"], process=True).start()
         address = kafka.bootstrap_servers
         children = Path(f"/proc/self/task/{threading.get_native_id()}/children")
         if not children.exists():
             kafka.stop()
             pytest.skip("the process cannot be found here")
         (child,) = children.read_text().split()
+        os.kill(int(child), signal.SIGINT)
+        produce(address, "t", "v")
         os.kill(int(child), signal.SIGKILL)
         with pytest.raises(StartError, match="has ended with code -9"):
             kafka.stop()

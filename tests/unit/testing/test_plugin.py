@@ -107,8 +107,6 @@ def test_options_and_the_ini_file_go_for_all(tmp_path: Path) -> None:
         ini="kafka_set =\n    num.partitions=9\n",
     )  # fmt: skip
     assert (result.returncode, result.stderr) == (0, ""), result.stdout
-    wrong = run(tmp_path, SETTINGS, "--kafka-set", "num.partitions")
-    assert "kafka_set: num.partitions: write KEY=VALUE" in wrong.stdout
 
 
 def test_a_run_that_uses_no_kafka_does_not_pay_for_it() -> None:
