@@ -32,8 +32,10 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """What is named in `__all__`; AttributeError for everything else."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """What is named in `__all__`; AttributeError for everything else."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_MODULES[name]), name)
