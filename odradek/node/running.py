@@ -20,6 +20,7 @@ from odradek.node.ports import Ports
 from odradek.node.start_error import StartError, unusable_address
 from odradek.node.support import check_supported, properties_without_effect
 from odradek.ports import FileSystem, Promise, spawn
+from odradek.ports.network import FrameHandler, RunHandler
 from odradek.server.peers import Peers
 from odradek.storage.checkpoints import CorruptFileError
 from odradek.wire.errors import KafkaError, ProtocolError
@@ -28,6 +29,10 @@ _log = logging.getLogger(__name__)
 
 STOP_GRACE_MS = 1_000
 """How long replies in flight may take when the node stops."""
+
+
+Frames = tuple[FrameHandler, RunHandler | None]
+"""What a listener passes its frames to, and those that arrive together."""
 
 
 class Surroundings(NamedTuple):
@@ -39,6 +44,10 @@ class Surroundings(NamedTuple):
     """Sockets that are bound already, by listener; the node closes them. Other listeners are bound by their address."""
     on_worker: Callable[[], None] | None = None
     """Called on each thread that works for the node, before anything else."""
+    ports: Callable[[Ports], Ports] | None = None
+    """What becomes of the real ports, before the node is made."""
+    frames: Callable[[Frames], Frames] | None = None
+    """What is put before the handlers of each listener."""
 
 
 class RunningNode:
@@ -116,16 +125,21 @@ class RunningNode:
             RealClock(), LoopScheduler(self._loop), self._executor, SystemRandom(), self._files,
             (lambda: SubprocessJobs(self._loop)) if self._on_disks else None, self._new_peers,
         )  # fmt: skip
+        if self._surroundings.ports is not None:
+            ports = self._surroundings.ports(ports)
         node = Node(config, ports, Endpoints(self._ports), self._failed, self._configured)
         self._node = node
         controllers = [each for each in listeners if each.endpoint.listener in config.controller_listener_names]
         for bound in controllers:
-            bound.start(node.controller_frames)
+            bound.start(*self._intercepted((node.controller_frames, None)))
         await self._settled(spawn(node.open()), self._failure)
         for bound in listeners:
             if bound not in controllers:
-                bound.start(node.broker_frames, node.broker_runs)
+                bound.start(*self._intercepted((node.broker_frames, node.broker_runs)))
         await self._settled(spawn(node.join()), self._failure)
+
+    def _intercepted(self, frames: Frames) -> Frames:
+        return frames if self._surroundings.frames is None else self._surroundings.frames(frames)
 
     def _new_peers(self, _listener: str, purpose: str) -> Peers:
         """Connections for a purpose; every listener speaks PLAINTEXT (`check_supported`)."""
