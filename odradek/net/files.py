@@ -27,6 +27,9 @@ _WINDOWS_DESCRIPTORS = 8192
 RESERVED_DESCRIPTORS = 64
 """For files that are opened for a moment only, listening sockets and the loop."""
 MIN_CONNECTIONS = 16
+_ASKED_AHEAD_BYTES = 8 << 20
+_WARM_FOR_S = 0.25
+"""How long pages are taken to stay in memory; if they do not, sending them waits for a disk once."""
 _FORGOTTEN_BYTES = 1 << 20
 """About 0.2 ms of work."""
 _FORGETTING_PAUSE_S = 0.0005
@@ -58,11 +61,14 @@ def _descriptors() -> int:
 class OsFile:
     """An open file of the operating system."""
 
-    __slots__ = ("_fd", "_path")
+    __slots__ = ("_fd", "_path", "_warm_from", "_warm_to", "_warm_until_s")
 
     def __init__(self, path: str, fd: int) -> None:
         self._path = path
         self._fd = fd
+        self._warm_from = self._warm_to = 0
+        self._warm_until_s = 0.0
+        """What was in memory when it was asked for last, and until when that is believed."""
 
     @property
     def path(self) -> str:
@@ -128,8 +134,15 @@ class OsFile:
         return self._fd
 
     def is_warm(self, size: int, offset: int) -> bool:
-        """Ask the page cache."""
-        return is_cached(self._fd, size, offset)
+        """Ask the page cache, and for more than that: readers go on behind what they have read."""
+        if self._warm_from <= offset and offset + size <= self._warm_to and time.monotonic() < self._warm_until_s:
+            return True
+        ahead = min(_ASKED_AHEAD_BYTES, self.size() - offset)
+        if ahead <= size or not is_cached(self._fd, ahead, offset):
+            return is_cached(self._fd, size, offset)
+        self._warm_from, self._warm_to = offset, offset + ahead
+        self._warm_until_s = time.monotonic() + _WARM_FOR_S
+        return True
 
     def pread_warm(self, size: int, offset: int) -> Buffer | None:
         """What the page cache has of it; all of it where that cannot be asked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from struct import Struct
 from typing import NamedTuple, Protocol
 
 from odradek.ports.files import Buffer
@@ -20,6 +21,8 @@ from odradek.wire.records.header import (
 SCAN_BYTES = 64 * 1024
 _VALIDATE_BYTES = 1024 * 1024
 _MIN_LENGTH = HEADER_BYTES - LOG_OVERHEAD_BYTES
+_PLACE = Struct(">qi4xb6xi")
+"""Of a header what says where its batch ends: base offset, length, magic, last offset delta."""
 
 
 class CorruptBatchError(Exception):
@@ -68,6 +71,36 @@ def scan(
             return
         yield StoredBatch(position, header)
         position += header.size_bytes
+
+
+def find(
+    file: SegmentFile, position: int, end: int, offset: int, *, chunk_bytes: int, waits: bool
+) -> tuple[int, int] | None:
+    """(position, size) of the first batch that `scan` finds whose last offset is not below `offset`.
+
+    It is what every fetch begins with, and reads no more of a header than that takes. Raises as `scan`.
+    """
+    chunk: Buffer = b""
+    start = position
+    unpack = _PLACE.unpack_from
+    while position + HEADER_BYTES <= end:
+        at = position - start
+        if at + HEADER_BYTES > len(chunk):
+            wanted = min(chunk_bytes, end - position)
+            chunk = file.read(wanted, position) if waits else _read_warm(file, wanted, position)
+            start, at = position, 0
+            if len(chunk) < HEADER_BYTES:
+                return None
+        base_offset, length, magic, last_offset_delta = unpack(chunk, at)
+        if magic != MAGIC_V2 or length < _MIN_LENGTH or last_offset_delta < 0 or base_offset < 0:
+            raise _no_header(magic, position)
+        size = length + LOG_OVERHEAD_BYTES
+        if position + size > end:
+            return None
+        if base_offset + last_offset_delta >= offset:
+            return position, size
+        position += size
+    return None
 
 
 def scan_valid(
@@ -120,10 +153,13 @@ def _read_warm(file: SegmentFile, size: int, position: int) -> Buffer:
 def sound_header(data: Buffer, at: int, position: int) -> BatchHeader:
     """The header at `at` in `data` and at `position` in its file. Raises CorruptBatchError if it cannot be one."""
     header = parse_header(data, at)
-    if header.magic != MAGIC_V2:
-        raise CorruptBatchError(f"a batch of magic {header.magic} at position {position}")
-    if header.length < _MIN_LENGTH or header.last_offset_delta < 0 or header.base_offset < 0:
-        raise CorruptBatchError(f"no batch header at position {position}")
+    if (
+        header.magic != MAGIC_V2
+        or header.length < _MIN_LENGTH
+        or header.last_offset_delta < 0
+        or header.base_offset < 0
+    ):
+        raise _no_header(header.magic, position)
     return header
 
 
@@ -141,6 +177,12 @@ def check_crc(batch: memoryview, header: BatchHeader, position: int) -> None:
     """Raise CorruptBatchError unless the CRC in the header is that of the content."""
     if crc32c(batch[ATTRIBUTES_AT:], 0) != header.crc:
         raise _wrong_crc(position)
+
+
+def _no_header(magic: int, position: int) -> CorruptBatchError:
+    if magic != MAGIC_V2:
+        return CorruptBatchError(f"a batch of magic {magic} at position {position}")
+    return CorruptBatchError(f"no batch header at position {position}")
 
 
 def _wrong_crc(position: int) -> CorruptBatchError:

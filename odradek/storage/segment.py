@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import NamedTuple
 
-from odradek.storage.batches import CorruptBatchError, NotInMemoryError, scan
+from odradek.storage.batches import CorruptBatchError, NotInMemoryError, find, scan
 from odradek.storage.file_names import INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, offset_name
 from odradek.storage.file_pool import FilePool
 from odradek.storage.indexes import MAX_RELATIVE_OFFSET, NO_TIMESTAMP, OffsetIndex, TimeIndex
@@ -302,10 +302,8 @@ class Segment:
         return rehearse
 
     def _locate_from(self, position: int, offset: int, waits: bool) -> Located | None:
-        for batch in scan(self.log, position, self.log.size, chunk_bytes=_LOOKUP_BYTES, waits=waits):
-            if batch.header.last_offset >= offset:
-                return Located(batch.position, batch.header.size_bytes)
-        return None
+        found = find(self.log, position, self.log.size, offset, chunk_bytes=_LOOKUP_BYTES, waits=waits)
+        return None if found is None else Located._make(found)
 
     def _locate_in_tail(self, offset: int) -> Located | None:
         positions = self._tail_positions

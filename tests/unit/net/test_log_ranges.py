@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -142,3 +143,29 @@ def test_evicted_pages_are_told_from_those_in_memory(stored: StoredLog) -> None:
         assert not file.is_warm(2_000_100, 0)
         file.pread(1 << 21, 0)
         assert file.is_warm(1 << 21, 0)
+
+
+@pytest.mark.skipif(not KNOWS_PAGE_CACHE, reason="this system does not tell what is in memory")
+def test_pages_found_in_memory_are_taken_to_stay_there_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    size = 3 << 20
+    path = tmp_path / "content"
+    path.write_bytes(bytes(size))
+    now_s = 5.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    file = OsFileSystem().open(str(path))
+    descriptor = file.fileno()
+    assert descriptor is not None
+    with contextlib.closing(file):
+        file.sync()
+        assert file.is_warm(1 << 20, 0)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        if is_cached(descriptor, 1 << 20, 0):
+            pytest.skip("this file system keeps its pages")
+        assert file.is_warm(1 << 20, 2 << 20)
+        now_s += 1
+        assert not file.is_warm(1 << 20, 2 << 20)
+        file.pread(1 << 20, 0)
+        assert file.is_warm(1 << 20, 0)
+        assert not file.is_warm(1 << 20, 1 << 20)

@@ -71,6 +71,11 @@ def test_limits_are_kafkas_properties_and_their_defaults() -> None:
     assert limits[:9] == (1000, 2000, 3000, 4, 5, {"127.0.0.1": 6, "10.0.0.7": 7}, 8000, 9000, 10)
 
 
+def test_the_send_buffer_is_kafkas_where_it_is_asked_for() -> None:
+    asked = NetworkLimits.from_config(node_config(socket_send_buffer_bytes="102400"))
+    assert asked.socket_send_buffer_bytes == 102_400 < NetworkLimits.from_config(node_config()).socket_send_buffer_bytes
+
+
 def test_an_override_for_a_host_without_an_address_is_refused() -> None:
     with pytest.raises(ConfigError, match="'no such host'"):
         NetworkLimits.from_config(node_config(max_connections_per_ip_overrides="no such host:1"))
