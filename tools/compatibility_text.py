@@ -70,7 +70,7 @@ DIFFERENCES = (
     "before it is sent.",
     "`queued.max.request.bytes=-1` means 256 MiB, or twice `socket.request.max.bytes` where that is more; in Kafka it "
     "means no limit.",
-    "A socket whose `socket.send.buffer.bytes` is nowhere set is given a send buffer of 300,000 bytes and not of 102,400, "
+    "A socket whose `socket.send.buffer.bytes` is nowhere set has a send buffer of 300,000 bytes and not of 102,400, "
     "which saves consumers and this node turns.",
     "Requests of more than 16 KiB, but for Produce, are handled one at a time, of each connection one in turn, and "
     "what a connection sends behind such a request waits for it.",

@@ -60,7 +60,7 @@ BROKER_TEXTS = {
     "queued.max.request.bytes": "Bytes of requests that may be in memory before no more are read; -1 for no limit.",
     "socket.listen.backlog.size": "Connections that may wait to be accepted.",
     "socket.receive.buffer.bytes": "Size of the receive buffer of a socket; -1 leaves it to the system.",
-    "socket.send.buffer.bytes": "Size of the send buffer of a socket, 300,000 where this is not set; -1 leaves it to the system.",
+    "socket.send.buffer.bytes": "Size of a socket's send buffer, 300000 where it is not set; -1: as the system has it.",
     "socket.connection.setup.timeout.ms": "First time-out when this node connects to another one, in milliseconds.",
     "socket.connection.setup.timeout.max.ms": "Largest time-out when connecting fails again and again, in ms.",
     "request.timeout.ms": "How long this node's own requests wait for answers, in milliseconds.",
