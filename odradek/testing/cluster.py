@@ -55,6 +55,9 @@ class Cluster:
         self._on_worker = on_worker
         self.nodes: dict[int, RunningNode] = {}
         """Those that run, by id."""
+        self._sockets: list[Mapping[str, socket.socket]] = []
+        """What each node listens on, by listener."""
+        self._ports: list[Mapping[str, int]] = []
         self._endings: list[asyncio.Task[None]] = []
         self._failures: list[StartError] = []
 
@@ -63,12 +66,54 @@ class Cluster:
 
         Raises ConfigError, StartError, and KafkaError for a topic that cannot be. Then nothing is left running.
         """
+        return await self._start(lambda _node, _listener: bound_socket(HOST, 0))
+
+    async def reset(self, *, keep_addresses: bool = True) -> str:
+        """Begin anew with nothing but what the options say; returns what `start` returns.
+
+        Who is connected is cut off. With `keep_addresses` who connects meanwhile waits for the new nodes. Nodes that
+        could not go on are started again, too. Raises RuntimeError for nodes that keep their files, and StartError if
+        the address of a node that did not run is taken; then nothing is left running.
+        """
+        if self._options.data_dir is not None:
+            raise RuntimeError("reset() is for nodes in memory: these ones keep their data in data_dir")
+        with ExitStack() as undo:
+            kept = self._keep_sockets(undo) if keep_addresses else []
+            await self._abandon()
+            await asyncio.gather(*self._endings)
+            self._endings.clear()
+            self._failures.clear()
+
+            def take(node: int, listener: str) -> socket.socket:
+                if not kept:
+                    return bound_socket(HOST, 0)
+                return kept[node].get(listener) or bound_socket(HOST, self._ports[node][listener])
+
+            address = await self._start(take)
+            undo.pop_all()
+        return address
+
+    def _keep_sockets(self, undo: ExitStack) -> list[dict[str, socket.socket]]:
+        """Second descriptors of all sockets that listen, which go on doing so when a node closes its own."""
+        kept: list[dict[str, socket.socket]] = []
+        for sockets in self._sockets:
+            kept.append({})
+            for listener, sock in sockets.items():
+                if sock.fileno() >= 0:
+                    kept[-1][listener] = sock.dup()
+                    undo.callback(kept[-1][listener].close)
+        return kept
+
+    async def _start(self, take_socket: Callable[[int, str], socket.socket]) -> str:
+        """`start` with sockets by the number of a node, from 0, and the listener."""
         loop = asyncio.get_running_loop()
         with ExitStack() as undo:
+            all_prepared = _prepare(self._options, take_socket, undo)
             nodes = {
-                node_id: self._new_node(loop, node_id, prepared)
-                for node_id, prepared in enumerate(_prepare(self._options, undo), 1)
+                node_id: self._new_node(loop, node_id, prepared) for node_id, prepared in enumerate(all_prepared, 1)
             }
+            self._sockets = [prepared.sockets for prepared in all_prepared]
+            self._ports = [_ports(prepared.sockets) for prepared in all_prepared]
             await _start_all(list(nodes.values()))
             self.nodes = nodes
             try:
@@ -148,17 +193,18 @@ async def _start_all(nodes: Sequence[RunningNode]) -> None:
         raise
 
 
-def _prepare(options: Options, undo: ExitStack) -> list[_Prepared]:
+def _prepare(options: Options, take_socket: Callable[[int, str], socket.socket], undo: ExitStack) -> list[_Prepared]:
     """Take ports for all nodes, and format their directories; raises ConfigError, StartError."""
     disks = None if options.data_dir is None else OsFileSystem()
     directories = _directories(options, disks)
-    sockets = []
-    for _directory in directories:
-        pair = {BROKER: bound_socket(HOST, 0), CONTROLLER: bound_socket(HOST, 0)}
-        for sock in pair.values():
-            undo.callback(sock.close)
+    sockets: list[Mapping[str, socket.socket]] = []
+    for node in range(len(directories)):
+        pair = {}
+        for listener in (BROKER, CONTROLLER):
+            pair[listener] = _taken(take_socket, node, listener)
+            undo.callback(pair[listener].close)
         sockets.append(pair)
-    ports = [(pair[BROKER].getsockname()[1], pair[CONTROLLER].getsockname()[1]) for pair in sockets]
+    ports = [(each[BROKER], each[CONTROLLER]) for each in map(_ports, sockets)]
     prepared = []
     for node_id, directory in enumerate(directories, 1):
         properties = node_properties(node_id, ports, directory, kafka_defaults=options.kafka_defaults)
@@ -168,6 +214,17 @@ def _prepare(options: Options, undo: ExitStack) -> list[_Prepared]:
     if options.nodes > 1:
         _format(prepared, directories)
     return prepared
+
+
+def _taken(take_socket: Callable[[int, str], socket.socket], node: int, listener: str) -> socket.socket:
+    try:
+        return take_socket(node, listener)
+    except OSError as error:
+        raise StartError(f"node {node + 1} has no address for its listener {listener}: {error}") from error
+
+
+def _ports(sockets: Mapping[str, socket.socket]) -> dict[str, int]:
+    return {listener: sock.getsockname()[1] for listener, sock in sockets.items()}
 
 
 def _directories(options: Options, disks: FileSystem | None) -> list[str]:

@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
+from odradek.testing.cluster import Cluster
 from odradek.testing.host import Host, ThreadHost
 from odradek.testing.options import Options, PropertyValue, Topics
 
 LOG_LINES = 1_000
 """How much of the nodes' log is kept."""
+_NOT_STARTED = "EmbeddedKafka is not started: use it as a context manager, or call start()"
 
 
 class EmbeddedKafka:
@@ -55,12 +57,17 @@ class EmbeddedKafka:
     def bootstrap_servers(self) -> str:
         """HOST:PORT of every node, separated by commas; RuntimeError while nothing runs."""
         if not self._bootstrap_servers:
-            raise RuntimeError("EmbeddedKafka is not started: use it as a context manager, or call start()")
+            raise RuntimeError(_NOT_STARTED)
         return self._bootstrap_servers
 
     @property
+    def is_running(self) -> bool:
+        """Whether it is started and not stopped."""
+        return bool(self._bootstrap_servers)
+
+    @property
     def log(self) -> list[str]:
-        """What the nodes have logged, the newest last, since they were started; at most `LOG_LINES` lines."""
+        """What the nodes have logged, the newest last, since they were started or reset; at most `LOG_LINES` lines."""
         return list(self._log)
 
     def start(self) -> Self:
@@ -88,6 +95,22 @@ class EmbeddedKafka:
                 host.stopped.result()
             finally:
                 host.join()
+
+    def reset(self, *, keep_addresses: bool = True) -> None:
+        """Empty all nodes, in a few milliseconds: only the topics and properties of the beginning are there again.
+
+        Clients that are connected are cut off. With `keep_addresses` they find the new nodes, and what they do next is
+        done to those; without, the nodes have other addresses. The log begins anew, too.
+
+        Raises RuntimeError if nothing runs, or with `data_dir`. If StartError is raised, no node runs any more.
+        """
+        self._log.clear()
+        self._bootstrap_servers = self._running().call(Cluster.reset, keep_addresses=keep_addresses).result()
+
+    def _running(self) -> Host:
+        if self._host is None:
+            raise RuntimeError(_NOT_STARTED)
+        return self._host
 
     def __enter__(self) -> Self:
         return self.start()

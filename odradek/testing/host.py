@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import Protocol
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from odradek.net.loop import new_event_loop
 from odradek.testing.cluster import Cluster
 from odradek.testing.futures import promised
 from odradek.testing.logs import Quiet, Sink, log_to
 from odradek.testing.options import Options
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +31,17 @@ class Host(Protocol):
 
     def start(self) -> None:
         """Begin; see `ready`."""
+        ...
+
+    def call(
+        self, action: Callable[Concatenate[Cluster, P], Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        """Run `action` with the nodes, on their thread; from any other thread, once `ready` is settled.
+
+        What it comes to or raises is in the future, or RuntimeError if the nodes are stopped meanwhile. It has to be a
+        function of a module, and all that goes in and out something that can be pickled, for the nodes may be in
+        another process. What it changes of its arguments is not seen here. Raises RuntimeError if no nodes run.
+        """
         ...
 
     def request_stop(self) -> None:
@@ -51,6 +66,9 @@ class ThreadHost:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._stopping = False
+        self._cluster: Cluster | None = None
+        self._calls: dict[Future[Any], None] = {}
+        """Those that are not settled."""
         self._error: BaseException | None = None
         # A program that forgets its nodes can end all the same.
         self._thread = threading.Thread(target=self._run, name="odradek-embedded", daemon=True)
@@ -58,6 +76,36 @@ class ThreadHost:
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
+
+    def call(
+        self, action: Callable[Concatenate[Cluster, P], Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        """Run `action` on the nodes' thread."""
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("this is the nodes' own thread, which cannot wait for itself")
+        future: Future[T] = promised()
+
+        def begin() -> None:
+            if self._cluster is None:
+                return  # `_fail_calls` says so
+            task = loop.create_task(_await(action(cluster, *args, **kwargs)))
+            task.add_done_callback(settle)
+
+        def settle(task: asyncio.Task[T]) -> None:
+            self._calls.pop(future, None)
+            error = _stopped() if task.cancelled() else task.exception()
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(task.result())
+
+        with self._lock:
+            if self._loop is None or self._cluster is None:
+                raise RuntimeError("no nodes run")
+            loop, cluster = self._loop, self._cluster
+            self._calls[future] = None
+            loop.call_soon_threadsafe(begin)
+        return future
 
     def request_stop(self) -> None:
         """Have the nodes stopped."""
@@ -84,6 +132,7 @@ class ThreadHost:
                     _close(loop)
             except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the nodes
                 self._error = error
+        self._fail_calls()
         if not self.ready.done():
             self.ready.set_exception(self._error or RuntimeError("the nodes were stopped while they started"))
             self._error = None
@@ -104,9 +153,26 @@ class ThreadHost:
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
             return  # `_close` cancels it, and waits for that
-        self.ready.set_result(starting.result())
+        address = starting.result()
+        self._cluster = cluster
+        self.ready.set_result(address)
         await stopping
+        with self._lock:
+            self._cluster = None
         await cluster.stop()
+
+    def _fail_calls(self) -> None:
+        """Those that came too late to begin."""
+        for future in list(self._calls):
+            future.set_exception(_stopped())
+
+
+async def _await(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+def _stopped() -> RuntimeError:
+    return RuntimeError("the nodes were stopped meanwhile")
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from odradek.testing.embedded import EmbeddedKafka
+    from odradek.testing.warm import WarmProcesses
 
 LOG_TAIL_LINES = 40
 """How much of the nodes' log is shown below a test that has failed."""
@@ -65,6 +66,15 @@ def kafka_broker_session(request: pytest.FixtureRequest) -> Iterator[EmbeddedKaf
     yield from _running(request, 1)
 
 
+@pytest.fixture(scope="session")
+def _kafka_warm_processes() -> Iterator[WarmProcesses]:
+    """A process takes much longer to start than its nodes, so those of one test are emptied for the next."""
+    from odradek.testing.warm import WarmProcesses
+
+    with WarmProcesses() as processes:
+        yield processes
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -85,7 +95,11 @@ def _running(request: pytest.FixtureRequest, nodes: int) -> Iterator[EmbeddedKaf
     options = request.config.option
     lines = [*request.config.getini("kafka_set"), *options.kafka_set]
     config: dict[str, str] = dict(map(_property, lines))
-    arguments = {"nodes": nodes, "process": options.kafka_process, "kafka_defaults": options.kafka_defaults}
+    arguments: dict[str, Any] = {
+        "nodes": nodes,
+        "process": options.kafka_process,
+        "kafka_defaults": options.kafka_defaults,
+    }
     if request.scope == "function":
         # The closest marker comes first, and has the last word.
         for marker in reversed(list(request.node.iter_markers(_MARKER))):
@@ -94,8 +108,12 @@ def _running(request: pytest.FixtureRequest, nodes: int) -> Iterator[EmbeddedKaf
             arguments.update(marker.kwargs)
             config.update(marker.kwargs.get("config") or {})
     arguments["config"] = config
-    with EmbeddedKafka(**arguments) as kafka:
-        yield kafka
+    if request.scope == "function" and arguments["process"] and "data_dir" not in arguments:
+        with request.getfixturevalue("_kafka_warm_processes").empty(arguments) as kafka:
+            yield kafka
+    else:
+        with EmbeddedKafka(**arguments) as kafka:
+            yield kafka
 
 
 def _property(text: str) -> tuple[str, str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
+from base64 import b64decode, b64encode
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from odradek.config import ConfigError
 from odradek.node.start_error import StartError
@@ -18,12 +22,19 @@ from odradek.testing.logs import Sink
 from odradek.testing.options import Options
 from odradek.wire.errors import ErrorCode, KafkaError
 
+if TYPE_CHECKING:
+    from odradek.testing.cluster import Cluster
+    from odradek.testing.host import ThreadHost
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
 STOP_S = 30.0
 """How long a process may take to stop before it is killed."""
 
 # The modules have to be found in the same places, however this process came to know them.
 _BOOT = "import sys; sys.path[:] = sys.argv[1:]; from odradek.testing.process import main; main()"
-_READY, _ERROR, _LOG, _STOPPED = "ready", "error", "log", "stopped"
+_READY, _ERROR, _LOG, _STOPPED, _RESULT = "ready", "error", "log", "stopped", "result"
 
 
 class ProcessHost:
@@ -41,6 +52,9 @@ class ProcessHost:
         self._error: BaseException | None = None
         self._last_line = ""
         self._is_stopped = False
+        self._call_ids = itertools.count()
+        self._calls: dict[int, Future[Any]] = {}
+        """Those that are not settled."""
         self._thread = threading.Thread(target=self._listen, name="odradek-embedded-process", daemon=True)
 
     def start(self) -> None:
@@ -57,6 +71,25 @@ class ProcessHost:
             _write_line(process.stdin, self._options.to_json())
         except OSError:
             self.request_stop()  # it has ended already; why, is in what it says
+
+    def call(
+        self, action: Callable[Concatenate[Cluster, P], Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        """Have the process run `action`."""
+        packed = _packed((action, args, kwargs))
+        future: Future[T] = promised()
+        with self._lock:
+            process = self._process
+            if process is None or process.stdin is None or process.stdin.closed:
+                raise RuntimeError("no nodes run")
+            call_id = next(self._call_ids)
+            self._calls[call_id] = future
+            try:
+                _write_line(process.stdin, [call_id, packed])
+            except OSError as error:
+                del self._calls[call_id]
+                raise RuntimeError("no nodes run: their process has ended") from error
+        return future
 
     def request_stop(self) -> None:
         """End the process's standard input, which has it stop; kill it if that takes too long."""
@@ -91,6 +124,9 @@ class ProcessHost:
                 self._timer.cancel()
         if self._timer is not None:
             self._timer.join()
+        for future in self._calls.values():
+            future.set_exception(RuntimeError("the nodes were stopped meanwhile"))
+        self._calls.clear()
         if self._error is None and not self._is_stopped:
             self._error = StartError(f"the nodes' process has ended with code {code}: {self._last_line}")
         if not self.ready.done():
@@ -114,8 +150,18 @@ class ProcessHost:
             self._sink(value)
         elif kind == _ERROR:
             self._error = _error_of(value)
+        elif kind == _RESULT:
+            self._answered(*value)
         elif kind == _STOPPED:
             self._is_stopped = True
+
+    def _answered(self, call_id: int, packed: str) -> None:
+        future = self._calls.pop(call_id)
+        result, error = _unpacked(packed)
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
 
 
 def main() -> None:
@@ -139,13 +185,56 @@ def main() -> None:
     host.start()
     try:
         say(_READY, host.ready.result())
-        sys.stdin.read()
+        for line in sys.stdin:
+            call_id, packed = json.loads(line)
+            _run(host, call_id, packed, lambda call_id, result: say(_RESULT, [call_id, result]))
         host.request_stop()
         host.stopped.result()
     except Exception as error:  # noqa: BLE001 - raised by the parent
         say(_ERROR, _described(error))
     host.join()
     say(_STOPPED, None)
+
+
+def _run(host: ThreadHost, call_id: int, packed: str, answer: Callable[[int, str], None]) -> None:
+    """Do what `ProcessHost.call` asks for, and answer when it is done."""
+
+    def settled(future: Future[object]) -> None:
+        error = future.exception()
+        answer(call_id, _packed_error(error) if error is not None else _packed_result(future.result()))
+
+    try:
+        action, args, kwargs = _unpacked(packed)
+        future = host.call(action, *args, **kwargs)
+    except Exception as error:  # noqa: BLE001 - raised by the parent
+        answer(call_id, _packed_error(error))
+        return
+    future.add_done_callback(settled)
+
+
+def _packed(value: object) -> str:
+    return b64encode(pickle.dumps(value)).decode()
+
+
+def _unpacked(packed: str) -> Any:
+    return pickle.loads(b64decode(packed))
+
+
+def _packed_result(result: object) -> str:
+    try:
+        return _packed((result, None))
+    except Exception as error:  # noqa: BLE001 - raised by the parent
+        return _packed_error(error)
+
+
+def _packed_error(error: BaseException) -> str:
+    """Some exceptions cannot be pickled, and some only into something else."""
+    try:
+        packed = _packed((None, error))
+        _unpacked(packed)
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, its text can be told
+        packed = _packed((None, RuntimeError(f"{type(error).__name__}: {error}")))
+    return packed
 
 
 def _write_line(stream: IO[bytes] | None, value: object) -> None:

@@ -66,6 +66,40 @@ def test_an_argument_without_a_name(kafka_broker):
     pass
 """
 
+WARM = """
+import os, signal
+
+seen = []
+
+def pid(broker):
+    return broker._host._process.pid
+
+def test_first(kafka_broker):
+    produce(kafka_broker, "t")
+    seen.append((pid(kafka_broker), kafka_broker.bootstrap_servers))
+
+def test_the_same_process_with_other_nodes(kafka_broker):
+    assert partitions(kafka_broker) == {}
+    assert pid(kafka_broker) == seen[0][0] and kafka_broker.bootstrap_servers != seen[0][1]
+    assert len([line for line in kafka_broker.log if "leading the metadata quorum" in line]) == 1
+    kafka_broker.stop()
+
+def test_stopped(kafka_broker):
+    assert pid(kafka_broker) != seen[0][0]
+    seen.append(pid(kafka_broker))
+
+@pytest.mark.kafka(topics=["t"])
+def test_other_options(kafka_broker):
+    assert pid(kafka_broker) != seen[-1] and partitions(kafka_broker) == {"t": 1}
+
+def test_killed(kafka_broker):
+    assert pid(kafka_broker) == seen[-1]
+    os.kill(pid(kafka_broker), signal.SIGKILL)
+
+def test_after_it(kafka_broker):
+    assert partitions(kafka_broker) == {}
+"""
+
 SETTINGS = """
 def test_settings(kafka_broker, kafka_broker_session):
     for each in (kafka_broker, kafka_broker_session):
@@ -99,6 +133,13 @@ def test_a_test_that_fails_shows_the_log_and_a_wrong_marker_what_is_wrong(tmp_pa
     assert "unexpected keyword argument 'partitions'" in result.stdout
     assert "the arguments of @pytest.mark.kafka have names" in result.stdout
     assert "Captured log" not in result.stdout
+
+
+def test_processes_are_emptied_between_tests_and_stopped_at_the_end(tmp_path: Path) -> None:
+    result = run(tmp_path, WARM, "--kafka-process")
+    assert "6 passed, 1 error" in result.stdout, result.stdout
+    assert "ERROR test_users.py::test_killed" in result.stdout
+    assert "has ended with code -9" in result.stdout
 
 
 def test_options_and_the_ini_file_go_for_all(tmp_path: Path) -> None:
