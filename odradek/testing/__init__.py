@@ -18,17 +18,34 @@ if TYPE_CHECKING:
     from odradek.testing.defaults import TEST_DEFAULTS
     from odradek.testing.embedded import EmbeddedKafka
     from odradek.testing.options import Topic
-    from odradek.wire.errors import KafkaError
+    from odradek.testing.requests import RecordedRequest, Requests
+    from odradek.testing.waiting import WaitTimeoutError
+    from odradek.wire.errors import ErrorCode, KafkaError
 
-__all__ = ["EmbeddedKafka", "Topic", "TEST_DEFAULTS", "ConfigError", "StartError", "KafkaError"]
+__all__ = [
+    "EmbeddedKafka",
+    "Topic",
+    "TEST_DEFAULTS",
+    "Requests",
+    "RecordedRequest",
+    "WaitTimeoutError",
+    "ConfigError",
+    "StartError",
+    "KafkaError",
+    "ErrorCode",
+]
 
 _MODULES = {
     "EmbeddedKafka": "odradek.testing.embedded",
     "Topic": "odradek.testing.options",
     "TEST_DEFAULTS": "odradek.testing.defaults",
+    "Requests": "odradek.testing.requests",
+    "RecordedRequest": "odradek.testing.requests",
+    "WaitTimeoutError": "odradek.testing.waiting",
     "ConfigError": "odradek.config",
     "StartError": "odradek.node.start_error",
     "KafkaError": "odradek.wire.errors",
+    "ErrorCode": "odradek.wire.errors",
 }
 
 

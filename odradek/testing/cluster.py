@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import NamedTuple, TypeVar
 
 from odradek.config import BrokerConfig
+from odradek.metadata.image import MetadataImage
 from odradek.net.files import OsFileSystem
 from odradek.net.listener import bound_socket
 from odradek.net.real import RealClock, SystemRandom
@@ -19,7 +20,9 @@ from odradek.node.start_error import StartError
 from odradek.ports import FileSystem, Promise, spawn
 from odradek.storage.memory_files import MemoryFileSystem
 from odradek.testing.defaults import BROKER, CONTROLLER, HOST, node_properties
+from odradek.testing.interception import Interception
 from odradek.testing.options import Options, Topic, property_text
+from odradek.testing.watching import Watch
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.create_topics import (
     CreatableTopic,
@@ -55,9 +58,13 @@ class Cluster:
         self._on_worker = on_worker
         self.nodes: dict[int, RunningNode] = {}
         """Those that run, by id."""
+        self.watch = Watch()
+        self.interceptions: dict[int, Interception] = {}
+        """Of each node, by id; a node that is started again has another one."""
         self._sockets: list[Mapping[str, socket.socket]] = []
         """What each node listens on, by listener."""
         self._ports: list[Mapping[str, int]] = []
+        self._topic_names: dict[bytes, str] = {}
         self._endings: list[asyncio.Task[None]] = []
         self._failures: list[StartError] = []
 
@@ -83,6 +90,8 @@ class Cluster:
             await asyncio.gather(*self._endings)
             self._endings.clear()
             self._failures.clear()
+            self.watch.reset()
+            self._topic_names.clear()
 
             def take(node: int, listener: str) -> socket.socket:
                 if not kept:
@@ -92,6 +101,19 @@ class Cluster:
             address = await self._start(take)
             undo.pop_all()
         return address
+
+    def image(self) -> MetadataImage:
+        """The newest metadata that any node has; raises RuntimeError if no node runs."""
+        images = [node.node.quorum.loader.image for node in self.nodes.values()]
+        if not images:
+            raise RuntimeError("no nodes run")
+        return max(images, key=lambda image: image.offset)
+
+    def topic_names(self) -> dict[bytes, str]:
+        """The names of all topics by their ids; those of deleted ones, too, as far as somebody asked before."""
+        if self.nodes:
+            self._topic_names.update((topic.id, topic.name) for topic in self.image().topics.by_name.values())
+        return self._topic_names
 
     def _keep_sockets(self, undo: ExitStack) -> list[dict[str, socket.socket]]:
         """Second descriptors of all sockets that listen, which go on doing so when a node closes its own."""
@@ -148,7 +170,9 @@ class Cluster:
                 self._endings.append(loop.create_task(node.abandon()))
 
         files = prepared.files if self._options.data_dir is None else None
-        surroundings = Surroundings(files, prepared.sockets, self._on_worker)
+        interception = self.interceptions[node_id] = Interception()
+        self.watch.add_node(node_id, interception)
+        surroundings = Surroundings(files, prepared.sockets, self._on_worker, frames=interception.frames)
         return RunningNode(loop, prepared.config, on_fatal=failed, surroundings=surroundings)
 
     async def _abandon(self) -> None:

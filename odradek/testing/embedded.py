@@ -14,6 +14,8 @@ from typing import Self
 from odradek.testing.cluster import Cluster
 from odradek.testing.host import Host, ThreadHost
 from odradek.testing.options import Options, PropertyValue, Topics
+from odradek.testing.requests import Requests
+from odradek.wire.schema import Message
 
 LOG_LINES = 1_000
 """How much of the nodes' log is kept."""
@@ -69,6 +71,14 @@ class EmbeddedKafka:
     def log(self) -> list[str]:
         """What the nodes have logged, the newest last, since they were started or reset; at most `LOG_LINES` lines."""
         return list(self._log)
+
+    @property
+    def requests(self) -> Requests[Message]:
+        """What clients have sent since the nodes were started or reset: the last ones, by number and size.
+
+        Requests among the nodes are not among them.
+        """
+        return Requests(self._running)
 
     def start(self) -> Self:
         """Start, and return once clients can connect.
