@@ -75,8 +75,8 @@ def scan(
 
 def find(
     file: SegmentFile, position: int, end: int, offset: int, *, chunk_bytes: int, waits: bool
-) -> tuple[int, int] | None:
-    """(position, size) of the first batch that `scan` finds whose last offset is not below `offset`.
+) -> tuple[int, int, int] | None:
+    """(position, size, base offset) of the first batch that `scan` finds whose last offset is not below `offset`.
 
     It is what every fetch begins with, and reads no more of a header than that takes. Raises as `scan`.
     """
@@ -98,7 +98,7 @@ def find(
         if position + size > end:
             return None
         if base_offset + last_offset_delta >= offset:
-            return position, size
+            return position, size, base_offset
         position += size
     return None
 

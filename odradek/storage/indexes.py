@@ -152,6 +152,12 @@ class OffsetIndex(_Index):
         index = self._floor(offset)
         return self._entry(index) if index >= 0 else (self.base_offset, 0)
 
+    def around(self, offset: int) -> tuple[int, int]:
+        """(position of the last entry before `offset`, position of the next one), where there are none 0 and -1."""
+        index = self._floor(offset - 1)
+        position = self._entry(index)[1] if index >= 0 else 0
+        return position, self._entry(index + 1)[1] if index + 1 < len(self) else -1
+
     def offset_behind(self, position: int) -> int | None:
         """The offset of the first entry at `position` or behind; None where there is none."""
         entries = self._entries() if len(self) else b""

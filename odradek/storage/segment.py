@@ -181,11 +181,10 @@ class Segment:
             return self._locate_in_tail(offset)
         if not waits and not self.index.is_at_hand:
             raise ColdLookupError(self._rehearsal(lambda copy: copy.locate(offset)))
-        _, position = self.index.lookup(offset)
         try:
-            return self._locate_from(position, offset, waits)
+            return self._locate_by_index(offset, waits)
         except NotInMemoryError:
-            raise ColdLookupError(self._rehearsal(lambda copy: copy._locate_from(position, offset, True))) from None
+            raise ColdLookupError(self._rehearsal(lambda copy: copy.locate(offset))) from None
 
     def next_offset(self) -> int:
         """The offset behind its last batch, its base offset when empty. Reads from the last index entry on.
@@ -301,9 +300,19 @@ class Segment:
 
         return rehearse
 
-    def _locate_from(self, position: int, offset: int, waits: bool) -> Located | None:
-        found = find(self.log, position, self.log.size, offset, chunk_bytes=_LOOKUP_BYTES, waits=waits)
-        return None if found is None else Located._make(found)
+    def _locate_by_index(self, offset: int, waits: bool) -> Located | None:
+        position, behind = self.index.around(offset)
+        end = self.log.size
+        if behind - position > _LOOKUP_BYTES:
+            # Too far for one read from `position`; where batches are large, the next entry is nearly always the one.
+            try:
+                found = find(self.log, behind, end, offset, chunk_bytes=HEADER_BYTES, waits=waits)
+            except CorruptBatchError:
+                found = None
+            if found is not None and found[2] <= offset:
+                return Located(found[0], found[1])
+        found = find(self.log, position, end, offset, chunk_bytes=_LOOKUP_BYTES, waits=waits)
+        return None if found is None else Located(found[0], found[1])
 
     def _locate_in_tail(self, offset: int) -> Located | None:
         positions = self._tail_positions

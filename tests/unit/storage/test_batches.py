@@ -40,7 +40,7 @@ def outcome(file: SegmentFile, offset: int, *, short: bool) -> object:
             return find(file, 0, file.size, offset, chunk_bytes=_CHUNK_BYTES, waits=True)
         for batch in scan(file, 0, file.size, chunk_bytes=_CHUNK_BYTES):
             if batch.header.last_offset >= offset:
-                return batch.position, batch.header.size_bytes
+                return batch.position, batch.header.size_bytes, batch.header.base_offset
     except CorruptBatchError as error:
         return str(error)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 
 import pytest
@@ -255,3 +256,32 @@ def test_readers_that_hold_many_files_get_bytes_instead_of_more_open_files() -> 
         each.release()
     assert disk.pool.held == 0
     assert not isinstance(disk.log.read(9, max_bytes=1000, max_offset=20, min_one_message=True).records, bytes)
+
+
+def test_large_and_small_batches_are_found_by_each_of_their_offsets() -> None:
+    disk = Disk(LogConfig(index_interval_bytes=4096))
+    starts: list[int] = []
+    generator = random.Random(3)
+    for number in range(60):
+        size = generator.choice((5, 300, 9_000, 20_000))
+        starts += [disk.log.size_bytes] * 3
+        disk.append(b"%d" % number, bytes(size), b"")
+    disk.log.close()
+    log = disk.open(is_clean=True)
+    segment = log.segments.first
+    assert [located.position for located in map(segment.locate, range(180)) if located is not None] == starts
+
+
+def test_a_damaged_batch_does_not_hide_the_one_before_it() -> None:
+    disk = Disk(LogConfig(index_interval_bytes=4096))
+    positions = []
+    for size in (5_000, 3_000, 7_000, 9_000, 100):
+        positions.append(disk.log.size_bytes)
+        disk.append(bytes(size), b"")
+    disk.log.close()
+    assert positions[2] not in [position for _, position in offset_entries(disk, 0)]
+    log = disk.open(is_clean=True)
+    disk.fs.open(log.segments.first.log.path).pwrite(b"\x09", positions[3] + 16)
+    assert log.read(4, max_bytes=10, max_offset=10, min_one_message=True).size == positions[3] - positions[2]
+    with pytest.raises(KafkaError):
+        log.read(6, max_bytes=10, max_offset=10, min_one_message=True)
