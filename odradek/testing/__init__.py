@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from odradek.config import ConfigError
     from odradek.node.start_error import StartError
+    from odradek.testing.container import KafkaContainer
     from odradek.testing.defaults import TEST_DEFAULTS
     from odradek.testing.embedded import EmbeddedKafka
     from odradek.testing.options import Topic
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EmbeddedKafka",
+    "KafkaContainer",
     "Topic",
     "TEST_DEFAULTS",
     "Requests",
@@ -37,6 +39,7 @@ __all__ = [
 
 _MODULES = {
     "EmbeddedKafka": "odradek.testing.embedded",
+    "KafkaContainer": "odradek.testing.container",
     "Topic": "odradek.testing.options",
     "TEST_DEFAULTS": "odradek.testing.defaults",
     "Requests": "odradek.testing.requests",

@@ -73,7 +73,7 @@ class Cluster:
 
         Raises ConfigError, StartError, and KafkaError for a topic that cannot be. Then nothing is left running.
         """
-        return await self._start(lambda _node, _listener: bound_socket(HOST, 0))
+        return await self._start(self._new_socket)
 
     async def reset(self, *, keep_addresses: bool = True) -> str:
         """Begin anew with nothing but what the options say; returns what `start` returns.
@@ -95,7 +95,7 @@ class Cluster:
 
             def take(node: int, listener: str) -> socket.socket:
                 if not kept:
-                    return bound_socket(HOST, 0)
+                    return self._new_socket(node, listener)
                 return kept[node].get(listener) or bound_socket(HOST, self._ports[node][listener])
 
             address = await self._start(take)
@@ -125,6 +125,14 @@ class Cluster:
                     kept[-1][listener] = sock.dup()
                     undo.callback(kept[-1][listener].close)
         return kept
+
+    def _new_socket(self, _node: int, listener: str) -> socket.socket:
+        """A socket with a port that is free, or the one that the options name; raises OSError."""
+        port = self._options.port if listener == BROKER else 0
+        try:
+            return bound_socket(HOST, port)
+        except OSError as error:
+            raise OSError(error.errno, f"cannot listen on {HOST}:{port} ({error.strerror})") from error
 
     async def _start(self, take_socket: Callable[[int, str], socket.socket]) -> str:
         """`start` with sockets by the number of a node, from 0, and the listener."""
@@ -235,8 +243,8 @@ def _prepare(options: Options, take_socket: Callable[[int, str], socket.socket],
         config = BrokerConfig.load({**properties, **options.config})
         files = MemoryFileSystem() if disks is None else disks
         prepared.append(_Prepared(config, files, sockets[node_id - 1]))
-    if options.nodes > 1:
-        _format(prepared, directories)
+    if options.nodes > 1 or options.cluster_id is not None:
+        _format(prepared, directories, options.cluster_id)
     return prepared
 
 
@@ -270,15 +278,16 @@ def _directories(options: Options, disks: FileSystem | None) -> list[str]:
     return [f"{options.data_dir}/{_NODE_DIR}{node_id}" for node_id in range(1, options.nodes + 1)]
 
 
-def _format(prepared: Sequence[_Prepared], directories: Sequence[str]) -> None:
+def _format(prepared: Sequence[_Prepared], directories: Sequence[str], cluster_id: str | None) -> None:
     """Make all nodes those of one cluster; raises StartError."""
     clock, random = RealClock(), SystemRandom()
     try:
         known = [
             read_meta_properties(each.files, directory) for each, directory in zip(prepared, directories, strict=True)
         ]
-        cluster_id = next((each.cluster_id for each in known if each is not None), uuid_to_string(random.uuid()))
-        options = FormatOptions(cluster_id, ignore_formatted=True)
+        if cluster_id is None:
+            cluster_id = next((each.cluster_id for each in known if each is not None), uuid_to_string(random.uuid()))
+        options = FormatOptions(cluster_id, standalone=len(prepared) == 1, ignore_formatted=True)
         for each in prepared:
             for _line in format_directories(each.config, options, each.files, clock, random):
                 pass

@@ -39,17 +39,20 @@ class EmbeddedKafka:
         data_dir: str | os.PathLike[str] | None = None,
         process: bool = False,
         kafka_defaults: bool = False,
+        port: int = 0,
+        cluster_id: str | None = None,
     ) -> None:
         """Nothing runs before `start`.
 
         `nodes` are brokers and controllers at the same time. `topics` are created, unless they exist. `config` has
         properties of all nodes, by Kafka's names. Data is kept in memory, or in `data_dir`, where another one goes on
         with it later. With `process` the nodes run in a process of their own. With `kafka_defaults` they have Kafka's
-        defaults throughout, and not those of `TEST_DEFAULTS`.
+        defaults throughout, and not those of `TEST_DEFAULTS`. A node alone may be given its `port`; `cluster_id` is
+        random unless it is given.
 
         Raises ValueError and ConfigError for what cannot be.
         """
-        self._options = Options.of(nodes, topics, config, data_dir, kafka_defaults)
+        self._options = Options.of(nodes, topics, config, data_dir, kafka_defaults, port, cluster_id)
         self._process = process
         self._host: Host | None = None
         self._bootstrap_servers = ""

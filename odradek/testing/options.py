@@ -11,7 +11,7 @@ from odradek.config import ConfigError
 PropertyValue = str | int | float | bool
 """A property's value: True is written as Kafka writes it."""
 
-_OURS = frozenset(
+OWN_TO_EACH_NODE = frozenset(
     {
         "process.roles",
         "node.id",
@@ -26,6 +26,7 @@ _OURS = frozenset(
         "metadata.log.dir",
     }
 )
+"""Properties that nobody else chooses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class Options:
     config: Mapping[str, str]
     data_dir: str | None
     kafka_defaults: bool
+    port: int = 0
+    cluster_id: str | None = None
 
     @classmethod
     def of(
@@ -63,12 +66,16 @@ class Options:
         config: Mapping[str, PropertyValue] | None,
         data_dir: str | os.PathLike[str] | None,
         kafka_defaults: bool,
+        port: int = 0,
+        cluster_id: str | None = None,
     ) -> Options:
         """Raises ValueError for a number of nodes below 1, ConfigError for a property that each node has its own of."""
         if nodes < 1:
             raise ValueError(f"a cluster has at least one node, and not {nodes}")
+        if port and nodes > 1:
+            raise ValueError(f"one port is not enough for {nodes} nodes")
         for name in config or ():
-            if name in _OURS:
+            if name in OWN_TO_EACH_NODE:
                 raise ConfigError(name, f"{name}: each embedded node has its own, which is chosen for it")
         return cls(
             nodes,
@@ -76,6 +83,8 @@ class Options:
             {name: property_text(value) for name, value in (config or {}).items()},
             None if data_dir is None else os.path.abspath(data_dir),
             kafka_defaults,
+            port,
+            cluster_id,
         )
 
     def to_json(self) -> dict[str, object]:
