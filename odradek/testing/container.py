@@ -27,17 +27,6 @@ from odradek.testing.options import OWN_TO_EACH_NODE
 _ERRORS_MODULE = "testcontainers.core.exceptions"
 _NODE_ID = 1
 _PLAINTEXT = "PLAINTEXT"
-_ABOUT_LISTENERS = frozenset(
-    {
-        "advertised.listeners",
-        "controller.listener.names",
-        "early.start.listeners",
-        "inter.broker.listener.name",
-        "listener.security.protocol.map",
-        "security.inter.broker.protocol",
-    }
-)
-"""There is one listener, on loopback: what the container's network needs several for is not there."""
 
 
 class KafkaContainer:
@@ -352,11 +341,15 @@ class KafkaContainer:
                     "listener.security.protocol.map",
                     f"{name} has the protocol {protocol}, and only {_PLAINTEXT} is supported",
                 )
-        ours = OWN_TO_EACH_NODE | _ABOUT_LISTENERS
-        return {name: value for name, value in properties.items() if name not in ours}
+        return {name: value for name, value in properties.items() if not _is_ours(name)}
 
 
 _FILES = "the node reads no files: set properties with with_env"
+
+
+def _is_ours(name: str) -> bool:
+    """There is one listener, on loopback: what a container's network needs several for is not there."""
+    return name in OWN_TO_EACH_NODE or "listener" in name or name == "security.inter.broker.protocol"
 
 
 def _no_container(method: str, instead: str) -> NoReturn:
