@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from odradek.net.connection import ClientError, Connection, ConnectionOptions, UnsupportedApiError
+from odradek.net.real import LoopScheduler, RealClock
+from odradek.ports.clock import TimerHandle, Timing
 from odradek.ports.promise import Promise
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.schema import Message
@@ -31,11 +33,11 @@ class PeerLimits(NamedTuple):
 class _Call:
     """A request without an answer."""
 
-    __slots__ = ("deadline_s", "fail", "name", "post", "timeout_ms")
+    __slots__ = ("deadline_ms", "fail", "name", "post", "timeout_ms")
 
-    def __init__(self, request: Message, response: type[R], promise: Promise[R], now_s: float, timeout_ms: float):
+    def __init__(self, request: Message, response: type[R], promise: Promise[R], now_ms: float, timeout_ms: float):
         self.name = type(request).__name__
-        self.deadline_s = now_s + timeout_ms / 1000
+        self.deadline_ms = now_ms + timeout_ms
         self.timeout_ms = timeout_ms
 
         def post(connection: Connection) -> None:
@@ -67,8 +69,14 @@ class LoopPeers:
         loop: asyncio.AbstractEventLoop,
         client_id: str,
         limits: PeerLimits = PeerLimits(),  # noqa: B008 - a tuple
+        timing: Timing | None = None,
     ) -> None:
+        """By `timing` it is known who is late, and when a connection may be tried again; None: by real time.
+
+        How long connecting may take is always real time, for it is the network's.
+        """
         self._loop = loop
+        self._timing = Timing(RealClock(), LoopScheduler(loop)) if timing is None else timing
         self._limits = limits
         self._options = ConnectionOptions(client_id=client_id, connect_timeout_ms=limits.connect_timeout_ms)
         self._peers: dict[tuple[str, int], _Peer] = {}
@@ -80,7 +88,7 @@ class LoopPeers:
             return Promise.failed(KafkaError(ErrorCode.NETWORK_EXCEPTION, "The connections are closed."))
         peer = self._peers.get((host, port))
         if peer is None:
-            peer = self._peers[host, port] = _Peer(self._loop, host, port, self._options, self._limits)
+            peer = self._peers[host, port] = _Peer(self._loop, self._timing, host, port, self._options, self._limits)
         return peer.send(request, response, timeout_ms)
 
     def close(self) -> None:
@@ -95,9 +103,17 @@ class _Peer:
     """The connection to one address, there or not."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, host: str, port: int, options: ConnectionOptions, limits: PeerLimits
+        self,
+        loop: asyncio.AbstractEventLoop,
+        timing: Timing,
+        host: str,
+        port: int,
+        options: ConnectionOptions,
+        limits: PeerLimits,
     ) -> None:
         self._loop = loop
+        self._now_ms = timing.clock.monotonic_ms
+        self._scheduler = timing.scheduler
         self._host = host
         self._port = port
         self._options = options
@@ -105,27 +121,27 @@ class _Peer:
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._failures = 0
-        self._retry_at_s = 0.0
+        self._retry_at_ms = 0.0
         self._last_failure = ""
         self._calls: dict[_Call, None] = {}
         """Those without an answer, oldest first, sent or not."""
         self._unsent: list[_Call] = []
         """Those of them that wait for the connection."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at_s = 0.0
+        self._timer: TimerHandle | None = None
+        self._timer_at_ms = 0.0
 
     def send(self, request: Message, response: type[R], timeout_ms: float) -> Promise[R]:
         """Send now, or once there is a connection."""
         promise: Promise[R] = Promise()
-        call = _Call(request, response, promise, self._loop.time(), timeout_ms)
+        call = _Call(request, response, promise, self._now_ms(), timeout_ms)
         refusal = self._refusal()
         if refusal is not None:
             call.fail(ErrorCode.NETWORK_EXCEPTION, refusal)
             return promise
         self._calls[call] = None
         promise.on_done(lambda _settled: self._calls.pop(call, None))
-        if self._timer is None or call.deadline_s < self._timer_at_s:
-            self._arm(call.deadline_s)
+        if self._timer is None or call.deadline_ms < self._timer_at_ms:
+            self._arm(call.deadline_ms)
         if self._connection is not None:
             call.post(self._connection)
         else:
@@ -157,21 +173,21 @@ class _Peer:
         if self._connection is not None:
             is_stuck = self._connection.unsent_bytes > self._limits.max_unsent_bytes
             return f"{self._address} does not read what it is sent" if is_stuck else None
-        if self._connecting is None and self._loop.time() < self._retry_at_s:
+        if self._connecting is None and self._now_ms() < self._retry_at_ms:
             return self._last_failure or f"the connection to {self._address} has just ended"
         return None
 
-    def _arm(self, at_s: float) -> None:
+    def _arm(self, at_ms: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer_at_s = at_s
-        self._timer = self._loop.call_at(at_s, self._look_for_late)
+        self._timer_at_ms = at_ms
+        self._timer = self._scheduler.call_later(max(0.0, at_ms - self._now_ms()), self._look_for_late)
 
     def _look_for_late(self) -> None:
         """One timer for all calls: it is set for the earliest deadline that there was when it was set."""
         self._timer = None
-        now_s = self._loop.time()
-        late = [call for call in self._calls if call.deadline_s <= now_s]
+        now_ms = self._now_ms()
+        late = [call for call in self._calls if call.deadline_ms <= now_ms]
         for call in late:
             if call in self._unsent:
                 self._unsent.remove(call)
@@ -183,7 +199,7 @@ class _Peer:
             # Answers come in order, so everything behind the late one would be late, too.
             self._disconnect()
         if self._calls:
-            self._arm(min(call.deadline_s for call in self._calls))
+            self._arm(min(call.deadline_ms for call in self._calls))
 
     def _disconnect(self) -> None:
         """End the connection, if there is one: what was sent over it fails in the loop's next turn."""
@@ -196,13 +212,13 @@ class _Peer:
         return unsent
 
     async def _connect(self) -> None:
-        limits, started_s = self._limits, self._loop.time()
+        limits, started_ms = self._limits, self._now_ms()
         try:
             connection = await Connection.open(self._host, self._port, self._options)
         except (ClientError, OSError) as error:
             backoff_ms = min(limits.reconnect_backoff_ms * 2.0**self._failures, limits.reconnect_backoff_max_ms)
             self._failures = min(self._failures + 1, _MAX_DOUBLINGS)
-            self._retry_at_s = self._loop.time() + backoff_ms / 1000
+            self._retry_at_ms = self._now_ms() + backoff_ms
             self._last_failure = str(error)
             self._connecting = None
             for call in self._take_unsent():
@@ -211,7 +227,7 @@ class _Peer:
         self._connecting = None
         self._failures = 0
         self._last_failure = ""
-        self._retry_at_s = started_s + limits.reconnect_backoff_ms / 1000
+        self._retry_at_ms = started_ms + limits.reconnect_backoff_ms
         self._connection = connection
         for call in self._take_unsent():
             call.post(connection)

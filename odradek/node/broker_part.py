@@ -138,7 +138,7 @@ class BrokerPart:
             config.node_id,
             self.registration,
             controller,
-            ports.scheduler,
+            ports.for_cluster().scheduler,
             LifecycleOptions(
                 config.int_("broker.heartbeat.interval.ms"), self._offline_dir_ids, self._cordoned_dir_ids
             ),
@@ -177,8 +177,8 @@ class BrokerPart:
             transaction_options,
         )
         self.assignments = DirectoryAssignments(
-            controller, ports.scheduler, config.node_id, self.lifecycle.registered, lambda: self.lifecycle.epoch,
-            lambda: knows_directories(self.replicas.image),
+            controller, ports.for_cluster().scheduler, config.node_id, self.lifecycle.registered,
+            lambda: self.lifecycle.epoch, lambda: knows_directories(self.replicas.image),
         )  # fmt: skip
         self.moves = LogDirMoves(
             self.replicas,
@@ -335,6 +335,7 @@ class BrokerPart:
             new_client=lambda purpose: self._brokers(purpose, socket_timeout_ms),
             broker_epoch=lambda: self.lifecycle.epoch,
             options=lambda: self._replication_options,
+            timing=self._ports.between_nodes,
         )
 
     def _brokers(self, purpose: str, timeout_ms: float) -> ClusterBrokers:

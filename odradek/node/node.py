@@ -89,6 +89,8 @@ class Node:
             on_fatal(StartError(f"the node has stopped, for its metadata log failed: {error}"))
 
         self.dirs: DataDirs = open_data_dirs(config, ports.files, ports.clock, ports.random)
+        cluster = ports.for_cluster()
+        self._scheduler = cluster.scheduler
         environment = LogEnvironment(
             FilePool(ports.files),
             ports.clock,
@@ -98,16 +100,16 @@ class Node:
             lambda _directory, error: metadata_log_failed(error),
         )
         listener = config.controller_listener_names[0].upper()
-        self.quorum = QuorumPart(config, ports, self.dirs, environment, endpoints.ports, metadata_log_failed)
+        self.quorum = QuorumPart(config, cluster, self.dirs, environment, endpoints.ports, metadata_log_failed)
         self._controller: ControllerPart | None = None
         if ProcessRole.CONTROLLER in config.process_roles:
-            self._controller = ControllerPart(config, ports, self.dirs, self.quorum, endpoints.ports)
+            self._controller = ControllerPart(config, cluster, self.dirs, self.quorum, endpoints.ports)
         self.active_controller = ControllerChannel(
             self.quorum.raft,
             None if self._controller is None else self._controller.in_process,
             ports.new_peers,
-            ports.clock,
-            ports.scheduler,
+            cluster.clock,
+            cluster.scheduler,
             ChannelOptions(
                 listener, config.int_("controller.socket.timeout.ms"), config.int_("broker.session.timeout.ms")
             ),
@@ -184,7 +186,7 @@ class Node:
             return
         limit_ms = self.config.int_(REGISTRATION_TIMEOUT)
         why = f"no controller has registered this broker within {limit_ms} ms ({REGISTRATION_TIMEOUT})"
-        self._registration_timer = self._ports.scheduler.call_later(limit_ms, lambda: self._on_fatal(StartError(why)))
+        self._registration_timer = self._scheduler.call_later(limit_ms, lambda: self._on_fatal(StartError(why)))
 
     def _end_limit(self) -> None:
         if self._registration_timer is not None:
@@ -239,10 +241,10 @@ class Node:
             if not has_leader or not any(each.in_controlled_shutdown for each in others()):
                 left.resolve(None)
             elif not left.done:
-                self._ports.scheduler.call_later(LOOK_MS, look)
+                self._scheduler.call_later(LOOK_MS, look)
 
         if self.quorum.raft.is_voter and others():
-            self._ports.scheduler.call_later(SIGNALS_MS, look)
+            self._scheduler.call_later(SIGNALS_MS, look)
         else:
             left.resolve(None)
         return left
@@ -265,10 +267,10 @@ class Node:
             elif not left.done:
                 self._give_up_in_silence(lifecycle, left)
 
-        self._ports.scheduler.call_later(SILENCE_MS, look)
+        self._scheduler.call_later(SILENCE_MS, look)
 
     async def _at_most(self, milliseconds: float, promise: Promise[None]) -> None:
-        timer = self._ports.scheduler.call_later(milliseconds, lambda: promise.resolve(None))
+        timer = self._scheduler.call_later(milliseconds, lambda: promise.resolve(None))
         await promise
         timer.cancel()
 

@@ -19,7 +19,7 @@ from odradek.node.node import Endpoints, Node
 from odradek.node.ports import Ports
 from odradek.node.start_error import StartError, unusable_address
 from odradek.node.support import check_supported, properties_without_effect
-from odradek.ports import FileSystem, Promise, spawn
+from odradek.ports import FileSystem, Promise, Timing, spawn
 from odradek.ports.network import FrameHandler, RunHandler
 from odradek.server.peers import Peers
 from odradek.storage.checkpoints import CorruptFileError
@@ -80,6 +80,7 @@ class RunningNode:
         self._failure: Promise[None] = Promise()
         """Fails with StartError when the node cannot go on."""
         self._node: Node | None = None
+        self._between_nodes: Timing | None = None
 
     def port_of(self, listener: str) -> int:
         """The port in use of a listener."""
@@ -127,6 +128,7 @@ class RunningNode:
         )  # fmt: skip
         if self._surroundings.ports is not None:
             ports = self._surroundings.ports(ports)
+        self._between_nodes = ports.between_nodes
         node = Node(config, ports, Endpoints(self._ports), self._failed, self._configured)
         self._node = node
         controllers = [each for each in listeners if each.endpoint.listener in config.controller_listener_names]
@@ -146,7 +148,7 @@ class RunningNode:
         from odradek.net.peers import LoopPeers, PeerLimits
 
         limits = PeerLimits(connect_timeout_ms=self._config.int_("socket.connection.setup.timeout.ms"))
-        return LoopPeers(self._loop, f"odradek-{self._config.node_id}-{purpose}", limits)
+        return LoopPeers(self._loop, f"odradek-{self._config.node_id}-{purpose}", limits, self._between_nodes)
 
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight, leave the cluster and write everything out.

@@ -1,6 +1,6 @@
 """What a state machine may need from the world, as protocols; the real ones live in `odradek.net`."""
 
-from odradek.ports.clock import Clock, Scheduler, TimerHandle
+from odradek.ports.clock import Clock, Recurring, Scheduler, TimerHandle, Timing
 from odradek.ports.executor import Executor
 from odradek.ports.files import File, FileSystem, MappedFile
 from odradek.ports.promise import Promise, flatten, gather, spawn
@@ -9,8 +9,10 @@ from odradek.ports.turns import Slices, Turns
 
 __all__ = [
     "Clock",
+    "Recurring",
     "Scheduler",
     "TimerHandle",
+    "Timing",
     "Executor",
     "File",
     "FileSystem",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Clock(Protocol):
@@ -36,3 +36,25 @@ class Scheduler(Protocol):
     def call_later(self, delay_ms: float, callback: Callable[[], None]) -> TimerHandle:
         """Run `callback` once, `delay_ms` milliseconds from now."""
         ...
+
+
+class Timing(NamedTuple):
+    """A clock, and what runs by it."""
+
+    clock: Clock
+    scheduler: Scheduler
+
+
+class Recurring:
+    """A callback that looks for what is due, and is scheduled again and again.
+
+    When it runs matters little to what comes of it, so where time is moved it may run sooner, and less often.
+    """
+
+    __slots__ = ("_work",)
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = work
+
+    def __call__(self) -> None:
+        self._work()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from odradek.ports import Promise, Slices, TimerHandle, Turns, spawn
+from odradek.ports import Promise, Recurring, Slices, TimerHandle, Turns, spawn
 from odradek.ports.jobs import JobCancelledError, JobLostError
 from odradek.storage.cleaner.plan import CleanedSegment, CleanerLimits, CleaningResult
 from odradek.storage.cleaner.runner import CleaningRunner
@@ -136,7 +136,7 @@ class LogCleaner:
             self._workers.append(worker)
             # Not at once: a start has better things to do.
             worker.timer = self._env.scheduler.call_later(
-                min(self.settings.backoff_ms, FIRST_LOOK_MS), partial(self._begin, worker)
+                min(self.settings.backoff_ms, FIRST_LOOK_MS), Recurring(partial(self._begin, worker))
             )
 
     def _begin(self, worker: _Worker) -> None:
@@ -283,7 +283,7 @@ class LogCleaner:
 
     def _pause(self, worker: _Worker) -> Promise[None]:
         pause: Promise[None] = Promise()
-        worker.timer = self._env.scheduler.call_later(self.settings.backoff_ms, lambda: pause.resolve(None))
+        worker.timer = self._env.scheduler.call_later(self.settings.backoff_ms, Recurring(lambda: pause.resolve(None)))
         return pause
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from odradek.ports import Scheduler, TimerHandle
+from odradek.ports import Recurring, Scheduler, TimerHandle
 from odradek.storage.log_config import INFINITE
 
 
@@ -22,10 +22,10 @@ class RepeatingTimers:
         number = len(self._handles)
 
         def tick() -> None:
-            self._handles[number] = self._scheduler.call_later(interval_ms, tick)
+            self._handles[number] = self._scheduler.call_later(interval_ms, Recurring(tick))
             work()
 
-        self._handles[number] = self._scheduler.call_later(initial_ms, tick)
+        self._handles[number] = self._scheduler.call_later(initial_ms, Recurring(tick))
 
     def cancel(self) -> None:
         """End them all."""

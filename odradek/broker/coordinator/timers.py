@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from odradek.broker.coordinator.result import CoordinatorResult
-from odradek.ports import Clock, Scheduler, TimerHandle
+from odradek.ports import Clock, Recurring, Scheduler, TimerHandle
 
 TimerOperation = Callable[[], CoordinatorResult[None]]
 Submit = Callable[[str, TimerOperation], None]
@@ -27,14 +27,17 @@ class Timers:
     def __contains__(self, key: object) -> bool:
         return key in self._timers
 
-    def schedule(self, key: str, delay_ms: float, operation: TimerOperation) -> None:
-        """Run `operation` in `delay_ms`, in place of what was scheduled under `key`."""
+    def schedule(self, key: str, delay_ms: float, operation: TimerOperation, *, recurring: bool = False) -> None:
+        """Run `operation` in `delay_ms`, in place of what was scheduled under `key`.
+
+        One that is `recurring` looks for what is due, and schedules itself again (see `Recurring`).
+        """
         deadline_ms = self._clock.monotonic_ms() + max(delay_ms, 0)
         timer = self._timers.get(key)
         if timer is None or timer.wakes_at_ms > deadline_ms:
             if timer is not None:
                 timer.handle.cancel()
-            timer = self._arm(key, deadline_ms, max(delay_ms, 0))
+            timer = self._arm(key, deadline_ms, max(delay_ms, 0), recurring)
         timer.deadline_ms = deadline_ms
         timer.operation = operation
 
@@ -49,19 +52,20 @@ class Timers:
         for key in list(self._timers):
             self.cancel(key)
 
-    def _arm(self, key: str, deadline_ms: float, delay_ms: float) -> _Timer:
+    def _arm(self, key: str, deadline_ms: float, delay_ms: float, recurring: bool) -> _Timer:
         timer = _Timer(deadline_ms)
-        timer.handle = self._scheduler.call_later(delay_ms, lambda: self._wake(key, timer))
+        wake: Callable[[], None] = lambda: self._wake(key, timer, recurring)  # noqa: E731 - one of two callbacks
+        timer.handle = self._scheduler.call_later(delay_ms, Recurring(wake) if recurring else wake)
         self._timers[key] = timer
         return timer
 
-    def _wake(self, key: str, timer: _Timer) -> None:
+    def _wake(self, key: str, timer: _Timer, recurring: bool) -> None:
         if self._timers.get(key) is not timer:
             return
         left_ms = timer.deadline_ms - self._clock.monotonic_ms()
-        if left_ms > 0:
+        if left_ms > 0 and not recurring:
             timer.wakes_at_ms = timer.deadline_ms
-            timer.handle = self._scheduler.call_later(left_ms, lambda: self._wake(key, timer))
+            timer.handle = self._scheduler.call_later(left_ms, lambda: self._wake(key, timer, recurring))
             return
         del self._timers[key]
         self._submit(key, timer.operation)

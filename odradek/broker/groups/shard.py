@@ -185,7 +185,7 @@ class GroupShard:
 
     def _schedule_expiry(self) -> None:
         interval_ms = self.table.options.offsets_retention_check_interval_ms
-        self.table.context.timers.schedule(_EXPIRY_TIMER, interval_ms, self.expire_offsets)
+        self.table.context.timers.schedule(_EXPIRY_TIMER, interval_ms, self.expire_offsets, recurring=True)
 
     def _replay_offset(
         self, group_id: str, topic: str, partition: int, committed: CommittedOffset | None, producer_id: int

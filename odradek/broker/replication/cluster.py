@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from odradek.broker.controller_client import ControllerClient
 from odradek.broker.replication.throttle import UNLIMITED
 from odradek.config import BrokerConfig
-from odradek.ports import Promise
+from odradek.ports import Promise, Timing
 from odradek.wire.schema import Message
 
 Resp = TypeVar("Resp", bound=Message)
@@ -74,3 +74,5 @@ class ClusterPorts(NamedTuple):
     """-1 before the broker is registered."""
     options: Callable[[], ReplicationOptions]
     """Asked again and again: some can be changed at run time."""
+    timing: Timing | None = None
+    """By what replicas are waited for; None: by the same as everything else of the broker."""

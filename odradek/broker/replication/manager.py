@@ -11,7 +11,7 @@ from odradek.broker.replication.replica_selector import ReadingClient
 from odradek.broker.replication.replication import Replication
 from odradek.broker.replication.waiting import WaitingRoom
 from odradek.metadata.image import MetadataImage, PartitionImage
-from odradek.ports import Clock, Promise, Scheduler
+from odradek.ports import Clock, Promise, Scheduler, Timing
 from odradek.storage.log_config import LogConfig
 from odradek.storage.log_results import AppendInfo, AppendOrigin
 from odradek.storage.manager import LogManager
@@ -48,7 +48,8 @@ class ReplicaManager:
         self.image = MetadataImage.empty()
         self.waiting: WaitingRoom[TopicPartition] = WaitingRoom(scheduler)
         """Who waits for records to be committed, and for what else changes about a partition."""
-        self.waiting_replicas: WaitingRoom[TopicPartition] = WaitingRoom(scheduler)
+        between_nodes = Timing(clock, scheduler) if cluster is None else cluster.timing or Timing(clock, scheduler)
+        self.waiting_replicas: WaitingRoom[TopicPartition] = WaitingRoom(between_nodes.scheduler)
         """Who waits for records to be appended, committed or not: the fetches of replicas on other brokers."""
         self._scheduler = scheduler
         self._log_config_of = log_config_of
@@ -59,7 +60,7 @@ class ReplicaManager:
         self._latest_config: tuple[MetadataImage, str, LogConfig] | None = None
         self._on_leader: list[LeadershipListener] = []
         self._on_resigned: list[LeadershipListener] = []
-        self._replication = None if cluster is None else Replication(self, cluster, scheduler)
+        self._replication = None if cluster is None else Replication(self, cluster, between_nodes)
         self.dir_of: Callable[[Uuid], str | None] = lambda _directory_id: None
         """Which of `log.dirs` has this id, if any."""
         self.on_followed: Callable[[Partition, PartitionImage], None] | None = None

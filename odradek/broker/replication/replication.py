@@ -17,7 +17,7 @@ from odradek.broker.replication.replica_selector import ReadingClient, ReplicaVi
 from odradek.broker.replication.throttle import FOLLOWER, LEADER, ReplicationThrottle
 from odradek.broker.replication.waiting import WaitingRoom
 from odradek.metadata.image import BrokerRegistration, MetadataImage
-from odradek.ports import Clock, Scheduler, TimerHandle
+from odradek.ports import TimerHandle, Timing
 from odradek.storage.manager import LogManager
 from odradek.storage.topic_partition import TopicPartition
 
@@ -33,7 +33,6 @@ class Replicas(Protocol):
 
     node_id: int
     logs: LogManager
-    clock: Clock
     image: MetadataImage
     waiting_replicas: WaitingRoom[TopicPartition]
 
@@ -46,12 +45,13 @@ class Replicas(Protocol):
 class Replication:
     """Follows which partitions this broker leads and which it copies."""
 
-    def __init__(self, replicas: Replicas, cluster: ClusterPorts, scheduler: Scheduler) -> None:
+    def __init__(self, replicas: Replicas, cluster: ClusterPorts, timing: Timing) -> None:
         self.is_leaving = False
         """A controlled shutdown is under way."""
         self._replicas = replicas
         self._cluster = cluster
-        self._scheduler = scheduler
+        self._clock = clock = timing.clock
+        self._scheduler = scheduler = timing.scheduler
         self._led: dict[TopicPartition, Partition] = {}
         """What this broker leads and others copy."""
         self._timer: TimerHandle | None = None
@@ -62,7 +62,7 @@ class Replication:
             self._broker,
             cluster.broker_epoch,
             lambda: cluster.options().lag_time_max_ms,
-            lambda: replicas.clock.monotonic_ms(),
+            clock.monotonic_ms,
         )
         self.leader_ports = LeaderPorts(rules, self._ask, self._retry)
         self._leader_throttle = ReplicationThrottle(
@@ -81,7 +81,7 @@ class Replication:
                 replicas.node_id,
                 cluster.broker_epoch,
                 cluster.options,
-                replicas.clock,
+                clock,
                 scheduler,
                 follower_throttle,
             ),
@@ -139,7 +139,7 @@ class Replication:
         leadership, log = partition.leadership, partition.log
         if leadership is None or log is None:
             return None
-        now_ms = self._replicas.clock.monotonic_ms()
+        now_ms = self._clock.monotonic_ms()
         node_id = self._replicas.node_id
         others = []
         for follower in leadership.followers.values():
@@ -164,12 +164,12 @@ class Replication:
         return (
             replica_id not in partition.isr
             and throttle.is_throttled(partition.topic_partition)
-            and throttle.is_exceeded(self._replicas.clock.monotonic_ms())
+            and throttle.is_exceeded(self._clock.monotonic_ms())
         )
 
     def sent(self, partition: Partition, size: int) -> None:
         """A replica gets so many bytes."""
-        self._leader_throttle.record(partition.topic_partition, size, self._replicas.clock.monotonic_ms())
+        self._leader_throttle.record(partition.topic_partition, size, self._clock.monotonic_ms())
 
     def _broker(self, broker_id: int) -> BrokerRegistration | None:
         return self._replicas.image.cluster.brokers.get(broker_id)

@@ -308,10 +308,11 @@ class TransactionShard:
         return CoordinatorResult([tombstone(transactional_id) for transactional_id in expired], None, atomic=False)
 
     def _schedule_aborts(self, delay_ms: float) -> None:
-        self._context.timers.schedule(_ABORT_TIMER, delay_ms, self._abort_overdue)
+        self._context.timers.schedule(_ABORT_TIMER, delay_ms, self._abort_overdue, recurring=True)
 
     def _schedule_expiry(self) -> None:
-        self._context.timers.schedule(_EXPIRY_TIMER, self._options.expiration_check_interval_ms, self._expire)
+        interval_ms = self._options.expiration_check_interval_ms
+        self._context.timers.schedule(_EXPIRY_TIMER, interval_ms, self._expire, recurring=True)
 
 
 def _check_version(client_version: int, server_version: int) -> None:
