@@ -23,7 +23,9 @@ class Ports(NamedTuple):
     new_peers: Callable[[str, str], Peers] | None = None
     """(name of the listeners to connect to, client id) -> connections to others; None for a node that has none."""
     between_nodes: Timing | None = None
-    """By what nodes know that others live, copy from them and wait for them; None: by the same as everything else."""
+    """By what nodes know that others live, copy from them and wait for them, and how long requests wait for records.
+
+    None: by the same as everything else."""
 
     def for_cluster(self) -> Ports:
         """The ports of what has to do with other nodes."""

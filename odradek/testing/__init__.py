@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from odradek.config import ConfigError
     from odradek.node.start_error import StartError
+    from odradek.testing.clock import Clock
     from odradek.testing.container import KafkaContainer
     from odradek.testing.defaults import TEST_DEFAULTS
     from odradek.testing.embedded import EmbeddedKafka
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EmbeddedKafka",
+    "Clock",
     "KafkaContainer",
     "Topic",
     "TEST_DEFAULTS",
@@ -39,6 +41,7 @@ __all__ = [
 
 _MODULES = {
     "EmbeddedKafka": "odradek.testing.embedded",
+    "Clock": "odradek.testing.clock",
     "KafkaContainer": "odradek.testing.container",
     "Topic": "odradek.testing.options",
     "TEST_DEFAULTS": "odradek.testing.defaults",

@@ -22,6 +22,7 @@ from odradek.storage.memory_files import MemoryFileSystem
 from odradek.testing.defaults import BROKER, CONTROLLER, HOST, node_properties
 from odradek.testing.interception import Interception
 from odradek.testing.options import Options, Topic, property_text
+from odradek.testing.virtual_time import VirtualTime
 from odradek.testing.watching import Watch
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.create_topics import (
@@ -65,8 +66,16 @@ class Cluster:
         """What each node listens on, by listener."""
         self._ports: list[Mapping[str, int]] = []
         self._topic_names: dict[bytes, str] = {}
+        self._time: VirtualTime | None = None
         self._endings: list[asyncio.Task[None]] = []
         self._failures: list[StartError] = []
+
+    @property
+    def time(self) -> VirtualTime:
+        """The clocks of all nodes; RuntimeError before `start`."""
+        if self._time is None:
+            raise RuntimeError("no node was started")
+        return self._time
 
     async def start(self) -> str:
         """Start all nodes, and create the topics; returns what clients take as `bootstrap.servers`.
@@ -88,6 +97,7 @@ class Cluster:
             kept = self._keep_sockets(undo) if keep_addresses else []
             await self._abandon()
             await asyncio.gather(*self._endings)
+            self.time.close()
             self._endings.clear()
             self._failures.clear()
             self.watch.reset()
@@ -137,7 +147,9 @@ class Cluster:
     async def _start(self, take_socket: Callable[[int, str], socket.socket]) -> str:
         """`start` with sockets by the number of a node, from 0, and the listener."""
         loop = asyncio.get_running_loop()
+        self._time = VirtualTime(loop)
         with ExitStack() as undo:
+            undo.callback(self._time.close)
             all_prepared = _prepare(self._options, take_socket, undo)
             nodes = {
                 node_id: self._new_node(loop, node_id, prepared) for node_id, prepared in enumerate(all_prepared, 1)
@@ -166,6 +178,7 @@ class Cluster:
             nodes, self.nodes = list(self.nodes.values()), {}
             await asyncio.gather(*(node.stop() for node in nodes))
         await asyncio.gather(*self._endings)
+        self.time.close()
         if self._failures:
             raise self._failures[0]
 
@@ -180,7 +193,8 @@ class Cluster:
         files = prepared.files if self._options.data_dir is None else None
         interception = self.interceptions[node_id] = Interception()
         self.watch.add_node(node_id, interception)
-        surroundings = Surroundings(files, prepared.sockets, self._on_worker, frames=interception.frames)
+        self.time.know(prepared.config)
+        surroundings = Surroundings(files, prepared.sockets, self._on_worker, self.time.ports, interception.frames)
         return RunningNode(loop, prepared.config, on_fatal=failed, surroundings=surroundings)
 
     async def _abandon(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
+from odradek.testing.clock import Clock
 from odradek.testing.cluster import Cluster
 from odradek.testing.host import Host, ThreadHost
 from odradek.testing.options import Options, PropertyValue, Topics
@@ -82,6 +83,11 @@ class EmbeddedKafka:
         Requests among the nodes are not among them.
         """
         return Requests(self._running)
+
+    @property
+    def clock(self) -> Clock:
+        """The time of the nodes, which can be moved."""
+        return Clock(self._running)
 
     def start(self) -> Self:
         """Start, and return once clients can connect.

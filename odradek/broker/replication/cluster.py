@@ -75,4 +75,4 @@ class ClusterPorts(NamedTuple):
     options: Callable[[], ReplicationOptions]
     """Asked again and again: some can be changed at run time."""
     timing: Timing | None = None
-    """By what replicas are waited for; None: by the same as everything else of the broker."""
+    """By what replicas are waited for, and how long requests wait; None: by the same as everything else."""

@@ -46,9 +46,9 @@ class ReplicaManager:
         self.logs = logs
         self.clock = clock
         self.image = MetadataImage.empty()
-        self.waiting: WaitingRoom[TopicPartition] = WaitingRoom(scheduler)
-        """Who waits for records to be committed, and for what else changes about a partition."""
         between_nodes = Timing(clock, scheduler) if cluster is None else cluster.timing or Timing(clock, scheduler)
+        self.waiting: WaitingRoom[TopicPartition] = WaitingRoom(between_nodes.scheduler)
+        """Who waits for records to be committed, and for what else changes about a partition."""
         self.waiting_replicas: WaitingRoom[TopicPartition] = WaitingRoom(between_nodes.scheduler)
         """Who waits for records to be appended, committed or not: the fetches of replicas on other brokers."""
         self._scheduler = scheduler

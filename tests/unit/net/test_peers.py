@@ -12,11 +12,13 @@ import pytest
 
 from odradek.net.listener import Endpoint, Listener
 from odradek.net.peers import LoopPeers, PeerLimits
+from odradek.ports.clock import Timing
 from odradek.ports.network import ConnectionInfo, Outcome, Reply
 from odradek.ports.promise import Promise
 from odradek.wire import ErrorCode, KafkaError, Message
 from odradek.wire.apis import ApiKey
 from odradek.wire.messages.list_groups import ListedGroup, ListGroupsRequest, ListGroupsResponse
+from tests.unit.fakes import FakeWorld
 from tests.unit.net.conftest import Run
 from tests.unit.net.harness import Node, until
 from tests.unit.net.test_client import FakeBroker, everything
@@ -28,8 +30,12 @@ TIMEOUT_MS = 5_000.0
 class Scene:
     """Peers, and the errors and values that their promises came to."""
 
-    def __init__(self, limits: PeerLimits = PeerLimits(reconnect_backoff_ms=20, reconnect_backoff_max_ms=80)) -> None:  # noqa: B008 - a tuple
-        self.peers = LoopPeers(asyncio.get_running_loop(), "node-1", limits)
+    def __init__(
+        self,
+        limits: PeerLimits = PeerLimits(reconnect_backoff_ms=20, reconnect_backoff_max_ms=80),  # noqa: B008 - a tuple
+        timing: Timing | None = None,
+    ) -> None:
+        self.peers = LoopPeers(asyncio.get_running_loop(), "node-1", limits, timing)
 
     def ask(self, port: int, name: str = "", timeout_ms: float = TIMEOUT_MS) -> Promise[ListGroupsResponse]:
         request = ListGroupsRequest(states_filter=[name])
@@ -177,6 +183,23 @@ def test_a_late_answer_costs_the_connection_and_what_waits_behind_it(run: Run) -
         await until(lambda: len(waiting) == 3)
         waiting[2].resolve(ListGroupsResponse(groups=[ListedGroup(group_id="now")]))
         assert group_of(await settled(again)) == "now"
+
+    scenario_with(run, body)
+
+
+def test_who_is_late_is_known_by_the_clock_that_is_given(run: Run) -> None:
+    broker, waiting = silent()
+    world = FakeWorld()
+
+    async def body(node: Node, _scene: Scene) -> None:
+        scene = Scene(timing=Timing(world, world))
+        answer = scene.ask(node.listen(broker).port, timeout_ms=3_600_000)
+        await until(lambda: len(waiting) == 1)
+        world.advance(3_599_999)
+        assert not answer.done
+        world.advance(1)
+        assert await error_of(answer) is ErrorCode.REQUEST_TIMED_OUT
+        scene.peers.close()
 
     scenario_with(run, body)
 

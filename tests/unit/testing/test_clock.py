@@ -1,0 +1,259 @@
+"""`EmbeddedKafka.clock` as clients see it: what should be due is done when `advance` returns."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, but not in the library's __all__
+
+from odradek.net.connection import Connection
+from odradek.testing import EmbeddedKafka, Topic
+from odradek.testing.cluster import Cluster
+from odradek.wire.messages.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic
+from tests.unit.testing.clients import TIMEOUT_S, admin, consume, produce
+
+MODES = pytest.mark.parametrize("process", [False, True], ids=["thread", "process"])
+HOUR_MS = 3_600_000
+
+
+@contextmanager
+def consumer_of(kafka: EmbeddedKafka, **options: object) -> Iterator[Consumer]:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "group.id": "g",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "log_level": 0,
+            **options,
+        }
+    )
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def start_offset(kafka: EmbeddedKafka, topic: str = "t") -> int:
+    partition = TopicPartition(topic, 0)
+    client = admin(kafka)
+    found = client.list_offsets({partition: OffsetSpec.earliest()})  # type: ignore[no-untyped-call]
+    offset = found[partition].result(TIMEOUT_S).offset
+    assert isinstance(offset, int)
+    return offset
+
+
+def members(kafka: EmbeddedKafka, group: str = "g") -> int:
+    client = admin(kafka)
+    described = client.describe_consumer_groups([group], request_timeout=TIMEOUT_S)[group].result(TIMEOUT_S)
+    return len(described.members)
+
+
+def join(consumer: Consumer, topic: str = "t") -> None:
+    assigned: list[object] = []
+    consumer.subscribe([topic], on_assign=lambda _consumer, partitions: assigned.append(partitions))
+    until_s = time.monotonic() + TIMEOUT_S
+    while not assigned:
+        assert time.monotonic() < until_s
+        consumer.poll(0.05)
+
+
+@MODES
+def test_the_clock_says_what_time_it_is(process: bool) -> None:
+    with EmbeddedKafka(process=process) as kafka:
+        clock = kafka.clock
+        assert abs(clock.now - datetime.now(UTC)) < timedelta(seconds=10)
+        clock.freeze()
+        assert clock.is_frozen
+        before = clock.now_ms
+        clock.advance(weeks=1, days=1, hours=1, minutes=1, seconds=1, ms=1)
+        assert clock.now_ms - before == 694_861_001
+        assert round(clock.now.timestamp() * 1000) == clock.now_ms
+        clock.resume()
+        assert not clock.is_frozen
+
+
+def test_time_that_cannot_be_is_refused() -> None:
+    kafka = EmbeddedKafka()
+    clock = kafka.clock
+    with pytest.raises(RuntimeError, match="not started"):
+        clock.advance(hours=1)
+    with kafka, pytest.raises(ValueError, match="does not run backwards"):
+        clock.advance(hours=-1)
+
+
+def test_a_reset_takes_the_clock_back_to_real_time() -> None:
+    with EmbeddedKafka() as kafka:
+        kafka.clock.freeze()
+        kafka.clock.advance(days=300)
+        kafka.reset()
+        assert not kafka.clock.is_frozen
+        assert abs(kafka.clock.now - datetime.now(UTC)) < timedelta(seconds=10)
+
+
+def test_records_get_the_time_of_the_clock() -> None:
+    topic = Topic("t", config={"message.timestamp.type": "LogAppendTime"})
+    with EmbeddedKafka(topics=[topic]) as kafka, consumer_of(kafka) as consumer:
+        kafka.clock.freeze()
+        expected = []
+        for _ in range(3):
+            kafka.clock.advance(hours=1)
+            expected.append((TIMESTAMP_LOG_APPEND_TIME, kafka.clock.now_ms))
+            produce(kafka.bootstrap_servers, "t", "v")
+        consumer.assign([TopicPartition("t", 0, 0)])
+        assert [message.timestamp() for message in consumer.consume(3, TIMEOUT_S)] == expected
+        found = consumer.offsets_for_times([TopicPartition("t", 0, expected[1][1])], TIMEOUT_S)
+        assert found[0].offset == 1
+
+
+@pytest.mark.parametrize(("nodes", "process"), [(1, False), (1, True), (3, False)])
+def test_records_are_deleted_when_their_time_has_come(nodes: int, process: bool) -> None:
+    topic = Topic("t", config={"retention.ms": HOUR_MS})
+    with EmbeddedKafka(nodes, topics=[topic], process=process) as kafka:
+        kafka.clock.freeze()
+        produce(kafka.bootstrap_servers, "t", "old", "old")
+        kafka.clock.advance(minutes=59)
+        assert start_offset(kafka) == 0
+        produce(kafka.bootstrap_servers, "t", "older than the others, as clients think")
+        kafka.clock.advance(minutes=2)
+        assert start_offset(kafka) == 3
+        produce(kafka.bootstrap_servers, "t", "new")
+        assert start_offset(kafka) == 3
+
+
+def test_files_on_disk_are_deleted_and_compacted_as_well(tmp_path: object) -> None:
+    topics = [
+        Topic("t", config={"retention.ms": HOUR_MS}),
+        Topic("c", config={"cleanup.policy": "compact", "segment.ms": HOUR_MS, "min.cleanable.dirty.ratio": 0.01}),
+    ]
+    with EmbeddedKafka(topics=topics, data_dir=str(tmp_path)) as kafka:
+        kafka.clock.freeze()
+        produce(kafka.bootstrap_servers, "t", "old")
+        producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+        for value in ("old", "new"):
+            producer.produce("c", value, "key")
+        producer.flush(TIMEOUT_S)
+        kafka.clock.advance(hours=2)
+        now_ms = kafka.clock.now_ms
+        producer.produce("c", "last", "other key", timestamp=now_ms)
+        producer.flush(TIMEOUT_S)
+        kafka.clock.advance(hours=1)
+        assert start_offset(kafka) == 1
+        with consumer_of(kafka) as consumer:
+            consumer.assign([TopicPartition("c", 0, 0)])
+            assert [message.value() for message in consumer.consume(2, TIMEOUT_S)] == [b"new", b"last"]
+
+
+@pytest.mark.parametrize(("protocol", "nodes"), [("classic", 1), ("consumer", 1), ("classic", 3)])
+def test_a_member_that_is_not_heard_of_is_expelled(protocol: str, nodes: int) -> None:
+    options: dict[str, object] = {"group.protocol": protocol}
+    if protocol == "classic":
+        options |= {"session.timeout.ms": 45_000, "heartbeat.interval.ms": 40_000}
+    with EmbeddedKafka(nodes, topics=["t"]) as kafka, consumer_of(kafka, **options) as consumer:
+        join(consumer)
+        kafka.clock.advance(seconds=30)
+        assert members(kafka) == 1
+        kafka.clock.advance(seconds=16)
+        assert members(kafka) == 0
+
+
+@pytest.mark.parametrize("nodes", [1, 3])
+def test_a_transaction_is_aborted_when_its_time_is_over(nodes: int) -> None:
+    with EmbeddedKafka(nodes, topics=["t"]) as kafka:
+        producer = Producer(
+            {
+                "bootstrap.servers": kafka.bootstrap_servers,
+                "transactional.id": "x",
+                "transaction.timeout.ms": 60_000,
+                "log_level": 0,
+            }
+        )
+        kafka.clock.freeze()
+        producer.init_transactions(TIMEOUT_S)
+        producer.begin_transaction()
+        producer.produce("t", "aborted")
+        assert producer.flush(TIMEOUT_S) == 0
+        produce(kafka.bootstrap_servers, "t", "behind it")
+        with consumer_of(kafka, **{"isolation.level": "read_committed"}) as consumer:
+            consumer.assign([TopicPartition("t", 0, 0)])
+            kafka.clock.advance(seconds=50)
+            assert consumer.poll(0.2) is None
+            kafka.clock.advance(seconds=11)
+            (message,) = consumer.consume(1, TIMEOUT_S)
+            assert message.value() == b"behind it"
+        with pytest.raises(KafkaException) as caught:
+            producer.commit_transaction(TIMEOUT_S)
+        assert caught.value.args[0].fatal()
+
+
+def test_offsets_and_groups_expire() -> None:
+    with EmbeddedKafka(topics=["t"]) as kafka:
+        produce(kafka.bootstrap_servers, "t", "v")
+        assert consume(kafka.bootstrap_servers, "t", 1) == ["v"]
+        with consumer_of(kafka) as consumer:
+            partition = TopicPartition("t", 0)
+            kafka.clock.advance(days=6)
+            assert consumer.committed([partition], TIMEOUT_S)[0].offset == 1
+            kafka.clock.advance(days=2)
+            assert consumer.committed([partition], TIMEOUT_S)[0].offset < 0
+
+
+async def parked(cluster: Cluster) -> int:
+    return sum(len(node.node.broker.replicas.waiting) for node in cluster.nodes.values())
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_fetch_that_waits_for_records_comes_back(frozen: bool) -> None:
+    partition = FetchPartition(partition=0, partition_max_bytes=1000)
+    request = FetchRequest(
+        max_wait_ms=60_000, min_bytes=1, max_bytes=1000, topics=[FetchTopic(topic="t", partitions=[partition])]
+    )
+
+    async def read(kafka: EmbeddedKafka) -> None:
+        async def count() -> int:
+            return await asyncio.wrap_future(kafka._running().call(parked))
+
+        host, _, port = kafka.bootstrap_servers.partition(":")
+        connection = await Connection.open(host, int(port))
+        try:
+            fetching = asyncio.ensure_future(connection.send(request, FetchResponse, version=12))
+            while not await count():
+                await asyncio.sleep(0.001)
+            await asyncio.to_thread(kafka.clock.advance, seconds=50)
+            assert await count() == 1
+            await asyncio.to_thread(kafka.clock.advance, seconds=10)
+            assert await count() == 0
+            await fetching
+        finally:
+            connection.close()
+
+    with EmbeddedKafka(topics=["t"]) as kafka:
+        if frozen:
+            kafka.clock.freeze()
+        asyncio.run(asyncio.wait_for(read(kafka), TIMEOUT_S))
+
+
+def test_clients_go_on_while_time_stands_still() -> None:
+    with EmbeddedKafka(topics=["t"]) as kafka:
+        kafka.clock.freeze()
+        produce(kafka.bootstrap_servers, "t", "a", "b")
+        assert consume(kafka.bootstrap_servers, "t", 2) == ["a", "b"]
+        assert members(kafka) == 0
+
+
+def test_a_cluster_stays_whole_however_much_time_passes() -> None:
+    with EmbeddedKafka(3, topics={"t": 6}) as kafka:
+        log = len(kafka.log)
+        for span in ({"seconds": 5}, {"minutes": 3}, {"hours": 5}, {"days": 30}):
+            kafka.clock.advance(**span)
+        metadata = admin(kafka).list_topics(timeout=TIMEOUT_S)
+        assert sorted(metadata.brokers) == [1, 2, 3]
+        assert [sorted(each.isrs) for each in metadata.topics["t"].partitions.values()] == [[1, 2, 3]] * 6
+        assert [line for line in kafka.log[log:] if "epoch" in line or "fenced" in line] == []
+        produce(kafka.bootstrap_servers, "t", "v")
