@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 
 from odradek.testing.cluster import Cluster
@@ -41,10 +43,25 @@ class Clock:
         Raises ValueError for a negative time, RuntimeError if nothing runs, TimeoutError if what became due does not
         come to an end within 30 s of real time.
         """
-        span = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=ms)
+        self._advance(timedelta(days, seconds, 0, ms, minutes, hours, weeks)).result()
+
+    async def advance_async(
+        self,
+        *,
+        weeks: float = 0,
+        days: float = 0,
+        hours: float = 0,
+        minutes: float = 0,
+        seconds: float = 0,
+        ms: float = 0,
+    ) -> None:
+        """As `advance`, while the caller's event loop goes on."""
+        await asyncio.wrap_future(self._advance(timedelta(days, seconds, 0, ms, minutes, hours, weeks)))
+
+    def _advance(self, span: timedelta) -> Future[None]:
         if span < timedelta():
             raise ValueError("time does not run backwards")
-        self._running().call(advance, span / timedelta(milliseconds=1)).result()
+        return self._running().call(advance, span / timedelta(milliseconds=1))
 
     @property
     def now(self) -> datetime:

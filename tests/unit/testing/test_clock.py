@@ -225,9 +225,9 @@ def test_a_fetch_that_waits_for_records_comes_back(frozen: bool) -> None:
             fetching = asyncio.ensure_future(connection.send(request, FetchResponse, version=12))
             while not await count():
                 await asyncio.sleep(0.001)
-            await asyncio.to_thread(kafka.clock.advance, seconds=50)
+            await kafka.clock.advance_async(seconds=50)
             assert await count() == 1
-            await asyncio.to_thread(kafka.clock.advance, seconds=10)
+            await kafka.clock.advance_async(seconds=10)
             assert await count() == 0
             await fetching
         finally:
