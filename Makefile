@@ -6,7 +6,7 @@ DATA ?= odradek-data
 LISTEN ?= localhost:9092
 LONG_CLUSTER_CASES := tests/compat/cluster/test_kafka_tools.py tests/compat/cluster/test_killed.py
 
-.PHONY: run test cluster lint check docs faults simulate mutations programs jars oracles apache bench bench-cluster clean
+.PHONY: run test recipes cluster lint check docs faults simulate mutations programs jars oracles apache bench bench-cluster clean
 
 run: $(VENV)/.runtime
 	@echo "Data: $(DATA). Once it is ready, send a first message from another terminal:"
@@ -17,6 +17,10 @@ run: $(VENV)/.runtime
 test: $(VENV)/.development
 	$(BIN)/python -m pytest tests/unit tests/sim tests/cluster
 	$(BIN)/python -m pytest tests/compat --ignore tests/compat/programs --target odradek $(LONG_CLUSTER_CASES:%=--ignore %)
+
+# What the guide shows: the starts and recipes of docs/.
+recipes: $(VENV)/.development
+	$(BIN)/python -m pytest tests/recipes
 
 # What takes longer on three nodes: killed nodes, and Kafka's own tools, which need Java.
 cluster: $(VENV)/.development
@@ -65,9 +69,12 @@ bench: $(VENV)/.development
 bench-cluster: $(VENV)/.development
 	$(BIN)/python -m benchmarks.cluster
 
+# The pages that are generated from the code, and the guide.
 docs: $(VENV)/.development
 	$(BIN)/python tools/config_docs.py
 	$(BIN)/python tools/compatibility_docs.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The guide is in build/site/index.html"
 
 clean:
 	rm -rf $(VENV) .cache build dist
