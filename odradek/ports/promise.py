@@ -28,7 +28,7 @@ class Promise(Generic[T]):
         self._done = False
         self._value: T | None = None
         self._error: BaseException | None = None
-        self._callbacks: list[Callable[[Promise[T]], None]] = []
+        self._callbacks: list[Callable[[Promise[T]], None]] | None = None
         self._on_abandoned: Callable[[], None] | None = None
 
     @classmethod
@@ -79,6 +79,8 @@ class Promise(Generic[T]):
         """Call `callback(self)` when settled: now, if it is already."""
         if self._done:
             callback(self)
+        elif self._callbacks is None:
+            self._callbacks = [callback]
         else:
             self._callbacks.append(callback)
 
@@ -101,7 +103,7 @@ class Promise(Generic[T]):
                 result.reject(source._error)
                 return
             try:
-                result.resolve(transform(cast("T", source._value)))
+                result.resolve(transform(source._value))  # type: ignore[arg-type] # a T, see `result`
             except Exception as error:  # noqa: BLE001 - carried to whoever awaits the result, not hidden
                 result.reject(error)
 
@@ -116,7 +118,7 @@ class Promise(Generic[T]):
             if source._error is not None:
                 self.reject(source._error)
             else:
-                self.resolve(cast("T", source._value))
+                self.resolve(source._value)  # type: ignore[arg-type] # a T, see `result`
 
         other.on_done(settle)
 
@@ -128,7 +130,10 @@ class Promise(Generic[T]):
     def _settle(self) -> None:
         self._done = True
         self._on_abandoned = None
-        callbacks, self._callbacks = self._callbacks, []
+        callbacks = self._callbacks
+        if callbacks is None:
+            return
+        self._callbacks = None
         for callback in callbacks:
             try:
                 callback(self)
@@ -160,7 +165,7 @@ class _Running(Generic[T]):
         try:
             awaited = self._work.send(None)
         except StopIteration as stop:
-            self._result.resolve(cast("T", stop.value))
+            self._result.resolve(stop.value)
         except Exception as error:  # noqa: BLE001 - carried to whoever awaits the result, not hidden
             self._result.reject(error)
         else:

@@ -69,6 +69,8 @@ class PlainAnswer(NamedTuple):
 
 def read_plain(frame: memoryview, body_at: int) -> PlainFetch | None:
     """The request whose body begins at `body_at` and ends the frame; None if it is not a plain one, or malformed."""
+    if frame[-3:] != _NOTHING_FOLLOWS:
+        return None  # a replica's request, for one
     partitions: list[tuple[bytes, PlainPartition]] = []
     try:
         wait_ms, min_bytes, max_bytes, isolation, session_id, epoch, topic_length = _START.unpack_from(frame, body_at)
@@ -91,7 +93,7 @@ def read_plain(frame: memoryview, body_at: int) -> PlainFetch | None:
             position += 1
     except (struct.error, IndexError):
         return None
-    if frame[position:] != _NOTHING_FOLLOWS:
+    if position != len(frame) - len(_NOTHING_FOLLOWS):
         return None
     return PlainFetch(wait_ms, min_bytes, max_bytes, isolation, session_id, epoch, partitions)
 

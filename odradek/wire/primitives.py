@@ -111,10 +111,12 @@ def write_tags(
     append: Callable[[bytes], None], known: Sequence[tuple[int, bytes]], unknown: Sequence[tuple[int, bytes]]
 ) -> None:
     """The tagged-field section: known and unknown fields together, by tag."""
-    fields = sorted([*known, *unknown], key=lambda field: field[0])
-    for (tag, _), (following, _) in pairwise(fields):
-        if tag == following:
-            raise ProtocolError(f"tag {tag} is used twice")
+    fields = [*known, *unknown]
+    if len(fields) > 1:
+        fields.sort(key=lambda field: field[0])
+        for (tag, _), (following, _) in pairwise(fields):
+            if tag == following:
+                raise ProtocolError(f"tag {tag} is used twice")
     append(uvarint(len(fields)))
     for tag, payload in fields:
         if not 0 <= tag <= MAX_INT32:

@@ -375,11 +375,11 @@ class Struct(metaclass=StructMeta):
         chunks: list[Chunk] = []
         start = 0
         for mark in marks:
-            chunks.append(b"".join(cast("list[bytes]", out[start:mark])))
+            chunks.append(b"".join(out[start:mark]))  # type: ignore[arg-type] # see above
             chunks.append(out[mark])
             start = mark + 1
         if start < len(out):
-            chunks.append(b"".join(cast("list[bytes]", out[start:])))
+            chunks.append(b"".join(out[start:]))  # type: ignore[arg-type] # see above
         return chunks
 
     def _write(self, version: int, prefix: bytes = b"") -> tuple[list[Chunk], list[int]]:
