@@ -85,11 +85,13 @@ class Client:
     async def refresh(self) -> None:
         """Learn who leads, from whichever broker answers."""
         request = MetadataRequest(topics=[MetadataRequestTopic(name=self.topic)], allow_auto_topic_creation=False)
+        failures = 0
         while True:
             try:
                 response = await self.ask(self.any_node(), request, MetadataResponse)
             except KafkaError:
-                await self.sleep(RETRY_MS)
+                await self.back_off(failures)
+                failures += 1
                 continue
             (topic,) = response.topics
             if topic.error_code == ErrorCode.NONE:
@@ -103,4 +105,5 @@ class Client:
                         if partition.leader_id >= 0:
                             self.leaders[index] = Leader(partition.leader_id, epoch)
                 return
-            await self.sleep(RETRY_MS)
+            await self.back_off(failures)
+            failures += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import random
+import struct
 from collections.abc import Callable
 from math import ceil
 from typing import Protocol
@@ -16,6 +17,8 @@ Callback = Callable[[], None]
 _TICKS = 1024
 """Of the clock, in a millisecond."""
 _MAX_EVENTS_AT_ONCE = 100_000
+_HASHED_AT_ONCE_BYTES = 1 << 16
+_TIME = struct.Struct(">d")
 
 
 class Owner(Protocol):
@@ -55,6 +58,8 @@ class Kernel:
         self._heap: list[Event] = []
         self._number = 0
         self._hash = hashlib.blake2b(digest_size=16)
+        self._noted = bytearray()
+        """What happened and is not in the hash yet."""
         self.trace: Callable[[str], None] | None = None
         """Gets a line for each thing that happens; None for none."""
 
@@ -85,13 +90,20 @@ class Kernel:
 
     def note(self, what: str, data: bytes | bytearray = b"") -> None:
         """Put something that happened into the trace."""
-        self._hash.update(b"%a %b\n" % (self.now_ms, what.encode()))
-        self._hash.update(data)
+        noted = self._noted
+        noted += _TIME.pack(self.now_ms)
+        noted += what.encode()
+        noted += data
+        if len(noted) > _HASHED_AT_ONCE_BYTES:
+            self._hash.update(noted)
+            noted.clear()
         if self.trace is not None:
             self.trace(f"{self.now_ms:12.3f} {what}")
 
     def digest(self) -> str:
         """Stands for everything that has happened, to the byte."""
+        self._hash.update(self._noted)
+        self._noted.clear()
         return self._hash.hexdigest()
 
     def run_until(self, time_ms: float) -> bool:

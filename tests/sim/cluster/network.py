@@ -126,7 +126,9 @@ class _Direction:
             self.segment.append(data)
             return
         at_ms = now_ms + network.delay_ms(self.links) + extra_ms
-        self.last_ms = at_ms = max(at_ms, self.last_ms)
+        if at_ms < self.last_ms:
+            at_ms = self.last_ms
+        self.last_ms = at_ms
         self.segment = segment = [data]
         self.sent_ms = now_ms
         kernel.at(at_ms, None, partial(self._deliver, segment))
@@ -324,6 +326,8 @@ class Connection:
 
 def _joined(chunks: Sequence[object]) -> bytearray | None:
     """The bytes; None where the disk does not give them any more, which ends the connection."""
+    if len(chunks) == 1 and type(chunks[0]) is bytes:
+        return bytearray(chunks[0])
     pieces = [chunk if isinstance(chunk, _IN_MEMORY) else _range(chunk) for chunk in chunks]
     return None if None in pieces else bytearray().join(cast("list[Buffer]", pieces))
 

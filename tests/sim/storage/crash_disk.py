@@ -51,6 +51,9 @@ class _Content:
     def sync(self) -> None:
         """All that was written since the last sync is durable."""
         data, durable, size = self.data, self.durable, len(self.data)
+        if not self.dirty and size == len(durable):
+            self.is_resized = False
+            return
         if size < len(durable):
             del durable[size:]
         elif size > len(durable):
@@ -217,6 +220,8 @@ class CrashDisk:
         """How often the disk was asked for anything that may fail."""
         self.faults: list[Fault] = []
         self._root = _Directory()
+        self._directories: dict[str, _Directory] = {}
+        """By path, until any of them moves or goes."""
         self._left: int | None = None
 
     @property
@@ -257,6 +262,7 @@ class CrashDisk:
     def lose_power(self) -> None:
         """Keep what the disk has, and go on; faults stay."""
         self._left = None
+        self._directories.clear()
         self._lose(self._root)
 
     def meet(self, path: str, *, grows: bool = False, syncs: bool = False) -> None:
@@ -336,12 +342,16 @@ class CrashDisk:
         before, name = self._parent(source)
         after, new_name = self._parent(target)
         assert before is after, "no rename here goes to another directory"
+        if isinstance(node, _Directory):
+            self._directories.clear()
         before.change(**{name: None, new_name: node})
 
     def remove(self, path: str) -> None:
         self.meet(path)
         if self.exists(path):
             directory, name = self._parent(path)
+            if isinstance(directory.names[name], _Directory):
+                self._directories.clear()
             directory.change(**{name: None})
 
     def remove_gradually(self, path: str) -> None:
@@ -376,7 +386,7 @@ class CrashDisk:
 
     def _parent(self, path: str) -> tuple[_Directory, str]:
         parent, _, name = path.rpartition("/")
-        return self._directory(parent), name
+        return self._directories.get(parent) or self._directory(parent), name
 
     def _node(self, path: str) -> _Node:
         node: _Node | None = self._root
@@ -387,13 +397,19 @@ class CrashDisk:
         return node
 
     def _directory(self, path: str) -> _Directory:
-        node = self._node(path)
-        if not isinstance(node, _Directory):
-            raise OSError(errno.ENOTDIR, "no directory has this name", path)
-        return node
+        found = self._directories.get(path)
+        if found is None:
+            node = self._node(path)
+            if not isinstance(node, _Directory):
+                raise OSError(errno.ENOTDIR, "no directory has this name", path)
+            found = self._directories[path] = node
+        return found
 
     def _content(self, path: str) -> _Content:
-        node = self._node(path)
+        directory, name = self._parent(path)
+        node = directory.names.get(name)
+        if node is None:
+            raise _missing(path)
         if not isinstance(node, _Content):
             raise OSError(errno.EISDIR, "a directory has this name", path)
         return node
