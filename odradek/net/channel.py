@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import socket
@@ -116,6 +117,11 @@ class Channel(FrameReader):
         if not self.closed:
             self._end()
             self.flush()
+
+    def half_close(self) -> None:
+        """Send nothing more, and go on to read; replies that come then cost the connection."""
+        with contextlib.suppress(OSError):  # the peer has closed it
+            self._sock.shutdown(socket.SHUT_WR)
 
     def close(self, reason: CloseReason) -> None:
         """Close now; replies that are not sent are dropped."""

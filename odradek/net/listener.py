@@ -186,6 +186,12 @@ class Network:
         for name in list(self._timers):
             self._cancel(name)
 
+    def half_close(self, connection_id: str) -> None:
+        """End what is sent over a connection, and go on to read from it; one that is gone is fine."""
+        for channel in self._channels:
+            if channel.info.id == connection_id:
+                channel.half_close()
+
     def connected(
         self,
         listener: Listener,

@@ -133,6 +133,12 @@ class BrokerPart:
             log_config_of=self._log_config,
             cluster=self._cluster(controller),
         )
+        self.fetch_sessions = SessionCache(
+            ports.clock,
+            ports.random,
+            slots=config.int_("max.incremental.fetch.session.cache.slots"),
+            eviction_ms=_SESSION_EVICTION_MS,
+        )
         self._incarnation_id = ports.random.uuid()
         self.lifecycle = BrokerLifecycle(
             config.node_id,
@@ -267,12 +273,6 @@ class BrokerPart:
         """The handlers of this broker's own APIs and of those that it forwards."""
         config = self._static_config
         replicas = self.replicas
-        sessions = SessionCache(
-            self._ports.clock,
-            self._ports.random,
-            slots=config.int_("max.incremental.fetch.session.cache.slots"),
-            eviction_ms=_SESSION_EVICTION_MS,
-        )
         admission = Admission(
             self._ports.clock, check_every_record=config.string(RECORD_VALIDATION) == VALIDATE_RECORDS
         )
@@ -298,7 +298,7 @@ class BrokerPart:
         )
         handlers = [
             erase(ProduceApi(replicas, admission, self.verifier).handler()),
-            erase(FetchApi(replicas, sessions, fetch_limits, readahead).handler()),
+            erase(FetchApi(replicas, self.fetch_sessions, fetch_limits, readahead).handler()),
             *OffsetsApi(replicas, readahead).handlers(),
             DeleteRecordsApi(replicas).handler(),
             *metadata.handlers(),

@@ -93,6 +93,10 @@ class RunningNode:
             raise LookupError("the node is not started")
         return self._node
 
+    def half_close(self, connection_id: str) -> None:
+        """Send nothing more over a connection, and go on to read from it; one that is gone is fine."""
+        self._network.half_close(connection_id)
+
     async def start(self) -> None:
         """Bind, open everything, and accept clients; raises ConfigError, StartError."""
         check_supported(self._config)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from odradek.testing.container import KafkaContainer
     from odradek.testing.defaults import TEST_DEFAULTS
     from odradek.testing.embedded import EmbeddedKafka
+    from odradek.testing.faults.handles import Fault, Faults
+    from odradek.testing.faults.specs import FaultSpec, fault_from_json, fault_kinds
     from odradek.testing.options import Topic
     from odradek.testing.requests import RecordedRequest, Requests
     from odradek.testing.waiting import WaitTimeoutError
@@ -37,12 +39,22 @@ __all__ = [
     "StartError",
     "KafkaError",
     "ErrorCode",
+    "Faults",
+    "Fault",
+    "FaultSpec",
+    "fault_from_json",
+    "fault_kinds",
 ]
 
 _MODULES = {
     "EmbeddedKafka": "odradek.testing.embedded",
     "Clock": "odradek.testing.clock",
     "KafkaContainer": "odradek.testing.container",
+    "Fault": "odradek.testing.faults.handles",
+    "FaultSpec": "odradek.testing.faults.specs",
+    "Faults": "odradek.testing.faults.handles",
+    "fault_from_json": "odradek.testing.faults.specs",
+    "fault_kinds": "odradek.testing.faults.specs",
     "Topic": "odradek.testing.options",
     "TEST_DEFAULTS": "odradek.testing.defaults",
     "Requests": "odradek.testing.requests",

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from odradek.config import BrokerConfig
 from odradek.metadata.image import MetadataImage
@@ -32,6 +32,9 @@ from odradek.wire.messages.create_topics import (
     CreateTopicsResponse,
 )
 from odradek.wire.uuids import uuid_to_string
+
+if TYPE_CHECKING:
+    from odradek.testing.faults.engine import FaultEngine
 
 T = TypeVar("T")
 
@@ -67,6 +70,7 @@ class Cluster:
         self._ports: list[Mapping[str, int]] = []
         self._topic_names: dict[bytes, str] = {}
         self._time: VirtualTime | None = None
+        self._faults: FaultEngine | None = None
         self._endings: list[asyncio.Task[None]] = []
         self._failures: list[StartError] = []
 
@@ -76,6 +80,15 @@ class Cluster:
         if self._time is None:
             raise RuntimeError("no node was started")
         return self._time
+
+    @property
+    def faults(self) -> FaultEngine:
+        """What has been made to go wrong."""
+        if self._faults is None:
+            from odradek.testing.faults.engine import FaultEngine
+
+            self._faults = FaultEngine(self, self._options.seed)
+        return self._faults
 
     async def start(self) -> str:
         """Start all nodes, and create the topics; returns what clients take as `bootstrap.servers`.
@@ -93,6 +106,7 @@ class Cluster:
         """
         if self._options.data_dir is not None:
             raise RuntimeError("reset() is for nodes in memory: these ones keep their data in data_dir")
+        self._end_faults()
         with ExitStack() as undo:
             kept = self._keep_sockets(undo) if keep_addresses else []
             await self._abandon()
@@ -172,6 +186,7 @@ class Cluster:
 
         Nodes in memory stop where they are, for nobody will start them again; others leave as any node does.
         """
+        self._end_faults()
         if self._options.data_dir is None:
             await self._abandon()
         else:
@@ -193,9 +208,15 @@ class Cluster:
         files = prepared.files if self._options.data_dir is None else None
         interception = self.interceptions[node_id] = Interception()
         self.watch.add_node(node_id, interception)
+        if self._faults is not None:
+            self._faults.add_node(node_id, interception)
         self.time.know(prepared.config)
         surroundings = Surroundings(files, prepared.sockets, self._on_worker, self.time.ports, interception.frames)
         return RunningNode(loop, prepared.config, on_fatal=failed, surroundings=surroundings)
+
+    def _end_faults(self) -> None:
+        if self._faults is not None:
+            self._faults.close()
 
     async def _abandon(self) -> None:
         nodes, self.nodes = self.nodes, {}

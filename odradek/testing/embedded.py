@@ -9,7 +9,7 @@ import warnings
 from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from odradek.testing.clock import Clock
 from odradek.testing.cluster import Cluster
@@ -17,6 +17,9 @@ from odradek.testing.host import Host, ThreadHost
 from odradek.testing.options import Options, PropertyValue, Topics
 from odradek.testing.requests import Requests
 from odradek.wire.schema import Message
+
+if TYPE_CHECKING:
+    from odradek.testing.faults.handles import Faults
 
 LOG_LINES = 1_000
 """How much of the nodes' log is kept."""
@@ -42,6 +45,7 @@ class EmbeddedKafka:
         kafka_defaults: bool = False,
         port: int = 0,
         cluster_id: str | None = None,
+        seed: int = 0,
     ) -> None:
         """Nothing runs before `start`.
 
@@ -49,11 +53,12 @@ class EmbeddedKafka:
         properties of all nodes, by Kafka's names. Data is kept in memory, or in `data_dir`, where another one goes on
         with it later. With `process` the nodes run in a process of their own. With `kafka_defaults` they have Kafka's
         defaults throughout, and not those of `TEST_DEFAULTS`. A node alone may be given its `port`; `cluster_id` is
-        random unless it is given.
+        random unless it is given. `seed` is for what `faults` leave to chance: with the same one, the same requests
+        fail.
 
         Raises ValueError and ConfigError for what cannot be.
         """
-        self._options = Options.of(nodes, topics, config, data_dir, kafka_defaults, port, cluster_id)
+        self._options = Options.of(nodes, topics, config, data_dir, kafka_defaults, port, cluster_id, seed)
         self._process = process
         self._host: Host | None = None
         self._bootstrap_servers = ""
@@ -88,6 +93,13 @@ class EmbeddedKafka:
     def clock(self) -> Clock:
         """The time of the nodes, which can be moved."""
         return Clock(self._running)
+
+    @property
+    def faults(self) -> Faults:
+        """What can be made to go wrong; each is there until it is lifted, the node is reset, or all is stopped."""
+        from odradek.testing.faults.handles import Faults
+
+        return Faults(self._running)
 
     def start(self) -> Self:
         """Start, and return once clients can connect.

@@ -57,6 +57,7 @@ class Options:
     kafka_defaults: bool
     port: int = 0
     cluster_id: str | None = None
+    seed: int = 0
 
     @classmethod
     def of(
@@ -68,6 +69,7 @@ class Options:
         kafka_defaults: bool,
         port: int = 0,
         cluster_id: str | None = None,
+        seed: int = 0,
     ) -> Options:
         """Raises ValueError for a number of nodes below 1, ConfigError for a property that each node has its own of."""
         if nodes < 1:
@@ -85,6 +87,7 @@ class Options:
             kafka_defaults,
             port,
             cluster_id,
+            seed,
         )
 
     def to_json(self) -> dict[str, object]:

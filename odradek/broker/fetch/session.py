@@ -174,6 +174,11 @@ class SessionCache:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    def partitions(self, session_id: int) -> list[PartitionKey]:
+        """What a session's client fetches; nothing if there is no such session."""
+        session = self._sessions.get(session_id)
+        return [] if session is None else list(session.partitions)
+
     def plan(self, request: FetchRequest, version: int) -> FetchPlan:
         """What to read for `request`.
 
