@@ -73,6 +73,7 @@ class Cluster:
         self._faults: FaultEngine | None = None
         self._endings: list[asyncio.Task[None]] = []
         self._failures: list[StartError] = []
+        self._is_abandoned = False
 
     @property
     def time(self) -> VirtualTime:
@@ -162,6 +163,7 @@ class Cluster:
         """`start` with sockets by the number of a node, from 0, and the listener."""
         loop = asyncio.get_running_loop()
         self._time = VirtualTime(loop)
+        self._is_abandoned = False
         with ExitStack() as undo:
             undo.callback(self._time.close)
             all_prepared = _prepare(self._options, take_socket, undo)
@@ -200,6 +202,8 @@ class Cluster:
     def _new_node(self, loop: asyncio.AbstractEventLoop, node_id: int, prepared: _Prepared) -> RunningNode:
         def failed(error: StartError) -> None:
             """As its process would end, the node ends; others go on."""
+            if self._is_abandoned:
+                return  # work of its threads was cancelled
             self._failures.append(error)
             node = self.nodes.pop(node_id, None)
             if node is not None:
@@ -219,6 +223,7 @@ class Cluster:
             self._faults.close()
 
     async def _abandon(self) -> None:
+        self._is_abandoned = True
         nodes, self.nodes = self.nodes, {}
         for node in nodes.values():
             await node.abandon()
