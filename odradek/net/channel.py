@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from odradek.net.context import Counters, LoopContext
-from odradek.net.frames import READ_BUFFER_BYTES, FrameBuffer
+from odradek.net.frames import FrameBuffer
 from odradek.net.memory import ALLOWANCE_BYTES
 from odradek.net.output import ColdRange, Output, release_all, reply_size
 from odradek.net.reading import PAUSED_MEMORY, PAUSED_PARKED, PAUSED_UNSENT, FrameReader
@@ -203,7 +203,7 @@ class Channel(FrameReader):
             return
         if shared:
             self._context.replace_read_view()
-            size = READ_BUFFER_BYTES
+            size = len(view)
         slot.charged_bytes = size
         self._charged_bytes += size
         self._context.memory.charge(size)

@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from odradek.net.frames import READ_BUFFER_BYTES, Spares
+from odradek.net.frames import MAX_READ_BUFFER_BYTES, READ_BUFFER_BYTES, Spares
 from odradek.net.limits import NetworkLimits
 from odradek.net.memory import RequestMemory
 from odradek.ports import Executor
+
+_FILLED_BEFORE_GROWTH = 8
+"""Reads that fill the read buffer, none of which gave it away, before it grows."""
 
 
 class Counters:
@@ -62,7 +65,7 @@ class Flushable(Protocol):
 class LoopContext:
     """Buffers, budget, clock ticks and the flush at the end of a turn. Belongs to the loop's thread."""
 
-    __slots__ = ("_unflushed", "executor", "limits", "loop", "memory", "read_view", "spares", "tick")
+    __slots__ = ("_filled_reads", "_unflushed", "executor", "limits", "loop", "memory", "read_view", "spares", "tick")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, limits: NetworkLimits, executor: Executor | None = None
@@ -74,12 +77,22 @@ class LoopContext:
         self.memory = RequestMemory(limits.request_memory_bytes)
         self.spares = Spares()
         self.read_view = memoryview(bytearray(READ_BUFFER_BYTES))
+        self._filled_reads = 0
         self.tick = 0
         self._unflushed: list[Flushable] = []
 
     def replace_read_view(self) -> None:
         """Leave the present read buffer to the parked request whose frame lies in it."""
         self.read_view = memoryview(bytearray(READ_BUFFER_BYTES))
+        self._filled_reads = 0
+
+    def read_was_filled(self) -> None:
+        """A read took all that there was room for, and nothing of it lies in the buffer any more."""
+        self._filled_reads += 1
+        size = len(self.read_view)
+        if self._filled_reads >= _FILLED_BEFORE_GROWTH and size < MAX_READ_BUFFER_BYTES:
+            self._filled_reads = 0
+            self.read_view = memoryview(bytearray(2 * size))
 
     def flush_later(self, connection: Flushable) -> None:
         """Flush once this turn's work is done, so that replies completed in one turn leave together."""

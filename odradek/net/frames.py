@@ -10,7 +10,9 @@ from __future__ import annotations
 from odradek.net.memory import ALLOWANCE_BYTES, Lease, MemoryUser, RequestMemory
 
 READ_BUFFER_BYTES = 128 * 1024
-"""The most that one read takes from a socket, unless it goes into a large frame's own buffer."""
+"""The most that one read takes from a socket at first, unless it goes into a large frame's own buffer."""
+MAX_READ_BUFFER_BYTES = 512 * 1024
+"""The same where reads are filled again and again: a producer's batches then come several at a time."""
 
 FIRST_CAPACITY_BYTES = 4 * 1024
 GROWTH_FACTOR = 4

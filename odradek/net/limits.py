@@ -14,6 +14,8 @@ UNLIMITED = 2**31 - 1
 SEND_BUFFER_BYTES = 300_000
 """In place of Kafka's default of 100 KiB: a consumer's megabyte then takes two turns of the loop, and not four or five.
 With much more the kernel does on this node's time what it else does on the reader's."""
+RECEIVE_BUFFER_BYTES = 500_000
+"""Likewise: what a producer has in flight then comes with one read, and goes to its log with one write."""
 DEFAULT_REQUEST_MEMORY_BYTES = 256 * 1024 * 1024
 """Request memory of a node whose `queued.max.request.bytes` is -1, which Kafka takes for no limit at all."""
 
@@ -36,7 +38,7 @@ class NetworkLimits(NamedTuple):
     """By address, in place of `max_connections_per_ip`."""
     socket_send_buffer_bytes: int = SEND_BUFFER_BYTES
     """SO_SNDBUF; -1: the system's default."""
-    socket_receive_buffer_bytes: int = 102_400
+    socket_receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES
     """SO_RCVBUF; -1: the system's default."""
     socket_listen_backlog_size: int = 50
 
@@ -66,7 +68,9 @@ class NetworkLimits(NamedTuple):
             socket_send_buffer_bytes=config.int_("socket.send.buffer.bytes")
             if config.is_set("socket.send.buffer.bytes")
             else SEND_BUFFER_BYTES,
-            socket_receive_buffer_bytes=config.int_("socket.receive.buffer.bytes"),
+            socket_receive_buffer_bytes=config.int_("socket.receive.buffer.bytes")
+            if config.is_set("socket.receive.buffer.bytes")
+            else RECEIVE_BUFFER_BYTES,
             socket_listen_backlog_size=config.int_("socket.listen.backlog.size"),
         )
 

@@ -131,7 +131,7 @@ class FrameReader:
         self._head = b""
         self._counters.received_bytes += size
         self.last_active = self._context.tick
-        self._parse(view, 0, start + size)
+        self._parse_read(view, start + size)
 
     def _receive_frame(self, frame: FrameBuffer) -> None:
         for _ in range(RECEIVES_PER_TURN):
@@ -153,12 +153,18 @@ class FrameReader:
                 self._frame = None
                 self._dispatch_buffer(frame)
                 if extra:
-                    self._parse(view, 0, extra)
+                    self._parse_read(view, extra)
                 return
             if frame.blocked:
                 self._pause |= PAUSED_MEMORY
                 self._update_reading()
                 return
+
+    def _parse_read(self, view: memoryview, end: int) -> None:
+        """`_parse` what a read has brought into the loop's buffer."""
+        self._parse(view, 0, end)
+        if end == len(view) and view is self._context.read_view:
+            self._context.read_was_filled()
 
     def _parse(self, view: memoryview, position: int, end: int) -> None:
         """Handle the frames in `view[position:end]`; what cannot be handled yet is kept."""

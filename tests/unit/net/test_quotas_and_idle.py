@@ -71,9 +71,13 @@ def test_limits_are_kafkas_properties_and_their_defaults() -> None:
     assert limits[:9] == (1000, 2000, 3000, 4, 5, {"127.0.0.1": 6, "10.0.0.7": 7}, 8000, 9000, 10)
 
 
-def test_the_send_buffer_is_kafkas_where_it_is_asked_for() -> None:
-    asked = NetworkLimits.from_config(node_config(socket_send_buffer_bytes="102400"))
-    assert asked.socket_send_buffer_bytes == 102_400 < NetworkLimits.from_config(node_config()).socket_send_buffer_bytes
+def test_socket_buffers_are_kafkas_where_they_are_asked_for() -> None:
+    asked = NetworkLimits.from_config(
+        node_config(socket_send_buffer_bytes="102400", socket_receive_buffer_bytes="102400")
+    )
+    others = NetworkLimits.from_config(node_config())
+    assert asked.socket_send_buffer_bytes == 102_400 < others.socket_send_buffer_bytes
+    assert asked.socket_receive_buffer_bytes == 102_400 < others.socket_receive_buffer_bytes
 
 
 def test_an_override_for_a_host_without_an_address_is_refused() -> None:
