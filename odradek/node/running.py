@@ -186,6 +186,14 @@ class RunningNode:
                 _log.error("the node is not stopped cleanly: %s", error)
         self._release()
 
+    async def crash(self) -> None:
+        """End as if the process were killed: nothing is written out, and nobody is told.
+
+        Nothing of the node may run any more, which is up to who gave it its `Surroundings.ports`.
+        """
+        await self._network.stop(0)
+        self._release()
+
     def _lock_dirs(self) -> None:
         """Take the node's directories; one that has no disk to hold a lock is left for the node to find."""
         if not self._on_disks:

@@ -20,7 +20,10 @@ from odradek.node.start_error import StartError
 from odradek.ports import FileSystem, Promise, spawn
 from odradek.storage.memory_files import MemoryFileSystem
 from odradek.testing.defaults import BROKER, CONTROLLER, HOST, node_properties
+from odradek.testing.disk import Disk
+from odradek.testing.ground import Ground
 from odradek.testing.interception import Interception
+from odradek.testing.links import Links
 from odradek.testing.options import Options, Topic, property_text
 from odradek.testing.virtual_time import VirtualTime
 from odradek.testing.watching import Watch
@@ -69,6 +72,13 @@ class Cluster:
         """What each node listens on, by listener."""
         self._ports: list[Mapping[str, int]] = []
         self._topic_names: dict[bytes, str] = {}
+        self._prepared: dict[int, _Prepared] = {}
+        self.links = Links()
+        """Which nodes reach each other."""
+        self.disks: dict[int, Disk] = {}
+        """By node."""
+        self.grounds: dict[int, Ground] = {}
+        """Of each node, by id; a node that is started again has another one."""
         self._time: VirtualTime | None = None
         self._faults: FaultEngine | None = None
         self._endings: list[asyncio.Task[None]] = []
@@ -112,6 +122,7 @@ class Cluster:
             kept = self._keep_sockets(undo) if keep_addresses else []
             await self._abandon()
             await asyncio.gather(*self._endings)
+            self._close_sockets()
             self.time.close()
             self._endings.clear()
             self._failures.clear()
@@ -126,6 +137,42 @@ class Cluster:
             address = await self._start(take)
             undo.pop_all()
         return address
+
+    async def crash(self, node_id: int) -> None:
+        """End a node as if its process were killed. Its ports are kept for it, and refuse connections."""
+        node = self.nodes.pop(node_id)
+        self.grounds[node_id].kill()
+        await node.crash()
+        self._sockets[node_id - 1] = self._listening(node_id)
+
+    async def restart(self, node_id: int) -> None:
+        """Start a node again that does not run, with its files and ports; raises StartError."""
+        if node_id in self.nodes:
+            return
+        await asyncio.gather(*self._endings)
+        sockets = self._sockets[node_id - 1] = self._listening(node_id)
+        node = self._new_node(asyncio.get_running_loop(), node_id, self._prepared[node_id]._replace(sockets=sockets))
+        await node.start()
+        self.nodes[node_id] = node
+
+    def is_well(self, node_id: int) -> bool:
+        """Whether a node runs, and reaches the others."""
+        return node_id in self.nodes and self.grounds[node_id].gate.is_open and not self.links.is_off(node_id)
+
+    def has_majority_without(self, node_id: int) -> bool:
+        """Whether the controllers can decide without this one."""
+        well = [each for each in self.nodes if each != node_id and self.is_well(each)]
+        return len(well) > self._options.nodes // 2
+
+    def _listening(self, node_id: int) -> dict[str, socket.socket]:
+        """What a node listens on; what it has closed is bound again. Raises StartError."""
+        sockets = self._sockets[node_id - 1]
+
+        def again(_node: int, listener: str) -> socket.socket:
+            sock = sockets[listener]
+            return sock if sock.fileno() >= 0 else bound_socket(HOST, self._ports[node_id - 1][listener])
+
+        return {listener: _taken(again, node_id - 1, listener) for listener in sockets}
 
     def image(self) -> MetadataImage:
         """The newest metadata that any node has; raises RuntimeError if no node runs."""
@@ -172,6 +219,7 @@ class Cluster:
             }
             self._sockets = [prepared.sockets for prepared in all_prepared]
             self._ports = [_ports(prepared.sockets) for prepared in all_prepared]
+            self.links.know(self._ports)
             await _start_all(list(nodes.values()))
             self.nodes = nodes
             try:
@@ -195,6 +243,7 @@ class Cluster:
             nodes, self.nodes = list(self.nodes.values()), {}
             await asyncio.gather(*(node.stop() for node in nodes))
         await asyncio.gather(*self._endings)
+        self._close_sockets()
         self.time.close()
         if self._failures:
             raise self._failures[0]
@@ -204,7 +253,8 @@ class Cluster:
             """As its process would end, the node ends; others go on."""
             if self._is_abandoned:
                 return  # work of its threads was cancelled
-            self._failures.append(error)
+            if not self.disks[node_id].has_failed:
+                self._failures.append(error)
             node = self.nodes.pop(node_id, None)
             if node is not None:
                 self._endings.append(loop.create_task(node.abandon()))
@@ -215,12 +265,32 @@ class Cluster:
         if self._faults is not None:
             self._faults.add_node(node_id, interception)
         self.time.know(prepared.config)
-        surroundings = Surroundings(files, prepared.sockets, self._on_worker, self.time.ports, interception.frames)
+        ground = self.grounds[node_id] = Ground(node_id, self.links, self.disks.setdefault(node_id, Disk()))
+        self._prepared[node_id] = prepared
+        surroundings = Surroundings(
+            files,
+            prepared.sockets,
+            self._on_worker,
+            lambda ports: ground.ports(self.time.ports(ports)),
+            lambda frames: ground.frames(interception.frames(frames)),
+        )
         return RunningNode(loop, prepared.config, on_fatal=failed, surroundings=surroundings)
 
+    def _close_sockets(self) -> None:
+        """Those of nodes that did not run any more."""
+        for sockets in self._sockets:
+            for sock in sockets.values():
+                sock.close()
+
     def _end_faults(self) -> None:
-        if self._faults is not None:
-            self._faults.close()
+        if self._faults is None:
+            return
+        self._faults.close()
+        self.links.mend_all()
+        for disk in self.disks.values():
+            disk.mend_all()
+        for ground in self.grounds.values():
+            ground.gate.resume()
 
     async def _abandon(self) -> None:
         self._is_abandoned = True

@@ -41,6 +41,13 @@ class Timers:
         timer.deadline_ms = deadline_ms
         timer.operation = operation
 
+    def fire(self, key: str) -> None:
+        """Let a timer be due now; one that is not there is fine."""
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.handle.cancel()
+            self._submit(key, timer.operation)
+
     def cancel(self, key: str) -> None:
         """Drop a timer; one that is not there is fine."""
         timer = self._timers.pop(key, None)

@@ -6,6 +6,7 @@ import asyncio
 from random import Random
 from typing import TYPE_CHECKING
 
+from odradek.testing.faults.begun import End, Scene, nothing
 from odradek.testing.faults.matching import api_key
 from odradek.testing.faults.refusal import has_place
 from odradek.testing.faults.requests import ActiveRequestFault, RequestFaults
@@ -29,6 +30,7 @@ class FaultEngine:
         self._specs: dict[str, FaultSpec] = {}
         self._hits: dict[str, int] = {}
         """Also of those that are lifted."""
+        self._ends: dict[str, End] = {}
         self._hit = asyncio.Event()
         self._requests = RequestFaults(asyncio.get_running_loop())
         self._interceptors: dict[int, Interceptor] = {}
@@ -51,10 +53,12 @@ class FaultEngine:
         """Have it act, and return its id; raises ValueError for what makes no sense."""
         self._count += 1
         fault_id = str(self._count)
+        self._hits[fault_id] = 0
         if isinstance(spec, RequestFault):
             self._add_request_fault(fault_id, spec)
+        else:
+            self._ends[fault_id] = await self._begin(fault_id, spec)
         self._specs[fault_id] = spec
-        self._hits.setdefault(fault_id, 0)
         return fault_id
 
     async def lift(self, fault_id: str) -> None:
@@ -62,6 +66,8 @@ class FaultEngine:
         spec = self._specs.pop(fault_id, None)
         if isinstance(spec, RequestFault):
             self._lift_request_fault(fault_id)
+        elif spec is not None:
+            await self._ends.pop(fault_id, nothing)()
 
     async def lift_all(self) -> None:
         """`lift` for all, the newest first."""
@@ -73,6 +79,7 @@ class FaultEngine:
         self._requests.cut_off()
         self._remove_interceptors()
         self._specs.clear()
+        self._ends.clear()
         self._before = self._count
 
     def hits(self, fault_id: str) -> int:
@@ -87,6 +94,17 @@ class FaultEngine:
                     await self._hit.wait()
         except TimeoutError:
             raise TimeoutError(f"the fault was hit {self._hits[fault_id]} times in {timeout_s} s") from None
+
+    async def _begin(self, fault_id: str, spec: FaultSpec) -> End:
+        """Begin what is no fault of requests."""
+        from odradek.testing.faults.kinds import begin_of
+
+        loop = asyncio.get_running_loop()
+
+        def hit() -> None:
+            loop.call_soon_threadsafe(self._count_hit, fault_id)
+
+        return await begin_of(spec)(Scene(self._cluster, fault_id, hit), spec)
 
     def _add_request_fault(self, fault_id: str, spec: RequestFault) -> None:
         random = Random(f"{self._seed}-{self._count - self._before}")

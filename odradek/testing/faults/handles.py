@@ -11,14 +11,28 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypedDict, TypeV
 
 from odradek.testing.faults.specs import (
     Corrupt,
+    Crash,
     Delay,
+    DiskError,
+    DiskFull,
     Drop,
+    ExpireSession,
     Fail,
     FaultSpec,
+    FenceProducer,
     HalfClose,
+    HangTransaction,
+    Isolate,
     LoseResponse,
+    MoveCoordinator,
+    MoveLeader,
+    Pause,
+    Rebalance,
+    ShrinkIsr,
     Stall,
     Throttle,
+    WithoutCoordinator,
+    WithoutLeader,
 )
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.schema import Message
@@ -145,6 +159,68 @@ class Faults:
     def throttle(self, api: str = "*", *, ms: int, **which: Unpack[Which]) -> Fault:
         """Say in the answer that the client is throttled, and handle nothing of its connection for that time."""
         return self.apply(Throttle(api=api, ms=ms, **which))
+
+    def move_leader(self, topic: str, partition: int = 0, *, to: int | None = None) -> Fault:
+        """Have the controller let another replica lead that is in sync; afterwards the leader moves back."""
+        return self.apply(MoveLeader(topic=topic, partition=partition, to=to))
+
+    def without_leader(self, topic: str, partition: int = 0) -> Fault:
+        """Have the controller let nobody lead the partition."""
+        return self.apply(WithoutLeader(topic=topic, partition=partition))
+
+    def move_coordinator(
+        self, *, group: str | None = None, transactional_id: str | None = None, to: int | None = None
+    ) -> Fault:
+        """Have another node coordinate the group or the transactional id, and all that are on the same partition."""
+        return self.apply(MoveCoordinator(group=group, transactional_id=transactional_id, to=to))
+
+    def without_coordinator(self, *, group: str | None = None, transactional_id: str | None = None) -> Fault:
+        """Have nobody coordinate the group or the transactional id, and all that are on the same partition."""
+        return self.apply(WithoutCoordinator(group=group, transactional_id=transactional_id))
+
+    def crash(self, node: int = 1, *, noticed: bool = True) -> Fault:
+        """End a node as if its process were killed, and start it again afterwards.
+
+        What it has written is there then. With `noticed` the others take it for dead at once, and not only when
+        `broker.session.timeout.ms` is over.
+        """
+        return self.apply(Crash(node=node, noticed=noticed))
+
+    def pause(self, node: int = 1, *, noticed: bool = False) -> Fault:
+        """Have a node do nothing: its connections stay, and it answers nothing. `noticed` is as for `crash`."""
+        return self.apply(Pause(node=node, noticed=noticed))
+
+    def isolate(self, *nodes: int, noticed: bool = False) -> Fault:
+        """Have these nodes and all others not reach each other; clients reach them all. `noticed` is as for `crash`."""
+        return self.apply(Isolate(nodes=list(nodes), noticed=noticed))
+
+    def shrink_isr(self, node: int, *, topic: str | None = None) -> Fault:
+        """Have a follower copy nothing, and be out of sync at once; afterwards wait until it is in sync again."""
+        return self.apply(ShrinkIsr(node=node, topic=topic))
+
+    def disk_full(self, node: int = 1, *, topic: str | None = None) -> Fault:
+        """Have a node's disk be full, for a topic or all, whereupon it stops; afterwards it is started again."""
+        return self.apply(DiskFull(node=node, topic=topic))
+
+    def disk_error(self, node: int = 1, *, topic: str | None = None) -> Fault:
+        """Have a node's disk fail, for a topic or all, whereupon it stops; afterwards it is started again."""
+        return self.apply(DiskError(node=node, topic=topic))
+
+    def expire_session(self, group: str, member: str | None = None) -> Fault:
+        """End the session of a member, by its member id or instance id, or of all members."""
+        return self.apply(ExpireSession(group=group, member=member))
+
+    def rebalance(self, group: str) -> Fault:
+        """Have a group rebalance; one of the consumer protocol goes on to its next epoch."""
+        return self.apply(Rebalance(group=group))
+
+    def fence_producer(self, transactional_id: str) -> Fault:
+        """Take over a transactional id, as another producer would; what was open is aborted."""
+        return self.apply(FenceProducer(transactional_id=transactional_id))
+
+    def hang_transaction(self, topic: str, partition: int = 0) -> Fault:
+        """Write a record in a transaction that is left open; afterwards it is aborted."""
+        return self.apply(HangTransaction(topic=topic, partition=partition))
 
     def apply(self, spec: FaultSpec) -> Fault:
         """Make the fault that a description is of, such as `fault_from_json` reads."""

@@ -121,6 +121,140 @@ class Throttle(RequestFault):
     ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveLeader(FaultSpec):
+    """The controller lets another replica lead that is in sync; the end of it moves the leader back."""
+
+    NAME: ClassVar[str] = "move_leader"
+    topic: str
+    partition: int = 0
+    to: int | None = None
+    """A node; None: the first that can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithoutLeader(FaultSpec):
+    """The controller lets nobody lead the partition until the end of it."""
+
+    NAME: ClassVar[str] = "without_leader"
+    topic: str
+    partition: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveCoordinator(FaultSpec):
+    """The same as `MoveLeader` for the partition of an internal topic that a group or a transactional id is on."""
+
+    NAME: ClassVar[str] = "move_coordinator"
+    group: str | None = None
+    transactional_id: str | None = None
+    to: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithoutCoordinator(FaultSpec):
+    """The same as `WithoutLeader` for the partition of an internal topic that a group or a transactional id is on."""
+
+    NAME: ClassVar[str] = "without_coordinator"
+    group: str | None = None
+    transactional_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crash(FaultSpec):
+    """A node ends as if its process were killed: what it has written is there; the end of it starts the node again."""
+
+    NAME: ClassVar[str] = "crash"
+    node: int = 1
+    noticed: bool = True
+    """Whether the others take it for dead at once, and not only when its session is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause(FaultSpec):
+    """A node does nothing, as a process that is stopped (SIGSTOP): its connections stay, and it answers nothing."""
+
+    NAME: ClassVar[str] = "pause"
+    node: int = 1
+    noticed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolate(FaultSpec):
+    """Nodes and all others do not reach each other; clients reach them all."""
+
+    NAME: ClassVar[str] = "isolate"
+    nodes: list[int]
+    noticed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShrinkIsr(FaultSpec):
+    """A follower copies nothing, and is out of sync at once: of a topic's partitions, or of all."""
+
+    NAME: ClassVar[str] = "shrink_isr"
+    node: int
+    topic: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskFull(FaultSpec):
+    """What takes space on a node's disk fails with ENOSPC, for files of a topic or all; as in Kafka, the node stops.
+
+    The end of it starts the node again.
+    """
+
+    NAME: ClassVar[str] = "disk_full"
+    node: int = 1
+    topic: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskError(FaultSpec):
+    """All that is done with a node's files, of a topic or all, fails with EIO; as in Kafka, the node stops.
+
+    The end of it starts the node again.
+    """
+
+    NAME: ClassVar[str] = "disk_error"
+    node: int = 1
+    topic: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpireSession(FaultSpec):
+    """The session of a group's members is over now: of one, by its member id or instance id, or of all."""
+
+    NAME: ClassVar[str] = "expire_session"
+    group: str
+    member: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebalance(FaultSpec):
+    """A group rebalances without a reason; one of the consumer protocol goes on to its next epoch."""
+
+    NAME: ClassVar[str] = "rebalance"
+    group: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FenceProducer(FaultSpec):
+    """Another producer takes over a transactional id; what the one before has begun is aborted."""
+
+    NAME: ClassVar[str] = "fence_producer"
+    transactional_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HangTransaction(FaultSpec):
+    """A transaction that nobody ends has written a record: what is behind it is not committed until the end of it."""
+
+    NAME: ClassVar[str] = "hang_transaction"
+    topic: str
+    partition: int = 0
+
+
 def _subclasses(of: type[FaultSpec]) -> Iterator[type[FaultSpec]]:
     for each in of.__subclasses__():
         yield each

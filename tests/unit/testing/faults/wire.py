@@ -22,10 +22,15 @@ class Wire:
     """One connection to a node, for tests that are not asynchronous themselves."""
 
     def __init__(self, kafka: EmbeddedKafka, node: int = 1, client_id: str = "wire", timeout_ms: float = 5_000) -> None:
+        """Raises ConnectError."""
         host, _, port = kafka.bootstrap_servers.split(",")[node - 1].partition(":")
         options = ConnectionOptions(client_id=client_id, timeout_ms=timeout_ms)
         self._loop = asyncio.new_event_loop()
-        self._connection = self._loop.run_until_complete(Connection.open(host, int(port), options))
+        try:
+            self._connection = self._loop.run_until_complete(Connection.open(host, int(port), options))
+        except BaseException:
+            self._loop.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
