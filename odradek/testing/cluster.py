@@ -15,7 +15,7 @@ from odradek.net.listener import bound_socket
 from odradek.net.real import RealClock, SystemRandom
 from odradek.node.data_dirs import read_meta_properties
 from odradek.node.formatting import FormatError, FormatOptions, format_directories
-from odradek.node.running import RunningNode, Surroundings
+from odradek.node.running import Frames, RunningNode, Surroundings
 from odradek.node.start_error import StartError
 from odradek.ports import FileSystem, Promise, spawn
 from odradek.storage.memory_files import MemoryFileSystem
@@ -25,6 +25,7 @@ from odradek.testing.ground import Ground
 from odradek.testing.interception import Interception
 from odradek.testing.links import Links
 from odradek.testing.options import Options, Topic, property_text
+from odradek.testing.releases import offer_of
 from odradek.testing.virtual_time import VirtualTime
 from odradek.testing.watching import Watch
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -272,7 +273,7 @@ class Cluster:
             prepared.sockets,
             self._on_worker,
             lambda ports: ground.ports(self.time.ports(ports)),
-            lambda frames: ground.frames(interception.frames(frames)),
+            lambda frames: ground.frames(interception.frames(self._limited(frames))),
         )
         return RunningNode(loop, prepared.config, on_fatal=failed, surroundings=surroundings)
 
@@ -291,6 +292,14 @@ class Cluster:
             disk.mend_all()
         for ground in self.grounds.values():
             ground.gate.resume()
+
+    def _limited(self, frames: Frames) -> Frames:
+        """Handlers that offer clients no more than `max_versions`."""
+        if self._options.max_versions is None:
+            return frames
+        from odradek.testing.older import OlderKafka
+
+        return OlderKafka(offer_of(self._options.max_versions)).frames(frames)
 
     async def _abandon(self) -> None:
         self._is_abandoned = True

@@ -15,6 +15,7 @@ from odradek.testing.clock import Clock
 from odradek.testing.cluster import Cluster
 from odradek.testing.host import Host, ThreadHost
 from odradek.testing.options import Options, PropertyValue, Topics
+from odradek.testing.releases import MaxVersions
 from odradek.testing.requests import Requests
 from odradek.wire.schema import Message
 
@@ -46,6 +47,7 @@ class EmbeddedKafka:
         port: int = 0,
         cluster_id: str | None = None,
         seed: int = 0,
+        max_versions: MaxVersions | None = None,
     ) -> None:
         """Nothing runs before `start`.
 
@@ -54,11 +56,14 @@ class EmbeddedKafka:
         with it later. With `process` the nodes run in a process of their own. With `kafka_defaults` they have Kafka's
         defaults throughout, and not those of `TEST_DEFAULTS`. A node alone may be given its `port`; `cluster_id` is
         random unless it is given. `seed` is for what `faults` leave to chance: with the same one, the same requests
-        fail.
+        fail. `max_versions` has clients find an older Kafka: a release ("2.8" to "3.9"), or the latest versions of some
+        APIs ({"Fetch": 11}).
 
         Raises ValueError and ConfigError for what cannot be.
         """
-        self._options = Options.of(nodes, topics, config, data_dir, kafka_defaults, port, cluster_id, seed)
+        self._options = Options.of(
+            nodes, topics, config, data_dir, kafka_defaults, port, cluster_id, seed, max_versions
+        )
         self._process = process
         self._host: Host | None = None
         self._bootstrap_servers = ""

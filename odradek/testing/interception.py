@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -17,6 +18,10 @@ Interceptor = Callable[[ConnectionInfo, memoryview, FrameHandler], Reply | Promi
 
 That handler may write to the frame's memory: whoever wants to keep bytes of it copies them first.
 """
+
+
+_OF_A_NODE = re.compile(r"odradek-\d+-")
+"""The client ids of the connections between nodes begin like this."""
 
 
 class RequestHead(NamedTuple):
@@ -38,6 +43,11 @@ def request_head(frame: memoryview) -> RequestHead | None:
     except (ProtocolError, ValueError):
         return None
     return RequestHead(key, version, header.correlation_id, header.client_id, body_at)
+
+
+def is_of_a_node(client_id: str | None) -> bool:
+    """Whether a request is one of another node, and not of a client."""
+    return client_id is not None and _OF_A_NODE.match(client_id) is not None
 
 
 class Interception:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from odradek.config import ConfigError
+from odradek.testing.releases import MaxVersions, offer_of
 
 PropertyValue = str | int | float | bool
 """A property's value: True is written as Kafka writes it."""
@@ -58,6 +59,7 @@ class Options:
     port: int = 0
     cluster_id: str | None = None
     seed: int = 0
+    max_versions: MaxVersions | None = None
 
     @classmethod
     def of(
@@ -70,12 +72,18 @@ class Options:
         port: int = 0,
         cluster_id: str | None = None,
         seed: int = 0,
+        max_versions: MaxVersions | None = None,
     ) -> Options:
-        """Raises ValueError for a number of nodes below 1, ConfigError for a property that each node has its own of."""
+        """Raises ValueError for a number of nodes below 1 and for versions that are not known.
+
+        Raises ConfigError for a property that each node has its own of.
+        """
         if nodes < 1:
             raise ValueError(f"a cluster has at least one node, and not {nodes}")
         if port and nodes > 1:
             raise ValueError(f"one port is not enough for {nodes} nodes")
+        if max_versions is not None:
+            offer_of(max_versions)
         for name in config or ():
             if name in OWN_TO_EACH_NODE:
                 raise ConfigError(name, f"{name}: each embedded node has its own, which is chosen for it")
@@ -88,6 +96,7 @@ class Options:
             port,
             cluster_id,
             seed,
+            max_versions if max_versions is None or isinstance(max_versions, str) else dict(max_versions),
         )
 
     def to_json(self) -> dict[str, object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import re
 import time
 from collections import deque
 from typing import NamedTuple
@@ -12,7 +11,7 @@ from typing import NamedTuple
 from odradek.ports import Promise
 from odradek.ports.network import ConnectionInfo, FrameHandler, Outcome, Reply
 from odradek.testing.defaults import CONTROLLER
-from odradek.testing.interception import Interception, Interceptor, RequestHead, request_head
+from odradek.testing.interception import Interception, Interceptor, RequestHead, is_of_a_node, request_head
 
 MAX_REQUESTS = 10_000
 """How many requests are kept; older ones are forgotten."""
@@ -20,9 +19,6 @@ MAX_BYTES = 32 * 1024 * 1024
 """How much memory they and their responses may take. One that is larger by itself is kept without its body."""
 LOOK_S = 0.02
 """How long it may take to notice what happens without a request, such as the end of a session."""
-
-_OF_A_NODE = re.compile(r"odradek-\d+-")
-"""The client ids of the connections between nodes begin like this."""
 
 
 class Captured:
@@ -158,7 +154,7 @@ class Watch:
         if connection.listener == CONTROLLER:
             return None
         head = request_head(frame)
-        if head is None or (head.client_id is not None and _OF_A_NODE.match(head.client_id)):
+        if head is None or is_of_a_node(head.client_id):
             return None
         # The handler writes to the frame's memory, and it is used again afterwards.
         body = bytes(frame[head.body_at :]) if len(frame) <= MAX_BYTES else None

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from random import Random
 
 from odradek.testing.faults.specs import ANY_API, RequestFault
-from odradek.testing.interception import RequestHead
+from odradek.testing.interception import RequestHead, is_of_a_node
 from odradek.wire.api_table import APIS
 from odradek.wire.apis import ApiKey
 from odradek.wire.schema import Message, Struct
 
 GROUP_KEY, TRANSACTION_KEY = 0, 1
 """What FindCoordinator is asked for."""
-_OF_NODES = re.compile(r"odradek-\d+-.+")
-"""The client ids of what nodes ask each other."""
 _KEYS = {api.name.lower(): ApiKey(key) for key, api in APIS.items()}
 
 Place = tuple[str, int | None]
@@ -63,10 +60,9 @@ class Matcher:
             return False
         if (self._key not in (None, head.key)) or spec.node not in (None, node_id):
             return False
-        client_id = head.client_id or ""
-        if bool(_OF_NODES.fullmatch(client_id)) is not spec.internal:
+        if is_of_a_node(head.client_id) is not spec.internal:
             return False
-        return spec.client_id is None or fnmatchcase(client_id, spec.client_id)
+        return spec.client_id is None or fnmatchcase(head.client_id or "", spec.client_id)
 
     def fits(self, request: Message, places: list[Place]) -> bool:
         """Whether a candidate is one of the requests; `places` are the topics and partitions that it is about."""
