@@ -100,6 +100,11 @@ class RequestMemory:
         return self.held_bytes >= self.limit_bytes
 
     @property
+    def is_tight(self) -> bool:
+        """Whether a frame that begins now would have to wait."""
+        return bool(self._waiting) or self.held_bytes >= self.limit_bytes
+
+    @property
     def waiting(self) -> int:
         """Frames that wait for memory."""
         return len(self._waiting)

@@ -8,6 +8,7 @@ from time import monotonic
 
 from odradek.net.context import Counters, LoopContext
 from odradek.net.frames import READ_BUFFER_BYTES, FrameBuffer
+from odradek.net.memory import ALLOWANCE_BYTES
 
 RECEIVES_PER_TURN = 4
 """Reads into one large frame before other connections have their turn."""
@@ -119,12 +120,13 @@ class FrameReader:
 
     def _receive(self) -> None:
         view = self._context.read_view
+        room = self._room(view)
         start = len(self._head)
         if start:
             view[:start] = self._head
-            size = self._sock.recv_into(view[start:])
+            size = self._sock.recv_into(room[start:])
         else:
-            size = self._sock.recv_into(view)
+            size = self._sock.recv_into(room)
         if not size:
             self._on_eof()
             return
@@ -139,7 +141,7 @@ class FrameReader:
             view = self._context.read_view
             extra = 0
             if _HAS_SCATTER and len(room) < READ_BUFFER_BYTES and len(room) == frame.length - frame.filled:
-                size = self._sock.recvmsg_into((room, view))[0]
+                size = self._sock.recvmsg_into((room, self._room(view)))[0]
                 extra = max(0, size - len(room))
             else:
                 size = self._sock.recv_into(room)
@@ -159,6 +161,10 @@ class FrameReader:
                 self._pause |= PAUSED_MEMORY
                 self._update_reading()
                 return
+
+    def _room(self, view: memoryview) -> memoryview:
+        """How much of the read buffer may be filled: what begins a frame that has to wait for memory is kept."""
+        return view[:ALLOWANCE_BYTES] if self._context.memory.is_tight else view
 
     def _parse_read(self, view: memoryview, end: int) -> None:
         """`_parse` what a read has brought into the loop's buffer."""
