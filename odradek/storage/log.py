@@ -486,7 +486,7 @@ class Log(LogReads):
         jitter_ms = min(self.config.segment_jitter_ms, self.config.segment_ms)
         return self._env.random.below(jitter_ms) if jitter_ms > 0 else 0
 
-    def _unsynced(self) -> tuple[list[str], list[str], list[Segment]]:
+    def _unsynced(self) -> tuple[list[str], list[str], list[tuple[Segment, int]]]:
         """The files that the recovery point does not cover, and the directories that have new names."""
         self.leader_epochs.save(self.log_end_offset)
         # With the one that the recovery point ends, whose index may have got its last entry since.
@@ -496,7 +496,7 @@ class Log(LogReads):
         if not self._is_settled:
             paths.append(f"{self.directory}/{PARTITION_METADATA}")
             directories = [self.directory, self.log_dir]
-        elif any(segment.is_new for segment in segments):
+        elif any(segment.has_new_names for segment in segments):
             directories = [self.directory]
         for segment in segments:
             segment.write_out()
@@ -504,12 +504,13 @@ class Log(LogReads):
         paths.extend(
             self._snapshots.path(offset) for offset in self._snapshots.offsets() if offset >= self.recovery_point
         )
-        return paths, directories, segments
+        return paths, directories, [(segment, segment.txn_index.creations) for segment in segments]
 
-    def _synced(self, end_offset: int, segments: Sequence[Segment]) -> None:
+    def _synced(self, end_offset: int, segments: Sequence[tuple[Segment, int]]) -> None:
         self.recovery_point = max(self.recovery_point, end_offset)
         self._last_flush_ms = self._env.clock.now_ms()
         self._is_settled = True
         self.has_unsynced_index = False
-        for segment in segments:
+        for segment, creations in segments:
             segment.is_new = False
+            segment.txn_index.synced_creations = max(creations, segment.txn_index.synced_creations)

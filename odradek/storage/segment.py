@@ -113,6 +113,11 @@ class Segment:
         return self.log.path, self.index.path, self.time_index.path, self.txn_index.path
 
     @property
+    def has_new_names(self) -> bool:
+        """Whether a power cut may take the name of one of its files: that of the last comes with its first entry."""
+        return self.is_new or self.txn_index.creations != self.txn_index.synced_creations
+
+    @property
     def max_timestamp_ms(self) -> int:
         """The largest timestamp in it, -1 if it has none."""
         maximum = self._max_timestamp_ms

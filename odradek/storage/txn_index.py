@@ -39,12 +39,16 @@ def decode_transactions(data: bytes, path: str) -> list[AbortedTransaction]:
 class TransactionIndex:
     """The `.txnindex` file, which exists only once a transaction was aborted in the segment."""
 
-    __slots__ = ("_entries", "_pool", "path")
+    __slots__ = ("_entries", "_pool", "creations", "path", "synced_creations")
 
     def __init__(self, pool: FilePool, path: str) -> None:
         self._pool = pool
         self.path = path
         self._entries: list[AbortedTransaction] | None = None
+        self.creations = 0
+        """How often the file may have been made anew."""
+        self.synced_creations = 0
+        """How many of these have reached the disk, by a sync of the directory."""
 
     def entries(self) -> list[AbortedTransaction]:
         """All of them, by last offset. Raises CorruptFileError."""
@@ -55,6 +59,7 @@ class TransactionIndex:
     def append(self, transaction: AbortedTransaction) -> None:
         """Add one that ended behind all others; raises OSError."""
         entries = self.entries()
+        self.creations += not entries
         file = self._pool.fs.open(self.path, create=True)
         try:
             file.pwrite(_pack(transaction), len(entries) * _ENTRY.size)

@@ -105,3 +105,20 @@ def test_indexes_that_recovery_has_made_are_on_the_disk_after_a_clean_stop() -> 
         found = disk.open(is_clean=True).offset_for_timestamp(NOW_MS)
         assert found is not None, f"seed {seed}"
         assert found.offset == 0
+
+
+def test_what_was_aborted_stays_so() -> None:
+    """The index that says it is a file which may come long after the segment's others: its name has to be synced."""
+    for seed in range(CUTS):
+        disk = disk_with(seed, b"a")
+        disk.append(b"undone", producer_id=5, producer_epoch=0, base_sequence=0, is_transactional=True)
+        disk.marker(5, 0, commit=False)
+        if seed % 2:
+            flushed = disk.log.flush_later()
+            disk.clock.run_soon()
+            flushed.result()
+        else:
+            disk.log.flush()
+        disk.fs.lose_power()  # type: ignore[attr-defined] # a CrashDisk
+        log = disk.open(is_clean=True, recovery_point=disk.log.log_end_offset)
+        assert [(entry.first_offset, entry.last_offset) for entry in log.aborted_transactions(0, 3)] == [(1, 2)]
