@@ -103,11 +103,11 @@ class GroupWatch:
             )
 
 
-class _Fenced(Exception):
+class Fenced(Exception):
     """The member is no member any more."""
 
 
-_REJOIN = (ErrorCode.FENCED_MEMBER_EPOCH, ErrorCode.UNKNOWN_MEMBER_ID)
+_REJOIN = (ErrorCode.FENCED_MEMBER_EPOCH, ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.ILLEGAL_GENERATION)
 
 
 class GroupMember:
@@ -133,15 +133,24 @@ class GroupMember:
         """For ever."""
         await self.client.refresh()
         while True:
-            self._member_id = str(uuid.UUID(bytes=self.client.random.randbytes(16), version=4))
-            self._epoch = _NEW_MEMBER_EPOCH
+            self._begin()
             self._positions.clear()
             self._uncommitted.clear()
             self._consumer.name = f"{self.client.process.name}.{next(self._lives)}"
             try:
                 await self._live()
-            except _Fenced:
+            except Fenced:
                 await self.client.sleep(RETRY_MS)
+
+    def _begin(self) -> None:
+        """Be somebody else, who has not joined yet."""
+        self._member_id = str(uuid.UUID(bytes=self.client.random.randbytes(16), version=4))
+        self._epoch = _NEW_MEMBER_EPOCH
+
+    @property
+    def _who(self) -> str:
+        """Whose commits and assignments these are: what another one has asked for must not come about any more."""
+        return self._consumer.name
 
     async def _live(self) -> None:
         client = self.client
@@ -181,7 +190,7 @@ class GroupMember:
             return
         code = ErrorCode(response.error_code)
         if code in _REJOIN:
-            raise _Fenced
+            raise Fenced
         if code is not ErrorCode.NONE:
             self._coordinator = -1
             return
@@ -213,17 +222,14 @@ class GroupMember:
         """Begin where the group has committed; what cannot be learnt now is asked for with the next assignment."""
         at_least = {partition: self._watch.committed(partition) for partition in partitions}
         topic = OffsetFetchRequestTopics(topic_id=self.client.topic_id, partition_indexes=partitions)
-        group = OffsetFetchRequestGroup(
-            group_id=self._watch.name, member_id=self._member_id, member_epoch=self._epoch, topics=[topic]
-        )
-        request = OffsetFetchRequest(groups=[group], require_stable=True)
+        request = OffsetFetchRequest(groups=[self._asking(topic)], require_stable=True)
         while True:
             response = await self._coordinated(request, OffsetFetchResponse)
             if response is not None:
                 (answer,) = response.groups
                 code = ErrorCode(answer.error_code)
                 if code in _REJOIN or code is ErrorCode.STALE_MEMBER_EPOCH:
-                    raise _Fenced
+                    raise Fenced
                 found = [each for each_topic in answer.topics for each in each_topic.partitions]
                 if code is ErrorCode.NONE and all(each.error_code == ErrorCode.NONE for each in found):
                     break
@@ -232,8 +238,13 @@ class GroupMember:
             await self.client.sleep(RETRY_MS)
         for each in found:
             partition = each.partition_index
-            self._watch.fetched(partition, each.committed_offset, at_least[partition], self._consumer.name)
+            self._watch.fetched(partition, each.committed_offset, at_least[partition], self._who)
             self._positions[partition] = max(each.committed_offset, 0)
+
+    def _asking(self, topic: OffsetFetchRequestTopics) -> OffsetFetchRequestGroup:
+        return OffsetFetchRequestGroup(
+            group_id=self._watch.name, member_id=self._member_id, member_epoch=self._epoch, topics=[topic]
+        )
 
     async def _commit(self, partitions: Sequence[int]) -> None:
         offsets = {
@@ -241,7 +252,7 @@ class GroupMember:
         }
         if not offsets:
             return
-        client, who = self.client, self._consumer.name
+        client, who = self.client, self._who
         began_ms = client.process.kernel.now_ms
         topic = OffsetCommitRequestTopic(
             topic_id=client.topic_id,
@@ -270,7 +281,7 @@ class GroupMember:
                 if self._uncommitted.get(partition) == offsets[partition]:
                     del self._uncommitted[partition]
             elif code in _REJOIN:
-                raise _Fenced
+                raise Fenced
             else:
                 self._coordinator = -1
 

@@ -52,6 +52,8 @@ def node_settings(node_id: int, layout: Layout, chance: random.Random) -> dict[s
         "controller.quorum.bootstrap.servers": controllers,
         "offsets.topic.num.partitions": "1",
         "transaction.state.log.num.partitions": "1",
+        "group.min.session.timeout.ms": "3000",
+        "group.initial.rebalance.delay.ms": "100",
         "group.consumer.min.session.timeout.ms": "3000",
         "group.consumer.session.timeout.ms": "3000",
         "group.consumer.min.heartbeat.interval.ms": "500",

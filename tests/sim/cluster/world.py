@@ -21,6 +21,7 @@ from odradek.wire.messages.create_topics import (
     CreateTopicsResponse,
 )
 from tests.sim.cluster.admin import Admin
+from tests.sim.cluster.classic import ClassicMember, GenerationWatch
 from tests.sim.cluster.client import RETRY_MS, Client
 from tests.sim.cluster.consumer import Consumer
 from tests.sim.cluster.errors import is_mistake_of_code
@@ -126,7 +127,10 @@ class World:
             self._consumer(f"consumer{number}", random.uniform(20, 100)) for number in range(1, options.consumers + 1)
         ]
         self.group = GroupWatch("g", options.partitions, self.invariants.violated)
-        self.members = [self._member(f"member{number}") for number in range(1, options.members + 1)]
+        # The two protocols of groups share the simulations: each costs what the other does.
+        is_classic = self.kernel.random("groups").random() < 0.5
+        generations = GenerationWatch(options.partitions, self.invariants.violated) if is_classic else None
+        self.members = [self._member(f"member{number}", generations) for number in range(1, options.members + 1)]
         self.admin = Admin(
             self._client("admin1"),
             [machine.node_id for machine in self._brokers()],
@@ -340,8 +344,10 @@ class World:
     def _consumer(self, name: str, pause_ms: float) -> Consumer:
         return Consumer(self._client(name), self.options.partitions, pause_ms, self.recorder, self.invariants.violated)
 
-    def _member(self, name: str) -> GroupMember:
+    def _member(self, name: str, generations: GenerationWatch | None) -> GroupMember:
         consumer = self._consumer(name, 1)
+        if generations is not None:
+            return ClassicMember(consumer.client, self.group, generations, consumer, self.recorder)
         return GroupMember(consumer.client, self.group, consumer, self.recorder)
 
     async def _create_topic(self) -> None:
