@@ -22,11 +22,14 @@ RETRY_MS = 100
 
 @dataclass(frozen=True, slots=True)
 class LifecycleOptions:
-    """`broker.heartbeat.interval.ms`; the ids of directories that failed, and of those that get no new partitions."""
+    """`broker.heartbeat.interval.ms`; the ids of directories that failed, and of those that get no new partitions.
+
+    The latter are None where the metadata's version has no place for them: controllers of that time do not know them.
+    """
 
     heartbeat_interval_ms: int
     offline_dirs: Callable[[], Sequence[Uuid]] = field(default=tuple)
-    cordoned_dirs: Callable[[], Sequence[Uuid]] = field(default=tuple)
+    cordoned_dirs: Callable[[], Sequence[Uuid] | None] = field(default=lambda: None)
 
 
 class BrokerLifecycle:
@@ -130,6 +133,7 @@ class BrokerLifecycle:
         if self._timer is not None:
             self._timer.cancel()
         self._in_flight = True
+        cordoned = self._options.cordoned_dirs()
         request = BrokerHeartbeatRequest(
             broker_id=self._broker_id,
             broker_epoch=self.epoch,
@@ -137,7 +141,7 @@ class BrokerLifecycle:
             want_fence=False,
             want_shut_down=self._stopping,
             offline_log_dirs=list(self._options.offline_dirs()),
-            cordoned_log_dirs=list(self._options.cordoned_dirs()),
+            cordoned_log_dirs=None if cordoned is None else list(cordoned),
         )
         self._controller.send(request, BrokerHeartbeatResponse).on_done(self._heartbeat_answered)
 

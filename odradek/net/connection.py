@@ -209,9 +209,13 @@ class Connection:
 
     def _write(self, request: Message, version: int, answered: Answered | None) -> int:
         """Send, and have `answered` called with the response, if there is one; returns the correlation id."""
+        try:
+            body = request.encode(version)
+        except ProtocolError as error:
+            # What it asks for has no place in the version that the peer knows, such as a pre-vote (KIP-996).
+            raise UnsupportedApiError(f"{self.address} cannot be asked for that: {error}") from error
         self._correlation_id = correlation_id = self._correlation_id + 1 & 0x7FFFFFFF
         before, behind = self._headers.get((type(request), version)) or self._header(type(request), version)
-        body = request.encode(version)
         size = len(before) + _ID_BYTES + len(behind) + len(body)
         self._protocol.write(
             b"".join((size.to_bytes(4, "big"), before, correlation_id.to_bytes(_ID_BYTES, "big"), behind, body)),

@@ -51,8 +51,10 @@ from odradek.config.resources import TopicConfig
 from odradek.config.table import TOPIC
 from odradek.config.types import ResourceType
 from odradek.metadata.delta import MetadataDelta
+from odradek.metadata.features import METADATA_VERSION
 from odradek.metadata.image import MetadataImage, PartitionImage
 from odradek.metadata.topic_names import GROUP_METADATA_TOPIC, SHARE_GROUP_STATE_TOPIC, TRANSACTION_STATE_TOPIC
+from odradek.metadata.versions import CORDONED_SINCE
 from odradek.node.brokers import ClusterBrokers
 from odradek.node.data_dirs import DataDirs
 from odradek.node.dynamic_config import usable_config
@@ -408,7 +410,9 @@ class BrokerPart:
         ids = self._identity.dirs.directory_ids
         return [directory_id for path, directory_id in ids.items() if self.logs.is_offline(path)]
 
-    def _cordoned_dir_ids(self) -> list[Uuid]:
+    def _cordoned_dir_ids(self) -> list[Uuid] | None:
+        if self.replicas.image.features.finalized.get(METADATA_VERSION, 0) < CORDONED_SINCE:
+            return None
         return [self._directory_ids[path] for path in self.logs.choice.cordoned if path in self._directory_ids]
 
     def _update_config(self, image: MetadataImage) -> None:

@@ -4,6 +4,8 @@ RemoveRaftVoter (81) and UpdateRaftVoter (82)."""
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from odradek.controller.api.common import check_cluster
 from odradek.ports import Promise
 from odradek.quorum.raft import RaftNode
@@ -18,6 +20,14 @@ from odradek.wire.messages.fetch_snapshot import FetchSnapshotRequest, FetchSnap
 from odradek.wire.messages.remove_raft_voter import RemoveRaftVoterRequest, RemoveRaftVoterResponse
 from odradek.wire.messages.update_raft_voter import UpdateRaftVoterRequest, UpdateRaftVoterResponse
 from odradek.wire.messages.vote import VoteRequest, VoteResponse
+
+_FIRST_FETCH_WITH_ENDPOINTS = 17
+_FIRST_WITH_ENDPOINTS = 1
+"""Of the other APIs. Who asks in an earlier version knows where the voters are (KIP-853)."""
+
+_Told = TypeVar(
+    "_Told", FetchResponse, VoteResponse, BeginQuorumEpochResponse, EndQuorumEpochResponse, FetchSnapshotResponse
+)
 
 
 class RaftApi:
@@ -48,25 +58,28 @@ class RaftApi:
 
     def _fetch(self, context: RequestContext, request: FetchRequest) -> Promise[FetchResponse]:
         check_cluster(context, Operation.CLUSTER_ACTION)
-        return self._raft.serving.fetch(request, context.listener)
+        answer = self._raft.serving.fetch(request, context.listener)
+        if context.api_version >= _FIRST_FETCH_WITH_ENDPOINTS:
+            return answer
+        return answer.then(lambda response: _for_version(response, 0))
 
     def _vote(self, context: RequestContext, request: VoteRequest) -> VoteResponse:
         check_cluster(context, Operation.CLUSTER_ACTION)
-        return self._raft.voting.vote(request, context.listener)
+        return _for_version(self._raft.voting.vote(request, context.listener), context.api_version)
 
     def _begin_quorum_epoch(
         self, context: RequestContext, request: BeginQuorumEpochRequest
     ) -> BeginQuorumEpochResponse:
         check_cluster(context, Operation.CLUSTER_ACTION)
-        return self._raft.voting.begin_quorum_epoch(request, context.listener)
+        return _for_version(self._raft.voting.begin_quorum_epoch(request, context.listener), context.api_version)
 
     def _end_quorum_epoch(self, context: RequestContext, request: EndQuorumEpochRequest) -> EndQuorumEpochResponse:
         check_cluster(context, Operation.CLUSTER_ACTION)
-        return self._raft.voting.end_quorum_epoch(request, context.listener)
+        return _for_version(self._raft.voting.end_quorum_epoch(request, context.listener), context.api_version)
 
     def _fetch_snapshot(self, context: RequestContext, request: FetchSnapshotRequest) -> FetchSnapshotResponse:
         check_cluster(context, Operation.CLUSTER_ACTION)
-        return self._raft.serving.fetch_snapshot(request, context.listener)
+        return _for_version(self._raft.serving.fetch_snapshot(request, context.listener), context.api_version)
 
     def _add_voter(self, context: RequestContext, request: AddRaftVoterRequest) -> Promise[AddRaftVoterResponse]:
         check_cluster(context, Operation.ALTER)
@@ -83,3 +96,10 @@ class RaftApi:
     ) -> Promise[UpdateRaftVoterResponse]:
         check_cluster(context, Operation.CLUSTER_ACTION)
         return self._raft.voter_changes.update(request, context.listener)
+
+
+def _for_version(response: _Told, version: int) -> _Told:
+    """Without the addresses of nodes where the version has no place for them."""
+    if version < _FIRST_WITH_ENDPOINTS:
+        response.node_endpoints = []
+    return response

@@ -18,6 +18,7 @@ from odradek.ports.promise import Promise
 from odradek.wire import ErrorCode, KafkaError, Message
 from odradek.wire.apis import ApiKey
 from odradek.wire.messages.list_groups import ListedGroup, ListGroupsRequest, ListGroupsResponse
+from odradek.wire.messages.vote import VoteRequest, VoteRequestPartitionData, VoteRequestTopicData, VoteResponse
 from tests.unit.fakes import FakeWorld
 from tests.unit.net.conftest import Run
 from tests.unit.net.harness import Node, until
@@ -47,7 +48,7 @@ async def settled(promise: Promise[T]) -> T:
     return promise.result()
 
 
-async def error_of(promise: Promise[ListGroupsResponse]) -> ErrorCode:
+async def error_of(promise: Promise[T]) -> ErrorCode:
     with pytest.raises(KafkaError) as caught:
         await settled(promise)
     return caught.value.code
@@ -241,6 +242,23 @@ def test_an_api_that_the_peer_lacks_is_said_and_the_connection_goes_on(run: Run)
         port = node.listen(broker).port
         assert await error_of(scene.ask(port)) is ErrorCode.UNSUPPORTED_VERSION
         assert await error_of(scene.ask(port)) is ErrorCode.UNSUPPORTED_VERSION
+        assert count_connections(broker) == 1
+
+    scenario_with(run, body)
+
+
+def test_what_has_no_place_in_the_versions_of_a_peer_is_said_and_the_connection_goes_on(run: Run) -> None:
+    """Such as a pre-vote, which voters of before Kafka 4.0 do not know (KIP-996)."""
+    broker = echoing()
+    broker.versions[ApiKey.VOTE] = (0, 1)
+    partition = VoteRequestPartitionData(pre_vote=True)
+    request = VoteRequest(topics=[VoteRequestTopicData(topic_name="t", partitions=[partition])])
+
+    async def body(node: Node, scene: Scene) -> None:
+        port = node.listen(broker).port
+        answer = scene.peers.send("127.0.0.1", port, request, VoteResponse, timeout_ms=1000)
+        assert await error_of(answer) is ErrorCode.UNSUPPORTED_VERSION
+        assert group_of(await settled(scene.ask(port, "a"))) == "a"
         assert count_connections(broker) == 1
 
     scenario_with(run, body)

@@ -8,12 +8,14 @@ import pytest
 
 from odradek.metadata.image import DIRECTORY_MIGRATING
 from odradek.node.start_error import StartError
+from odradek.ports import Promise
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.alter_user_scram_credentials import (
     AlterUserScramCredentialsRequest,
     AlterUserScramCredentialsResponse,
     ScramCredentialUpsertion,
 )
+from odradek.wire.messages.broker_heartbeat import BrokerHeartbeatRequest
 from odradek.wire.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse
 from odradek.wire.messages.incremental_alter_configs import (
     AlterableConfig,
@@ -25,6 +27,7 @@ from odradek.wire.messages.update_features import FeatureUpdateKey, UpdateFeatur
 from odradek.wire.persistent.framing import decode_metadata_record
 from odradek.wire.records.batch import iter_records
 from odradek.wire.records.header import CONTROL_BIT, iter_batches
+from odradek.wire.schema import Message
 from tests.unit.node.machine import DATA_DIR, Machine, RunningNode
 
 BROKER = 4
@@ -85,6 +88,28 @@ def test_under_the_oldest_version_only_what_it_knows_is_written() -> None:
     assert (versions["RegisterBrokerRecord"], versions["PartitionRecord"]) == ({1}, {0})
     assert "BeginTransactionRecord" not in versions
     assert versions["BrokerRegistrationChangeRecord"] == {0}, "no cordoned directories are noted"
+    node.stop()
+
+
+@pytest.mark.parametrize(("version", "cordoned"), [("4.2-IV1", None), ("4.3-IV0", [])])
+def test_heartbeats_say_of_cordoned_directories_what_controllers_of_the_version_know(
+    version: str, cordoned: list[bytes] | None
+) -> None:
+    """A heartbeat that says anything of them has no place in the versions that controllers of before Kafka 4.3 know."""
+    node = formatted(version).start()
+    sent: list[BrokerHeartbeatRequest] = []
+    lifecycle = node.node.broker.lifecycle
+    send = lifecycle._controller.send
+
+    def watched(request: Message, response: type[Message]) -> Promise[Message]:
+        if isinstance(request, BrokerHeartbeatRequest):
+            sent.append(request)
+        return send(request, response)
+
+    lifecycle._controller.send = watched  # type: ignore[method-assign, assignment] # only looks
+    node.world.advance(5_000)
+    assert sent
+    assert [beat.cordoned_log_dirs for beat in sent] == [cordoned] * len(sent)
     node.stop()
 
 
