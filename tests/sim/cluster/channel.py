@@ -10,12 +10,14 @@ from typing import TypeVar
 
 from odradek.ports import Promise
 from odradek.wire.apis import request_header_version, response_header_version, stable_versions
-from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.errors import ErrorCode, KafkaError, ProtocolError
+from odradek.wire.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from odradek.wire.messages.headers import RequestHeader
 from odradek.wire.schema import Message
 from tests.sim.cluster.kernel import Event
 from tests.sim.cluster.network import Network
 from tests.sim.cluster.process import Process
+from tests.sim.cluster.versions import Limits, highest
 
 Resp = TypeVar("Resp", bound=Message)
 Answer = Callable[[memoryview | None, ErrorCode], None]
@@ -122,19 +124,54 @@ def latest(message: type[Message]) -> int:
     return stable_versions(message.API_KEY)[-1]
 
 
-class SimPeers:
-    """Implements `odradek.server.peers.Peers`."""
+class _Peer:
+    """A connection to another node, and which versions that one knows: what comes before that is known waits."""
 
-    def __init__(self, network: Network, process: Process, client_id: str) -> None:
-        self._network = network
-        self._process = process
+    def __init__(self, channel: Channel, limits: Limits, client_id: str) -> None:
+        self.channel = channel
+        self._limits = limits
         self._client_id = client_id
-        self._channels: dict[tuple[str, int], Channel] = {}
+        self._offered: dict[int, range] | None = None
+        self._waiting: list[Callable[[ErrorCode], None]] = []
 
-    def send(self, host: str, port: int, request: Message, response: type[Resp], *, timeout_ms: float) -> Promise[Resp]:
-        """The answer to a request in the latest version."""
-        version = latest(type(request))
-        promise: Promise[Resp] = Promise()
+    def send(self, request: Message, response: type[Resp], timeout_ms: float, promise: Promise[Resp]) -> None:
+        if self._offered is not None:
+            self._post(request, response, timeout_ms, promise)
+            return
+
+        def go_on(code: ErrorCode) -> None:
+            if code:
+                promise.reject(KafkaError(code))
+            else:
+                self._post(request, response, timeout_ms, promise)
+
+        self._waiting.append(go_on)
+        if len(self._waiting) == 1:
+            self._negotiate(timeout_ms)
+
+    def _negotiate(self, timeout_ms: float) -> None:
+        version = latest(ApiVersionsRequest)
+        request = ApiVersionsRequest(client_software_name="simulated", client_software_version="1")
+
+        def answered(frame: memoryview | None, code: ErrorCode) -> None:
+            if frame is not None:
+                listed = decode_response(frame, ApiVersionsResponse, version).api_keys
+                self._offered = {api.api_key: range(api.min_version, api.max_version + 1) for api in listed}
+            waiting, self._waiting = self._waiting, []
+            for go_on in waiting:
+                go_on(code)
+
+        self.channel.request(encode_request(request, version, self._client_id), timeout_ms, answered)
+
+    def _post(self, request: Message, response: type[Resp], timeout_ms: float, promise: Promise[Resp]) -> None:
+        assert self._offered is not None
+        key = request.API_KEY
+        assert key is not None
+        offered = self._offered.get(key, range(0))
+        version = min(offered.stop - 1, highest(key, self._limits))
+        if version not in offered:
+            promise.reject(KafkaError(ErrorCode.UNSUPPORTED_VERSION))
+            return
 
         def answered(frame: memoryview | None, code: ErrorCode) -> None:
             if frame is None:
@@ -142,17 +179,39 @@ class SimPeers:
             else:
                 promise.resolve(decode_response(frame, response, version))
 
-        self._channel(host, port).request(encode_request(request, version, self._client_id), timeout_ms, answered)
+        try:
+            frame = encode_request(request, version, self._client_id)
+        except ProtocolError:
+            promise.reject(KafkaError(ErrorCode.UNSUPPORTED_VERSION))
+            return
+        self.channel.request(frame, timeout_ms, answered)
+
+
+class SimPeers:
+    """Implements `odradek.server.peers.Peers`, for a node that knows no higher versions than `limits`."""
+
+    def __init__(self, network: Network, process: Process, client_id: str, limits: Limits) -> None:
+        self._network = network
+        self._process = process
+        self._client_id = client_id
+        self._limits = limits
+        self._peers: dict[tuple[str, int], _Peer] = {}
+
+    def send(self, host: str, port: int, request: Message, response: type[Resp], *, timeout_ms: float) -> Promise[Resp]:
+        """The answer to a request in the latest version that both sides know."""
+        promise: Promise[Resp] = Promise()
+        self._peer(host, port).send(request, response, timeout_ms, promise)
         return promise
 
     def close(self) -> None:
         """Close all connections."""
-        channels, self._channels = self._channels, {}
-        for channel in channels.values():
-            channel.close()
+        peers, self._peers = self._peers, {}
+        for peer in peers.values():
+            peer.channel.close()
 
-    def _channel(self, host: str, port: int) -> Channel:
-        channel = self._channels.get((host, port))
-        if channel is None or not channel.is_open:
-            channel = self._channels[host, port] = Channel(self._network, self._process, host, port)
-        return channel
+    def _peer(self, host: str, port: int) -> _Peer:
+        peer = self._peers.get((host, port))
+        if peer is None or not peer.channel.is_open:
+            channel = Channel(self._network, self._process, host, port)
+            peer = self._peers[host, port] = _Peer(channel, self._limits, self._client_id)
+        return peer

@@ -8,10 +8,11 @@ from odradek.ports import Promise
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 from odradek.wire.schema import Message
-from tests.sim.cluster.channel import Channel, decode_response, encode_request, latest
+from tests.sim.cluster.channel import Channel, decode_response, encode_request
 from tests.sim.cluster.machine import BROKER_PORT
 from tests.sim.cluster.network import Network
 from tests.sim.cluster.process import Process
+from tests.sim.cluster.versions import NONE, highest
 
 Resp = TypeVar("Resp", bound=Message)
 
@@ -37,6 +38,8 @@ class Client:
         self.node_ids = node_ids
         self.topic = topic
         self.timeout_ms = timeout_ms
+        self.limits = NONE
+        """What not all nodes know."""
         self.topic_id = bytes(16)
         self.leaders: dict[int, Leader] = {}
         """By partition; only those that have one."""
@@ -75,7 +78,9 @@ class Client:
     def ask(self, node_id: int, request: Message, response: type[Resp], version: int | None = None) -> Promise[Resp]:
         """A broker's answer to a request; fails with KafkaError."""
         if version is None:
-            version = latest(type(request))
+            key = request.API_KEY
+            assert key is not None
+            version = highest(key, self.limits)
         return self.send(node_id, encode_request(request, version, self.process.name), response, version)
 
     def any_node(self) -> int:

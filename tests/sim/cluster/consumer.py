@@ -10,12 +10,10 @@ from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData
 from odradek.wire.records.batch import iter_records
 from odradek.wire.records.header import crc_is_valid, iter_batches, parse_header
-from tests.sim.cluster.channel import latest
 from tests.sim.cluster.client import Client
 from tests.sim.cluster.named import EPOCHS, NOTHING_LOST
 from tests.sim.cluster.recorder import Outcome, Poll, Recorder
 
-_VERSION = latest(FetchRequest)
 MAX_BYTES = 256 * 1024
 READ_COMMITTED = 1
 
@@ -94,7 +92,7 @@ class Consumer:
         )
         operation = self._recorder.invoke(self.name, "poll")
         try:
-            response = await client.ask(node_id, request, FetchResponse, _VERSION)
+            response = await client.ask(node_id, request, FetchResponse)
         except KafkaError:
             self._recorder.end(operation, Outcome.INFO, ())
             return False

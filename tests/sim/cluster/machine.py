@@ -14,12 +14,15 @@ from tests.sim.cluster.channel import SimPeers
 from tests.sim.cluster.kernel import Kernel
 from tests.sim.cluster.network import Network
 from tests.sim.cluster.process import Process
+from tests.sim.cluster.versions import EARLIER, NONE, Limits, limited
 from tests.sim.cluster.votes import VOTE_KEY, read_vote
 from tests.sim.storage.crash_disk import CrashDisk
 
 BROKER_PORT = 9092
 CONTROLLER_PORT = 9093
 DATA_DIR = "/data"
+_UPGRADED = 0.4
+"""How likely a node of an earlier version is upgraded when it starts again."""
 
 
 class Machine:
@@ -48,12 +51,19 @@ class Machine:
         """Called with each new node, before it starts."""
         self.on_vote: Callable[[Machine, int, int, bool], None] | None = None
         """Called with a candidate and its epoch for each vote that it asks this machine for, and whether it gets it."""
+        self.limits: Limits = NONE
+        """Which versions its nodes know."""
         self.failures: list[str] = []
         """Why nodes gave up by themselves."""
         self._kernel = kernel
         self._network = network
         self._settings = settings
+        self._chance = kernel.random(f"machine/{node_id}")
         network.is_on[self.host] = True
+
+    def be_earlier(self) -> None:
+        """Run nodes of an earlier version until one is upgraded."""
+        self.limits = EARLIER
 
     @property
     def is_broker(self) -> bool:
@@ -74,7 +84,9 @@ class Machine:
         """Start a node, on whatever the disk holds."""
         assert not self.is_running
         self.boots += 1
-        self._kernel.note(f"{self.host} boots")
+        if self.limits and self.boots > 1 and self._chance.random() < _UPGRADED:
+            self.limits = NONE
+        self._kernel.note(f"{self.host} boots{' in an earlier version' if self.limits else ''}")
         self._network.is_on[self.host] = True
         self.process = Process(self._kernel, self.host, f"{self.host}/{self.boots}")
         self._kernel.at(0, self.process, self._start)
@@ -137,7 +149,7 @@ class Machine:
         network = self._network
         ports = Ports(
             process, process, process, process, self.disk,
-            new_peers=lambda _listener, client_id: SimPeers(network, process, client_id),
+            new_peers=lambda _listener, client_id: SimPeers(network, process, client_id, self.limits),
         )  # fmt: skip
 
         def failed(error: BaseException) -> None:
@@ -178,7 +190,7 @@ class Machine:
 
     def _listen(self, process: Process, node: Node, name: str, port: int) -> None:
         handler = self._watched(node.controller_frames) if name == "CONTROLLER" else node.broker_frames
-        self._network.listen(process, name, port, handler)
+        self._network.listen(process, name, port, limited(handler, self.limits))
 
     def _watched(self, handler: FrameHandler) -> FrameHandler:
         def handle(info: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:

@@ -11,6 +11,7 @@ from odradek.node.formatting import FormatOptions, format_directories
 from odradek.wire.uuids import uuid_to_string
 from tests.sim.cluster.machine import BROKER_PORT, CONTROLLER_PORT, DATA_DIR, Machine
 from tests.sim.cluster.process import Process
+from tests.sim.cluster.versions import EARLIER_RELEASE
 
 
 class Layout(NamedTuple):
@@ -80,7 +81,11 @@ def node_settings(node_id: int, layout: Layout, chance: random.Random) -> dict[s
 
 
 def format_cluster(machines: Mapping[int, Machine], settings: Mapping[int, Mapping[str, str]], seed: Process) -> None:
-    """Format the disks of all nodes as the voters of one quorum, and see that nothing of it is lost."""
+    """Format the disks of all nodes as the voters of one quorum, and see that nothing of it is lost.
+
+    Nodes of an earlier version can only be in clusters whose features are of that time.
+    """
+    release = EARLIER_RELEASE if any(machine.limits for machine in machines.values()) else None
     cluster_id = uuid_to_string(seed.uuid())
     ids = {node_id: uuid_to_string(seed.uuid()) for node_id, machine in machines.items() if machine.is_voter}
     voters = ",".join(f"{node_id}@node{node_id}:{CONTROLLER_PORT}:{ids[node_id]}" for node_id in ids)
@@ -89,6 +94,7 @@ def format_cluster(machines: Mapping[int, Machine], settings: Mapping[int, Mappi
             cluster_id,
             initial_controllers=voters if machine.is_voter else None,
             no_initial_controllers=not machine.is_voter,
+            release_version=release,
         )
         config = BrokerConfig.load(settings[node_id])
         list(format_directories(config, options, machine.disk, seed, seed))

@@ -41,6 +41,7 @@ from tests.sim.cluster.recorder import Recorder
 from tests.sim.cluster.settings import Layout, format_cluster, node_settings
 from tests.sim.cluster.transactional import TransactionalProducer
 from tests.sim.cluster.txn_offsets import TransactionalOffsets
+from tests.sim.cluster.versions import EARLIER, NONE
 from tests.sim.cluster.view import is_fully_replicated, misplaced
 
 TOPIC = "t"
@@ -317,6 +318,12 @@ class World:
             for properties in settings.values():
                 properties["log.flush.interval.messages"] = "1"
         machines = {number: Machine(self.kernel, self.network, number, settings[number]) for number in numbers}
+        chance = self.kernel.random("versions")
+        earlier = chance.choice([0.0, 0.0, 0.5, 1.0])
+        for machine in machines.values():
+            if chance.random() < earlier:
+                machine.be_earlier()
+        self._is_mixed = any(machine.limits for machine in machines.values())
         if len(numbers) > 1:
             format_cluster(machines, settings, Process(self.kernel, "admin", "format"))
         return list(machines.values())
@@ -324,7 +331,9 @@ class World:
     def _client(self, name: str) -> Client:
         process = Process(self.kernel, name, name)
         node_ids = [machine.node_id for machine in self._brokers()]
-        return Client(self.network, process, node_ids, TOPIC, self.timeout_ms)
+        client = Client(self.network, process, node_ids, TOPIC, self.timeout_ms)
+        client.limits = EARLIER if self._is_mixed else NONE
+        return client
 
     def _producer(self, name: str, pause_ms: float) -> Producer:
         client = self._client(name)
