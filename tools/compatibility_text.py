@@ -83,6 +83,10 @@ DIFFERENCES = (
     "A tagged field that is longer or shorter than what it holds costs its connection; Kafka takes it.",
     "What is no record batch at all is answered with CORRUPT_MESSAGE and an unknown codec with "
     "UNSUPPORTED_COMPRESSION_TYPE, where Kafka answers UNKNOWN_SERVER_ERROR.",
+    "Where an exception inside Kafka makes it answer UNKNOWN_SERVER_ERROR, or nothing at all, Odradek names the fault: "
+    "null instead of records, a resource that is named twice in AlterConfigs, an unknown operation in "
+    "IncrementalAlterConfigs, the empty name in DescribeTopicPartitions, several partitions of the zero topic id in "
+    "Fetch.",
     "The checksum over the content of an lz4 frame is checked where the frame has one; Kafka skips it.",
     "A batch with gaps between its offset deltas is written anew, without gaps, where its records have to be "
     "looked at.",

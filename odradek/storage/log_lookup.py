@@ -33,7 +33,8 @@ def read(
             continue
         end = segment.size if until is None else _position_of(segment, until, waits)
         size = min(end - located.position, max(max_bytes, located.size) if min_one_message else max_bytes)
-        if size <= 0:
+        if size <= 0 or (size < located.size and max_bytes < located.size):
+            # A part of the first batch is of no use to anybody.
             return LogSlice(b"", segment.base_offset, located.position, max_bytes < located.size)
         file = segment.log
         return LogSlice(

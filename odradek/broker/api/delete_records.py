@@ -43,35 +43,34 @@ class DeleteRecordsApi:
         return erase(Handler(DeleteRecordsRequest, self._handle, Operation.DELETE, ResourceType.TOPIC, _failed))
 
     async def _handle(self, context: RequestContext, request: DeleteRecordsRequest) -> DeleteRecordsResponse:
-        response = DeleteRecordsResponse()
-        slices = context.slices()
+        # Of a partition that is named twice the last mention counts, as in a map.
+        offsets = {
+            TopicPartition(topic.name, asked.partition_index): asked.offset
+            for topic in request.topics
+            for asked in topic.partitions
+        }
+        topics: dict[str, DeleteRecordsTopicResult] = {}
         pending: list[_Deletion] = []
-        for topic in request.topics:
-            results = []
-            async for asked in slices.each(topic.partitions):
-                name = TopicPartition(topic.name, asked.partition_index)
-                result = DeleteRecordsPartitionResult(
-                    partition_index=asked.partition_index, low_watermark=UNKNOWN_WATERMARK
-                )
-                try:
-                    offset = self._delete_before(name, asked.offset)
-                    result.low_watermark = self._low_watermark(name)
-                    if result.low_watermark < offset:
-                        pending.append(_Deletion(name, offset, result))
-                except KafkaError as error:
-                    result.error_code = error.code
-                results.append(result)
-            response.topics.append(DeleteRecordsTopicResult(name=topic.name, partitions=results))
+        async for name in context.slices().each(offsets):
+            result = DeleteRecordsPartitionResult(partition_index=name.partition, low_watermark=UNKNOWN_WATERMARK)
+            try:
+                offset = self._delete_before(name, offsets[name])
+                result.low_watermark = self._low_watermark(name)
+                if result.low_watermark < offset:
+                    pending.append(_Deletion(name, offset, result))
+            except KafkaError as error:
+                result.error_code = error.code
+            topics.setdefault(name.topic, DeleteRecordsTopicResult(name=name.topic)).partitions.append(result)
         if pending:
             await self._deleted(pending, request.timeout_ms)
-        return response
+        return DeleteRecordsResponse(topics=list(topics.values()))
 
     def _delete_before(self, name: TopicPartition, offset: int) -> int:
         """Move the partition's beginning up to `offset`; returns the offset that is meant."""
         if is_internal(name.topic):
             raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION)
         log = self._replicas.partition(name).leader_log()
-        if "delete" not in log.config.cleanup_policy:
+        if log.config.is_compacted and "delete" not in log.config.cleanup_policy:
             raise KafkaError(ErrorCode.POLICY_VIOLATION)
         target = log.high_watermark if offset == HIGH_WATERMARK else offset
         if not 0 <= target <= log.high_watermark:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from odradek.broker.api.leaders import leader_endpoints
 from odradek.broker.api.plain_fetch import PlainFetchApi
-from odradek.broker.fetch.reader import FetchOptions, FetchRead, FetchReader, failed_partition, release_records
+from odradek.broker.fetch.reader import FetchOptions, FetchRead, FetchReader, refused_partition, release_records
 from odradek.broker.fetch.session import FetchedPartition, FetchPlan, SessionCache, partitions_of
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Isolation
@@ -30,7 +30,9 @@ from odradek.wire.plain_fetch import FIRST_PLAIN
 MANY_PARTITIONS = 500
 """Fetches of more give way to others while they read."""
 
+ISOLATION_LEVELS = (0, 1)
 FIRST_WITH_RACKS = 11
+FIRST_WITH_DIVERGENCE = 12
 FIRST_WITH_TOPIC_IDS = 13
 FIRST_WITH_REPLICA_STATE = 15
 FIRST_WITH_LEADERS = 16
@@ -67,6 +69,12 @@ class FetchApi:
             _failed,
             plain=plain.answer,
             plain_from=FIRST_PLAIN,
+            differences=(
+                "Partitions of a topic that was deleted are UNKNOWN_TOPIC_ID; in a session that knew the topic's name "
+                "Kafka says UNKNOWN_TOPIC_OR_PARTITION.",
+                "Where records are deleted up to the middle of an open transaction's batch, the last stable offset is "
+                "the log's start; in Kafka it is the first offset of that batch.",
+            ),
         )
 
     def _handle(
@@ -77,6 +85,8 @@ class FetchApi:
         except KafkaError as error:
             # Not _failed: of a session's errors Kafka tells at the top only.
             return FetchResponse(error_code=error.code)
+        if request.isolation_level not in ISOLATION_LEVELS and self._watched(plan.partitions):
+            raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, f"No isolation level {request.isolation_level}")
         options = self._options(context, request)
         if options.replica_id >= 0 and not context.allows(Operation.CLUSTER_ACTION, ResourceType.CLUSTER, CLUSTER_NAME):
             return _unauthorized(plan)
@@ -197,6 +207,8 @@ class FetchApi:
     def _respond(
         self, context: RequestContext, plan: FetchPlan, options: FetchOptions, read: FetchRead
     ) -> FetchResponse:
+        if read.answer_now and context.api_version < FIRST_WITH_DIVERGENCE:
+            _check_divergence(read)
         response = _response(plan, read)
         if options.replica_id >= 0 and read.size:
             self._reader.count_sent(read)
@@ -210,7 +222,7 @@ class FetchApi:
 
     def _watched(self, partitions: list[FetchedPartition]) -> list[TopicPartition]:
         names = (self._reader.resolve(fetched) for fetched in partitions)
-        return [name for name in names if name is not None]
+        return [name for name in names if name is not None and name in self._replicas.partitions]
 
 
 def _response(plan: FetchPlan, read: FetchRead) -> FetchResponse:
@@ -230,6 +242,13 @@ def _response(plan: FetchPlan, read: FetchRead) -> FetchResponse:
     return FetchResponse(session_id=plan.session_id, responses=topics)
 
 
+def _check_divergence(read: FetchRead) -> None:
+    """Raise UNSUPPORTED_VERSION where a log parts from ours, as its session was told by a later version than this."""
+    if any(response.diverging_epoch.epoch >= 0 for _fetched, response in read.responses):
+        _release(read)
+        raise KafkaError(ErrorCode.UNSUPPORTED_VERSION)
+
+
 def _failed(request: FetchRequest, version: int, error: KafkaError) -> FetchResponse:
     """The error at the top, and before version 13 also of every partition, for the oldest have no top-level error."""
     if version >= FIRST_WITH_TOPIC_IDS:
@@ -241,7 +260,7 @@ def _failed(request: FetchRequest, version: int, error: KafkaError) -> FetchResp
             FetchableTopicResponse(
                 topic=topic.topic,
                 partitions=[
-                    failed_partition(fetched, error.code)
+                    refused_partition(fetched, error.code)
                     for fetched in partitions_of(FetchRequest(topics=[topic]), by_id=False)
                 ],
             )
@@ -253,7 +272,7 @@ def _failed(request: FetchRequest, version: int, error: KafkaError) -> FetchResp
 def _unauthorized(plan: FetchPlan) -> FetchResponse:
     """Somebody poses as a follower (CVE-2018-1288)."""
     code = ErrorCode.TOPIC_AUTHORIZATION_FAILED
-    failed = [(fetched, failed_partition(fetched, code)) for fetched in plan.partitions]
+    failed = [(fetched, refused_partition(fetched, code)) for fetched in plan.partitions]
     return _response(plan, FetchRead(failed, answer_now=True))
 
 

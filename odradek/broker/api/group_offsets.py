@@ -37,7 +37,7 @@ from odradek.wire.messages.offset_fetch import (
     OffsetFetchResponseTopic,
     OffsetFetchResponseTopics,
 )
-from odradek.wire.uuids import ZERO_UUID
+from odradek.wire.uuids import ZERO_UUID, Uuid
 
 FIRST_WITH_TOPIC_IDS = 10
 FIRST_WITH_GROUP_LIST = 8
@@ -72,7 +72,8 @@ class GroupOffsetsApi:
                     ResourceType.GROUP,
                     _fetch_failed,
                     differences=(
-                        "A group that is asked for all its offsets twice is INVALID_REQUEST the second time.",
+                        "An offset that is asked for twice is answered once, and so is a group that is asked for all "
+                        "of its offsets twice.",
                     ),
                 )
             ),
@@ -84,26 +85,29 @@ class GroupOffsetsApi:
     ) -> OffsetCommitResponse | Promise[OffsetCommitResponse]:
         check_group(context, Operation.READ, request.group_id)
         by_id = context.api_version >= FIRST_WITH_TOPIC_IDS
-        refused = OffsetCommitResponse()
+        refused: dict[str | Uuid, OffsetCommitResponseTopic] = {}
         accepted = []
         for topic in request.topics:
             image, code = self._commit_topic(context, topic, by_id)
             known = [entry for entry in topic.partitions if _has(image, entry.partition_index)]
             unknown = [entry for entry in topic.partitions if not _has(image, entry.partition_index)]
             if unknown:
-                answer = OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id)
-                answer.partitions = [
+                answer = refused.setdefault(
+                    topic.topic_id if by_id else topic.name,
+                    OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id),
+                )
+                answer.partitions += [
                     OffsetCommitResponsePartition(partition_index=partition.partition_index, error_code=code)
                     for partition in unknown
                 ]
-                refused.topics.append(answer)
             if image is not None and known:
                 accepted.append(OffsetCommitRequestTopic(name=image.name, topic_id=image.id, partitions=known))
+        answer_refused = OffsetCommitResponse(topics=list(refused.values()))
         if not accepted:
-            return refused
+            return answer_refused
         request.topics = accepted
         answer_all = self._groups.commit_offsets(request, context.api_version)
-        return answer_all.then(lambda response: _merged_commit(refused, response, by_id))
+        return answer_all.then(lambda response: _merged_commit(answer_refused, response, by_id))
 
     def _commit_topic(
         self, context: RequestContext, topic: OffsetCommitRequestTopic, by_id: bool
@@ -244,6 +248,8 @@ def _has(topic: TopicImage | None, partition: int) -> bool:
 
 def _merged_commit(first: OffsetCommitResponse, rest: OffsetCommitResponse, by_id: bool) -> OffsetCommitResponse:
     """One answer per topic, the partitions of `first` ahead."""
+    if not first.topics:
+        return rest
     topics = {(topic.topic_id if by_id else topic.name): topic for topic in first.topics}
     for topic in rest.topics:
         earlier = topics.setdefault(topic.topic_id if by_id else topic.name, topic)

@@ -77,19 +77,23 @@ class OffsetsApi:
         ]
 
     async def _list_offsets(self, context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse:
-        isolation = Isolation.LOG_END if request.replica_id != _CONSUMER else Isolation(request.isolation_level == 1)
+        isolation = _isolation(request)
         mentions = Counter(
-            (topic.name, partition.partition_index) for topic in request.topics for partition in topic.partitions
+            TopicPartition(topic.name, partition.partition_index)
+            for topic in request.topics
+            for partition in topic.partitions
         )
-        response = ListOffsetsResponse()
+        topics: dict[str, ListOffsetsTopicResponse] = {}
         slices = context.slices()
         for topic in request.topics:
-            answers = []
             async for asked in slices.each(topic.partitions):
                 name = TopicPartition(topic.name, asked.partition_index)
+                times = mentions.pop(name, 0)
+                if not times:
+                    continue
                 answer = ListOffsetsPartitionResponse(partition_index=asked.partition_index)
                 try:
-                    if mentions[topic.name, asked.partition_index] > 1:
+                    if times > 1:
                         raise KafkaError(ErrorCode.INVALID_REQUEST)
                     await self._prepare(name, asked)
                     only_leader = request.replica_id != _DEBUGGING_CONSUMER
@@ -99,9 +103,8 @@ class OffsetsApi:
                         answer.leader_epoch = found.leader_epoch
                 except KafkaError as error:
                     answer.error_code = error.code
-                answers.append(answer)
-            response.topics.append(ListOffsetsTopicResponse(name=topic.name, partitions=answers))
-        return response
+                topics.setdefault(topic.name, ListOffsetsTopicResponse(name=topic.name)).partitions.append(answer)
+        return ListOffsetsResponse(topics=list(topics.values()))
 
     async def _prepare(self, name: TopicPartition, asked: ListOffsetsPartition) -> None:
         """Have what a search by timestamp needs brought into memory."""
@@ -175,6 +178,15 @@ def _not_available(version: int) -> KafkaError:
 def _epoch_at(log: Log, partition: Partition, offset: int) -> int:
     epoch = log.leader_epochs.epoch_for(offset)
     return partition.leader_epoch if epoch < 0 and offset == log.log_end_offset else epoch
+
+
+def _isolation(request: ListOffsetsRequest) -> Isolation:
+    """Raises UNKNOWN_SERVER_ERROR for a level that there is not."""
+    if request.replica_id != _CONSUMER:
+        return Isolation.LOG_END
+    if request.isolation_level not in (0, 1):
+        raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, f"No isolation level {request.isolation_level}")
+    return Isolation(request.isolation_level)
 
 
 def _list_failed(request: ListOffsetsRequest, _version: int, error: KafkaError) -> ListOffsetsResponse:

@@ -50,7 +50,7 @@ class PlainFetchApi:
         Then nothing has changed, but for what the long way changes likewise: where the session's partitions are read.
         """
         request = read_plain(frame, body_at)
-        if request is None or request.min_bytes > 1:
+        if request is None or request.min_bytes > 1 or request.isolation_level not in (0, 1):
             return None
         session = self._sessions.plain(request.session_id, request.session_epoch)
         if session is None or len(session.partitions) > _MAX_PARTITIONS or not session.move(request.partitions):

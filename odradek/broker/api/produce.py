@@ -25,6 +25,7 @@ from odradek.ports.files import Buffer
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
 from odradek.server.handlers import MAX_DECIDED_OBJECTS, CloseConnection, Handler
+from odradek.storage.log import Log
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.produce import (
@@ -47,7 +48,7 @@ from odradek.wire.records.header import (
     PRODUCER_ID_AT,
     TRANSACTIONAL_BIT,
 )
-from odradek.wire.records.validation import RecordValidationError
+from odradek.wire.records.validation import NotOneBatchError, RecordValidationError
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,17 @@ ADMIN_CLIENT_ID = "__admin_client"
 """Kafka's own tools write to internal topics under this client id."""
 UNKNOWN_OFFSET = -1
 _PRODUCER = struct.Struct(">qhi")
+_WITHOUT_START = frozenset(
+    {
+        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+        ErrorCode.NOT_LEADER_OR_FOLLOWER,
+        ErrorCode.MESSAGE_TOO_LARGE,
+        ErrorCode.RECORD_LIST_TOO_LARGE,
+        ErrorCode.CORRUPT_MESSAGE,
+        ErrorCode.KAFKA_STORAGE_ERROR,
+        ErrorCode.UNSUPPORTED_COMPRESSION_TYPE,
+    }
+)
 _NO_ANSWER = frozenset(
     {
         ErrorCode.NETWORK_EXCEPTION,
@@ -185,7 +197,7 @@ class ProduceApi:
     ) -> ProduceResponse | Promise[ProduceResponse | None] | None:
         responses: list[TopicProduceResponse] = []
         uncommitted = _Uncommitted()
-        for topic in request.topic_data:
+        for topic in _each_once(request.topic_data):
             name = self._topic_name(context, topic)
             answers = [
                 self._append(context, request, name, partition, verified, uncommitted)
@@ -217,18 +229,21 @@ class ProduceApi:
         answer = PartitionProduceResponse(index=data.index, base_offset=UNKNOWN_OFFSET)
         records = cast("Buffer | None", data.records)
         data.records = None  # a request that waits must not keep its frame
+        log: Log | None = None
         try:
             if topic is None:
                 raise KafkaError(ErrorCode.UNKNOWN_TOPIC_ID)
             name = TopicPartition(topic, data.index)
-            if request.acks not in (ACKS_NONE, ACKS_LEADER, ACKS_ALL):
-                raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
             partition = self._replicas.partition(name)
+            if request.acks not in (ACKS_NONE, ACKS_LEADER, ACKS_ALL):
+                self._admission.check_form(records)
+                raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
             if is_internal(topic) and context.client_id != ADMIN_CLIENT_ID:
                 raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"Cannot append to internal topic {topic}")
-            log = partition.leader_log()
+            leader_log = partition.leader_log()
             if name in verified.errors:
                 raise _unverified(verified.errors[name], context.api_version)
+            log = leader_log
             batch, header = self._admission.admit(records, log.config, context.api_version)
             if header.is_transactional and header.producer_id >= 0 and self._verifier.is_enabled():
                 log.producers.check_verified(
@@ -241,10 +256,12 @@ class ProduceApi:
                 BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=text)
                 for index, text in error.errors
             ]
+            answer.log_start_offset = _start_told(log, error)
         except _UnverifiedError as error:
             answer.error_code, answer.error_message = error.code, error.message
         except KafkaError as error:
             answer.error_code = error.code
+            answer.log_start_offset = _start_told(log, error)
             if error.code is ErrorCode.NOT_LEADER_OR_FOLLOWER:
                 uncommitted.is_misdirected = True
         except Exception:  # noqa: BLE001 - logged with its traceback; what other partitions got must be told
@@ -310,6 +327,27 @@ class ProduceApi:
             NodeEndpoint(node_id=node_id, host=host, port=port, rack=rack)
             for node_id, host, port, rack in leader_endpoints(image, context.listener, leaders)
         ]
+
+
+def _each_once(topics: list[TopicProduceData]) -> list[TopicProduceData]:
+    """The same with each partition once: of what is named twice the last mention counts, as in a map."""
+    if len(topics) == 1 and len(topics[0].partition_data) == 1:
+        return topics
+    merged: dict[tuple[str, bytes], dict[int, PartitionProduceData]] = {}
+    for topic in topics:
+        partitions = merged.setdefault((topic.name, topic.topic_id), {})
+        partitions.update((data.index, data) for data in topic.partition_data)
+    return [
+        TopicProduceData(name=name, topic_id=topic_id, partition_data=list(partitions.values()))
+        for (name, topic_id), partitions in merged.items()
+        if partitions
+    ]
+
+
+def _start_told(log: Log | None, error: KafkaError) -> int:
+    """Where the log begins that refused a batch; -1 where no log did, and with errors that say nothing of one."""
+    is_told = log is not None and error.code not in _WITHOUT_START and not isinstance(error, NotOneBatchError)
+    return log.log_start_offset if log is not None and is_told else UNKNOWN_OFFSET
 
 
 class _UnverifiedError(KafkaError):

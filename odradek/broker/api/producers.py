@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from odradek.broker.replication.manager import ReplicaManager
+from odradek.metadata.topic_names import check_name
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
 from odradek.server.handlers import AnyHandler, Handler, erase
@@ -62,6 +63,10 @@ class ProducersApi:
                 # A small request must not make a response of any size out of one partition's many producers.
                 raise KafkaError(ErrorCode.INVALID_REQUEST)
             described[name] = None
+            check_name(name.topic)
+            if name.topic not in self._replicas.image.topics.by_name:
+                code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+                raise KafkaError(code, code.message)
             log = self._replicas.partition(name).local_log()
         except KafkaError as error:
             return PartitionResponse(partition_index=name.partition, error_code=error.code, error_message=error.message)

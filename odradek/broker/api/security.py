@@ -64,7 +64,7 @@ class SecurityApi:
         known: dict[str, list[CredentialInfo]] = {}
         for (mechanism, user), credential in self._replicas.image.scram.credentials.items():
             known.setdefault(user, []).append(CredentialInfo(mechanism=mechanism, iterations=credential.iterations))
-        mentions = Counter(user.name for user in request.users or ()) or Counter(known)
+        mentions = Counter(user.name for user in request.users or ()) or Counter(known.keys())
         results = []
         async for user, count in context.slices().each(sorted(mentions.items())):
             result = DescribeUserScramCredentialsResult(user=user)

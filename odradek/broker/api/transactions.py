@@ -261,7 +261,16 @@ def _by_topic(codes: Mapping[TopicPartition, ErrorCode]) -> list[AddPartitionsTo
 
 
 def _failed_topics(topics: Sequence[AddPartitionsToTxnTopic], code: ErrorCode) -> list[AddPartitionsToTxnTopicResult]:
-    return _by_topic({TopicPartition(topic.name, index): code for topic in topics for index in topic.partitions})
+    return [
+        AddPartitionsToTxnTopicResult(
+            name=topic.name,
+            results_by_partition=[
+                AddPartitionsToTxnPartitionResult(partition_index=index, partition_error_code=code)
+                for index in topic.partitions
+            ],
+        )
+        for topic in topics
+    ]
 
 
 def _init_failed(_request: InitProducerIdRequest, version: int, error: KafkaError) -> InitProducerIdResponse:

@@ -21,6 +21,7 @@ from odradek.wire.messages.fetch import AbortedTransaction, EpochEndOffset, Lead
 _log = logging.getLogger(__name__)
 
 UNKNOWN_OFFSET = -1
+_NOTHING_TO_READ = (ErrorCode.UNKNOWN_TOPIC_ID, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
 CONSUMER = -1
 """The replica id of whoever is no replica."""
 
@@ -53,8 +54,16 @@ class FetchRead:
     responses: list[tuple[FetchedPartition, PartitionData]]
     size: int = 0
     answer_now: bool = False
+    refused: list[tuple[FetchedPartition, PartitionData]] = field(default_factory=list)
+    """What there is nothing to read of: told behind all that was read."""
     unprepared: list[Callable[[], None]] = field(default_factory=list)
     """What to run on another thread before these partitions are read again: some need a disk to be looked up."""
+
+    def add_refused(self) -> None:
+        """Put what was refused behind the rest, unknown topic ids first."""
+        if self.refused:
+            self.refused.sort(key=lambda each: each[1].error_code != ErrorCode.UNKNOWN_TOPIC_ID)
+            self.responses += self.refused
 
 
 class FetchReader:
@@ -94,6 +103,7 @@ class FetchReader:
         for fetched in partitions:
             if not (is_replica and self._is_caught_up(fetched, options)):
                 self._add_partition(fetched, options, result)
+        result.add_refused()
         return result
 
     def count_sent(self, read: FetchRead) -> None:
@@ -112,6 +122,7 @@ class FetchReader:
         result = FetchRead([])
         async for fetched in slices.each(partitions):
             self._add_partition(fetched, options, result)
+        result.add_refused()
         return result
 
     def _add_partition(self, fetched: FetchedPartition, options: FetchOptions, result: FetchRead) -> None:
@@ -122,6 +133,9 @@ class FetchReader:
             return
         except KafkaError as error:
             result.answer_now = True
+            if error.code in _NOTHING_TO_READ:
+                result.refused.append((fetched, refused_partition(fetched, error.code)))
+                return
             response = self._failed(fetched, error, options)
         except Exception:  # noqa: BLE001 - logged with its traceback; the other partitions are still answered
             _log.exception("reading partition %d of %s failed unexpectedly", fetched.key[1], fetched.key[0])
@@ -275,6 +289,13 @@ def _response(name: TopicPartition, log: Log, high_watermark: int) -> PartitionD
         aborted_transactions=None,
         records=b"",
     )
+
+
+def refused_partition(fetched: FetchedPartition, code: ErrorCode) -> PartitionData:
+    """The response partition of what was not even tried to read: its aborted transactions are none, not unknown."""
+    response = failed_partition(fetched, code)
+    response.aborted_transactions = []
+    return response
 
 
 def failed_partition(fetched: FetchedPartition, code: ErrorCode) -> PartitionData:

@@ -141,7 +141,7 @@ class FetchPlan:
             news = partition.tells_something_new(response, remember=self.session is not None)
             if news or not self.incremental:
                 selected.append((partition, response))
-            if self.session is not None and size_of(response) > 0:
+            if self.session is not None and self.incremental and size_of(response) > 0:
                 self.session.move_last(partition.key)
         return selected
 
@@ -188,12 +188,12 @@ class SessionCache:
         by_id = version >= _FIRST_WITH_TOPIC_IDS
         if request.session_epoch in (INITIAL_EPOCH, FINAL_EPOCH):
             self._drop(request.session_id)
-            # A full request may name a partition twice; the last mention counts, as in a map.
-            partitions = {partition.key: partition for partition in partitions_of(request, by_id=by_id)}
+            named = _named_by(request, by_id=by_id)
             session = None
             if request.session_epoch == INITIAL_EPOCH:
+                partitions = {partition.key: partition for partition in named}
                 session = self._create(partitions, by_id=by_id, is_follower=is_follower(request))
-            return FetchPlan(list(partitions.values()), session, incremental=False)
+            return FetchPlan(named, session, incremental=False)
         session = self._sessions.get(request.session_id)
         if session is None:
             raise KafkaError(ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
@@ -206,7 +206,7 @@ class SessionCache:
         self.partition_count += len(session.partitions) - before
         if not session.partitions:
             self._drop(session.id)
-            return FetchPlan([], None, incremental=False)
+            return FetchPlan(_named_by(request, by_id=by_id), None, incremental=False)
         if self.partition_count > self._max_partitions:
             self._drop(session.id)
             raise KafkaError(ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
@@ -226,8 +226,6 @@ class SessionCache:
     def _create(
         self, partitions: dict[PartitionKey, FetchedPartition], *, by_id: bool, is_follower: bool
     ) -> Session | None:
-        if not partitions:
-            return None
         now_ms = self._clock.monotonic_ms()
         if len(self._sessions) >= self._slots and not self._evict(now_ms, len(partitions), is_follower=is_follower):
             return None
@@ -291,10 +289,15 @@ def partitions_of(request: FetchRequest, *, by_id: bool) -> Iterable[FetchedPart
                 (name, partition.partition),
                 partition.fetch_offset,
                 partition.partition_max_bytes,
-                partition.current_leader_epoch,
+                max(partition.current_leader_epoch, -1),
                 partition.last_fetched_epoch,
                 partition.log_start_offset,
             )
+
+
+def _named_by(request: FetchRequest, *, by_id: bool) -> list[FetchedPartition]:
+    """The partitions that a request names, each once: the last mention counts, as in a map."""
+    return list({partition.key: partition for partition in partitions_of(request, by_id=by_id)}.values())
 
 
 def size_of(response: PartitionData) -> int:

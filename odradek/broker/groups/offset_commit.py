@@ -162,6 +162,8 @@ class OffsetCommits:
         if claim.epoch >= 0:
             first = FIRST_IN_TRANSACTION_WITH_GROUP_ID_NOT_FOUND if is_in_transaction else FIRST_WITH_GROUP_ID_NOT_FOUND
             raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND if version >= first else ErrorCode.ILLEGAL_GENERATION)
+        # It is there from now on, whatever becomes of its offsets.
+        self._table.create(request.group_id)
         return None
 
     def _metadata_fault(self, partition: OffsetCommitRequestPartition | TxnOffsetCommitRequestPartition) -> ErrorCode:
@@ -176,7 +178,7 @@ class OffsetCommits:
     ) -> OffsetDeleteResponseTopic:
         answer = OffsetDeleteResponseTopic(name=topic.name)
         code = ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC if group.is_subscribed_to(topic.name) else ErrorCode.NONE
-        for index in dict.fromkeys(partition.partition_index for partition in topic.partitions):
+        for index in [partition.partition_index for partition in topic.partitions]:
             answer.partitions.append(OffsetDeleteResponsePartition(partition_index=index, error_code=code))
             key = (topic.name, index)
             known = self._store.latest(group.group_id, key) or self._store.is_pending(group.group_id, key)

@@ -5,11 +5,18 @@ from __future__ import annotations
 from odradek.ports import Clock
 from odradek.ports.files import Buffer
 from odradek.storage.log_config import MAX_DECOMPRESSED_MESSAGE_BYTES, LogConfig
-from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.errors import ErrorCode
 from odradek.wire.records.batch import rebuild_batch
 from odradek.wire.records.compression import Codec
 from odradek.wire.records.header import BatchHeader, TimestampType, parse_header, set_max_timestamp
-from odradek.wire.records.validation import RecordRules, check_batch, must_open, validate_records
+from odradek.wire.records.validation import (
+    NotOneBatchError,
+    RecordRules,
+    check_batch,
+    check_form,
+    must_open,
+    validate_records,
+)
 
 FIRST_WITH_ZSTD = 7
 _PRODUCERS_CODEC = "producer"
@@ -35,7 +42,7 @@ class Admission:
         `check_batch` does, and RecordValidationError for records that the topic refuses.
         """
         if not records:
-            raise KafkaError(ErrorCode.INVALID_RECORD, "There is no record batch for the partition")
+            raise _no_batch()
         header = check_batch(records, config.max_message_bytes, allow_zstd=produce_version >= FIRST_WITH_ZSTD)
         batch = memoryview(records)[: header.size_bytes]
         if config is not self._config:
@@ -58,6 +65,13 @@ class Admission:
             header = parse_header(batch)
         return batch, header
 
+    @staticmethod
+    def check_form(records: Buffer | None) -> None:
+        """Raise NotOneBatchError unless this is one batch, whatever is in it."""
+        if not records:
+            raise _no_batch()
+        check_form(records)
+
     def _remember(self, config: LogConfig) -> None:
         """Work out what a topic asks for once per run of requests for it, not per batch."""
         self._config = config
@@ -65,6 +79,10 @@ class Admission:
         self._codec = _codec(config)
         self._level = _level(config, self._codec)
         self._opens_compressed = config.max_decompressed_message_bytes < MAX_DECOMPRESSED_MESSAGE_BYTES
+
+
+def _no_batch() -> NotOneBatchError:
+    return NotOneBatchError(ErrorCode.INVALID_RECORD, "There is no record batch for the partition")
 
 
 def _rules(config: LogConfig) -> RecordRules:

@@ -20,7 +20,9 @@ from odradek.wire.messages.describe_quorum import (
     Node,
     ReplicaState,
 )
+from odradek.wire.uuids import ZERO_UUID
 
+FIRST_WITH_DIRECTORIES = 2
 FIRST_WITH_NODES = 2
 
 
@@ -41,7 +43,10 @@ class QuorumApi:
             topics=[
                 DescribeQuorumResponseTopicData(
                     topic_name=topic.topic_name,
-                    partitions=[self._partition(topic.topic_name, each.partition_index) for each in topic.partitions],
+                    partitions=[
+                        self._partition(topic.topic_name, each.partition_index, context.api_version)
+                        for each in topic.partitions
+                    ],
                 )
                 for topic in request.topics
             ]
@@ -59,7 +64,7 @@ class QuorumApi:
             ]
         return response
 
-    def _partition(self, topic: str, index: int) -> DescribeQuorumResponsePartitionData:
+    def _partition(self, topic: str, index: int, version: int) -> DescribeQuorumResponsePartitionData:
         if (topic, index) != (CLUSTER_METADATA_TOPIC, 0):
             return DescribeQuorumResponsePartitionData(
                 partition_index=index,
@@ -77,16 +82,16 @@ class QuorumApi:
             leader_id=leader.node_id,
             leader_epoch=leader.epoch,
             high_watermark=leader.high_watermark,
-            current_voters=[self._state(leader, voter) for voter in leader.voters.values()],
-            observers=[self._state(leader, observer) for observer in leader.observers.values()],
+            current_voters=[self._state(leader, voter, version) for voter in leader.voters.values()],
+            observers=[self._state(leader, observer, version) for observer in leader.observers.values()],
         )
 
-    def _state(self, leader: LeaderState, voter: ReplicaProgress) -> ReplicaState:
+    def _state(self, leader: LeaderState, voter: ReplicaProgress, version: int) -> ReplicaState:
         is_leader = voter.id == leader.node_id
         now_ms = self._clock.now_ms()
         return ReplicaState(
             replica_id=voter.id,
-            replica_directory_id=voter.directory_id,
+            replica_directory_id=voter.directory_id if version >= FIRST_WITH_DIRECTORIES else ZERO_UUID,
             log_end_offset=self._raft.end_offset if is_leader else voter.end_offset,
             last_fetch_timestamp=now_ms if is_leader else voter.last_fetch_ms,
             last_caught_up_timestamp=now_ms if is_leader else voter.last_caught_up_ms,

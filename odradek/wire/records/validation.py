@@ -64,6 +64,10 @@ class RecordValidationError(KafkaError):
         self.errors = errors
 
 
+class NotOneBatchError(KafkaError):
+    """What came for a partition is not one whole batch of magic 2: refused before any log is looked at."""
+
+
 class ValidatedRecords(NamedTuple):
     """What opening the records told.
 
@@ -126,17 +130,23 @@ def check_batch(records: Buffer, max_message_bytes: int, *, allow_zstd: bool = T
     return header
 
 
+def check_form(records: Buffer) -> None:
+    """Raise NotOneBatchError unless `records` is one whole batch of magic 2; nothing else of it is looked at."""
+    _only_batch_size(records)
+
+
 def _only_batch_size(records: Buffer) -> int:
     """The size of the first batch, which is whole, of magic 2 and the only whole one."""
     size_bytes = next_batch_size(records)
     if size_bytes is None or size_bytes > len(records):
-        raise _invalid("No whole batch for the partition")
+        raise NotOneBatchError(ErrorCode.INVALID_RECORD, "No whole batch for the partition")
     if records[MAGIC_AT] != MAGIC_V2:
-        raise _invalid(f"Batch of magic {records[MAGIC_AT]} where only magic 2 is allowed")
+        text = f"Batch of magic {records[MAGIC_AT]} where only magic 2 is allowed"
+        raise NotOneBatchError(ErrorCode.INVALID_RECORD, text)
     if size_bytes < len(records):
         next_bytes = next_batch_size(records, size_bytes)
         if next_bytes is not None and size_bytes + next_bytes <= len(records):
-            raise _invalid("More than one batch for the partition")
+            raise NotOneBatchError(ErrorCode.INVALID_RECORD, "More than one batch for the partition")
     if size_bytes < HEADER_BYTES:
         raise _corrupt(f"Batch of {size_bytes} bytes")
     return size_bytes

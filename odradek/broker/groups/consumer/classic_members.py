@@ -62,6 +62,8 @@ class ClassicMembers:
             response = JoinGroupResponse(member_id=member_id, error_code=ErrorCode.MEMBER_ID_REQUIRED)
             self._table.context.reply(join.reply, response)
             return NOTHING
+        if not is_unknown and request.group_instance_id is not None:
+            check_not_fenced(known_static(group, request.group_instance_id), member_id, request.group_instance_id)
         said = _subscription(request.protocols)
         records: list[CoordinatorRecord] = []
         replaced = group.static_member(request.group_instance_id)
@@ -168,9 +170,7 @@ class ClassicMembers:
         if instance_id is None:
             return group.members.get(member_id) or ConsumerMember(member_id)
         if join.request.member_id != UNKNOWN_MEMBER:
-            member = known_static(group, instance_id)
-            check_not_fenced(member, member_id, instance_id)
-            return member
+            return known_static(group, instance_id)
         present = group.static_member(instance_id)
         if present is None:
             return ConsumerMember(member_id)

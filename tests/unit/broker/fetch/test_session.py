@@ -110,17 +110,21 @@ def test_an_error_is_told_until_it_is_gone_and_its_end_is_news() -> None:
     assert answer(sessions.plan(request(session_id, 3), 12)) == [0]
 
 
-def test_a_partition_with_data_is_read_last_next_time() -> None:
+def test_a_partition_with_data_is_read_last_next_time_once_the_session_is_known() -> None:
     sessions = cache()
-    first = sessions.plan(request(0, 0, 0, 1, 2), 12)
-    first.select(
-        [
-            (fetched, PartitionData(partition_index=fetched.key[1], records=b"x" if fetched.key[1] == 0 else b""))
-            for fetched in first.partitions
-        ]
-    )
-    plan = sessions.plan(request(first.session_id, 1), 12)
-    assert [fetched.key[1] for fetched in plan.partitions] == [1, 2, 0]
+    plan = sessions.plan(request(0, 0, 0, 1, 2), 12)
+    session_id = plan.session_id
+    orders = []
+    for epoch in (1, 2):
+        plan.select(
+            [
+                (fetched, PartitionData(partition_index=fetched.key[1], records=b"x" if fetched.key[1] == 0 else b""))
+                for fetched in plan.partitions
+            ]
+        )
+        plan = sessions.plan(request(session_id, epoch), 12)
+        orders.append([fetched.key[1] for fetched in plan.partitions])
+    assert orders == [[0, 1, 2], [1, 2, 0]]
 
 
 def test_what_does_not_belong_to_a_session_is_refused() -> None:
