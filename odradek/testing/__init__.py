@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from odradek.testing.embedded import EmbeddedKafka
     from odradek.testing.faults.handles import Fault, Faults
     from odradek.testing.faults.specs import FaultSpec, fault_from_json, fault_kinds
+    from odradek.testing.groups import EmbeddedGroup
     from odradek.testing.options import Topic
+    from odradek.testing.records import ANYTHING, Record, Records
     from odradek.testing.requests import RecordedRequest, Requests
+    from odradek.testing.states import GroupInfo, GroupMember, PartitionInfo, TopicInfo, TransactionInfo
+    from odradek.testing.topics import EmbeddedTopic
+    from odradek.testing.transactions import EmbeddedTransaction
     from odradek.testing.waiting import WaitTimeoutError
     from odradek.wire.errors import ErrorCode, KafkaError
 
@@ -32,6 +37,17 @@ __all__ = [
     "KafkaContainer",
     "Topic",
     "TEST_DEFAULTS",
+    "EmbeddedTopic",
+    "EmbeddedGroup",
+    "EmbeddedTransaction",
+    "Record",
+    "Records",
+    "ANYTHING",
+    "TopicInfo",
+    "PartitionInfo",
+    "GroupInfo",
+    "GroupMember",
+    "TransactionInfo",
     "Requests",
     "RecordedRequest",
     "WaitTimeoutError",
@@ -57,6 +73,17 @@ _MODULES = {
     "fault_kinds": "odradek.testing.faults.specs",
     "Topic": "odradek.testing.options",
     "TEST_DEFAULTS": "odradek.testing.defaults",
+    "EmbeddedTopic": "odradek.testing.topics",
+    "EmbeddedGroup": "odradek.testing.groups",
+    "EmbeddedTransaction": "odradek.testing.transactions",
+    "Record": "odradek.testing.records",
+    "Records": "odradek.testing.records",
+    "ANYTHING": "odradek.testing.records",
+    "TopicInfo": "odradek.testing.states",
+    "PartitionInfo": "odradek.testing.states",
+    "GroupInfo": "odradek.testing.states",
+    "GroupMember": "odradek.testing.states",
+    "TransactionInfo": "odradek.testing.states",
     "Requests": "odradek.testing.requests",
     "RecordedRequest": "odradek.testing.requests",
     "WaitTimeoutError": "odradek.testing.waiting",

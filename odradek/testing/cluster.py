@@ -312,7 +312,7 @@ class Cluster:
             return
         request = CreateTopicsRequest(topics=[_creatable(topic, len(self.nodes)) for topic in self._options.topics])
         active = next(iter(self.nodes.values())).node.active_controller
-        response = await _result(active.send(request, CreateTopicsResponse))
+        response = await result_of(active.send(request, CreateTopicsResponse))
         for topic in response.topics:
             code = ErrorCode(topic.error_code)
             if code not in (ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS):
@@ -323,7 +323,7 @@ class Cluster:
         quorums = [node.node.quorum for node in self.nodes.values()]
         offset = max(quorum.loader.image.offset for quorum in quorums)
         for quorum in quorums:
-            await _result(spawn(quorum.follow_to(offset)))
+            await result_of(spawn(quorum.follow_to(offset)))
 
 
 async def _start_all(nodes: Sequence[RunningNode]) -> None:
@@ -422,7 +422,7 @@ def _creatable(topic: Topic, nodes: int) -> CreatableTopic:
     )
 
 
-async def _result(promise: Promise[T]) -> T:
+async def result_of(promise: Promise[T]) -> T:
     """What a promise of the state machines comes to."""
     done = asyncio.Event()
     promise.on_done(lambda _promise: done.set())

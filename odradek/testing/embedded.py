@@ -7,20 +7,27 @@ import os
 import sys
 import warnings
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
+from odradek.testing import group_inspection, inspection
 from odradek.testing.clock import Clock
 from odradek.testing.cluster import Cluster
+from odradek.testing.groups import EmbeddedGroup
 from odradek.testing.host import Host, ThreadHost
 from odradek.testing.options import Options, PropertyValue, Topics
 from odradek.testing.releases import MaxVersions
 from odradek.testing.requests import Requests
+from odradek.testing.topics import EmbeddedTopic
+from odradek.testing.transactions import EmbeddedTransaction
+from odradek.testing.waiting import TIMEOUT_S, Wait, block, give_way, now, until
 from odradek.wire.schema import Message
 
 if TYPE_CHECKING:
     from odradek.testing.faults.handles import Faults
+
+T = TypeVar("T")
 
 LOG_LINES = 1_000
 """How much of the nodes' log is kept."""
@@ -85,6 +92,55 @@ class EmbeddedKafka:
     def log(self) -> list[str]:
         """What the nodes have logged, the newest last, since they were started or reset; at most `LOG_LINES` lines."""
         return list(self._log)
+
+    def topics(self) -> dict[str, int]:
+        """The topics and their numbers of partitions, but for internal ones."""
+        return self._running().call(inspection.topics).result()
+
+    def topic(self, name: str) -> EmbeddedTopic:
+        """A topic: its records, partitions and properties, and waiting for records."""
+        return EmbeddedTopic(self._running, name)
+
+    def groups(self) -> dict[str, str]:
+        """The groups and their states."""
+        return self._running().call(group_inspection.groups).result()
+
+    def group(self, group_id: str) -> EmbeddedGroup:
+        """A group, classic or consumer: its state, members, offsets and lag, and waiting for them."""
+        return EmbeddedGroup(self._running, group_id)
+
+    def transactions(self) -> dict[str, str]:
+        """The transactional ids and their states."""
+        found = self._running().call(inspection.transactions).result()
+        return {each.transactional_id: each.state for each in found}
+
+    def transaction(self, transactional_id: str) -> EmbeddedTransaction:
+        """A transactional id: its state, producer and partitions, and waiting for a state."""
+        return EmbeddedTransaction(self._running, transactional_id)
+
+    def wait_until(self, condition: Callable[[], T], *, timeout_s: float = TIMEOUT_S) -> T:
+        """Wait until `condition` returns something true, and return that.
+
+        It is asked whenever a node has answered a request, and a few times a second. Raises WaitTimeoutError, which
+        says what there is in the nodes, and what `condition` raises.
+        """
+        return now(self._wait_until(block, condition, timeout_s))
+
+    async def wait_until_async(self, condition: Callable[[], T], *, timeout_s: float = TIMEOUT_S) -> T:
+        """As `wait_until`, while the caller's event loop goes on."""
+        return await self._wait_until(give_way, condition, timeout_s)
+
+    async def _wait_until(self, wait: Wait, condition: Callable[[], T], timeout_s: float) -> T:
+        async def look() -> T:
+            return condition()
+
+        def told(found: T) -> str:
+            return f"{getattr(condition, '__qualname__', condition)} returns {found!r}; there are {self._contents()}"
+
+        return await until(self._running(), wait, look, bool, timeout_s=timeout_s, told=told)
+
+    def _contents(self) -> str:
+        return f"topics {self.topics()}, groups {self.groups()}, transactions {self.transactions()}"
 
     @property
     def requests(self) -> Requests[Message]:

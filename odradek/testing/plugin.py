@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LOG_TAIL_LINES = 40
 """How much of the nodes' log is shown below a test that has failed."""
+REQUESTS_SHOWN = 20
+"""How many of the clients' last requests are shown there."""
 _MARKER = "kafka"
 _CLUSTER_NODES = 3
 
@@ -75,18 +77,35 @@ def _kafka_warm_processes() -> Iterator[WarmProcesses]:
         yield processes
 
 
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Say what is missing, what is too much and what differs of the records of a topic."""
+    if op != "==" or "odradek.testing.records" not in sys.modules:
+        return None
+    from odradek.testing.differences import explain
+
+    return explain(left, right)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the end of the nodes' log below a test that has failed."""
+    """Show below a test that has failed what its clients asked last, and the end of the nodes' log."""
     report = yield
     embedded = sys.modules.get("odradek.testing.embedded")
     if embedded is not None and report.failed and call.when == "call":
         for name, value in sorted(getattr(item, "funcargs", {}).items()):
             if isinstance(value, embedded.EmbeddedKafka):
+                report.sections.append((f"The last requests to {name}", _last_requests(value)))
                 report.sections.append((f"The end of {name}'s log", "\n".join(value.log[-LOG_TAIL_LINES:])))
     return report
+
+
+def _last_requests(kafka: EmbeddedKafka) -> str:
+    try:
+        return "\n".join(map(str, kafka.requests[-REQUESTS_SHOWN:])) or "none"
+    except RuntimeError as error:
+        return str(error)
 
 
 def _running(request: pytest.FixtureRequest, nodes: int) -> Iterator[EmbeddedKafka]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar, cast, overload
 
@@ -118,8 +119,9 @@ class RecordedRequest(Generic[M]):
         return list(dict.fromkeys(named))
 
     def __str__(self) -> str:
-        """In one line: who, what, of which topics, and how it ended."""
-        return f"{self.client_id or '(no client id)'}: {self._what()} -> {self._end()}"
+        """In one line: when, who, what, of which topics, and how it ended."""
+        at = time.strftime("%H:%M:%S", time.localtime(self.time_ms // 1000))
+        return f"{at}.{self.time_ms % 1000:03} {self.client_id or '(no client id)'}: {self._what()} -> {self._end()}"
 
     def __repr__(self) -> str:
         return f"<{self}>"

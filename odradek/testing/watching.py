@@ -17,6 +17,8 @@ MAX_REQUESTS = 10_000
 """How many requests are kept; older ones are forgotten."""
 MAX_BYTES = 32 * 1024 * 1024
 """How much memory they and their responses may take. One that is larger by itself is kept without its body."""
+LINGER_S = 1.0
+"""How long requests are looked at after somebody has waited: whoever looks whether it is there waits again soon."""
 LOOK_S = 0.02
 """How long it may take to notice what happens without a request, such as the end of a session."""
 
@@ -74,6 +76,7 @@ class Watch:
         self._happened = 0
         """Counts what may have changed anything."""
         self._waiting: dict[asyncio.Future[None], None] = {}
+        self._lingering: asyncio.TimerHandle | None = None
         self._nodes: dict[int, tuple[Interception, Interceptor]] = {}
         self._observes = False
 
@@ -110,20 +113,33 @@ class Watch:
 
     async def next(self, seen: int, timeout_s: float) -> int:
         """Wait until `happened` is another number than `seen`, but for `LOOK_S` at most; returns it."""
+        loop = asyncio.get_running_loop()
+        self._linger(loop)
         if self._happened == seen:
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            future: asyncio.Future[None] = loop.create_future()
             self._waiting[future] = None
-            self._review()
             try:
                 await asyncio.wait((future,), timeout=max(0, min(timeout_s, LOOK_S)))
             finally:
                 self._waiting.pop(future, None)
-                self._review()
+                self._linger(loop)
         return self._happened
+
+    def _linger(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Somebody waits now, or is about to."""
+
+        def end() -> None:
+            self._lingering = loop.call_later(LINGER_S, end) if self._waiting else None
+            self._review()
+
+        if self._lingering is not None:
+            self._lingering.cancel()
+        self._lingering = loop.call_later(LINGER_S, end)
+        self._review()
 
     def _review(self) -> None:
         """Be among the interceptors, or not: while there are none, nodes take their shortest ways."""
-        wanted = self._records or bool(self._waiting)
+        wanted = self._records or self._lingering is not None
         if wanted is self._observes:
             return
         self._observes = wanted

@@ -142,7 +142,10 @@ def test_which_ones() -> None:
     assert not Selection(None, "b").has(request)
 
 
-def test_nothing_looks_while_nobody_wants_it() -> None:
+def test_nothing_looks_while_nobody_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "LINGER_S", 0.001)
+    monkeypatch.setattr(watching, "LOOK_S", 10)
+
     async def use() -> None:
         watch = Watch()
         node = Node(watch)
@@ -152,10 +155,14 @@ def test_nothing_looks_while_nobody_wants_it() -> None:
         later = Node(watch)
         assert not later.is_watched
         waiting = asyncio.ensure_future(watch.next(watch.happened, 10))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.005)
         assert later.is_watched
         later.ask(frame())
-        assert await waiting == watch.happened
+        seen = await waiting
+        assert later.is_watched, "who looks whether it is there may wait again"
+        later.ask(frame())
+        assert await watch.next(seen, 10) == watch.happened != seen
+        await asyncio.sleep(0.005)
         assert not later.is_watched
         assert list(watch.requests) == []
 
