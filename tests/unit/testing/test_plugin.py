@@ -113,6 +113,19 @@ def test_after_it(kafka_broker):
     assert partitions(kafka_broker) == {}
 """
 
+WORKERS = """
+@pytest.mark.parametrize("number", range(4))
+def test_alone(kafka_broker, kafka_broker_session, worker_id, number):
+    produce(kafka_broker, f"of-{number}")
+    produce(kafka_broker_session, worker_id)
+    assert partitions(kafka_broker) == {f"of-{number}": 1}
+    assert partitions(kafka_broker_session) == {worker_id: 1}
+
+def test_fails(kafka_broker):
+    produce(kafka_broker, "t")
+    assert kafka_broker.topic("t").values() == [b"w"]
+"""
+
 SETTINGS = """
 def test_settings(kafka_broker, kafka_broker_session):
     for each in (kafka_broker, kafka_broker_session):
@@ -164,6 +177,13 @@ def test_processes_are_emptied_between_tests_and_stopped_at_the_end(tmp_path: Pa
     assert "6 passed, 1 error" in result.stdout, result.stdout
     assert "ERROR test_users.py::test_killed" in result.stdout
     assert "has ended with code -9" in result.stdout
+
+
+def test_workers_of_xdist_have_nodes_of_their_own(tmp_path: Path) -> None:
+    result = run(tmp_path, WORKERS, "-p", "xdist.plugin", "-n", "2")
+    assert "1 failed, 4 passed" in result.stdout, result.stdout
+    assert "The end of kafka_broker's log" in result.stdout
+    assert re.search(r" rdkafka: Produce v\d+ of t -> ok after ", result.stdout)
 
 
 def test_options_and_the_ini_file_go_for_all(tmp_path: Path) -> None:
