@@ -176,10 +176,10 @@ class Cluster:
         return {listener: _taken(again, node_id - 1, listener) for listener in sockets}
 
     def image(self) -> MetadataImage:
-        """The newest metadata that any node has; raises RuntimeError if no node runs."""
+        """The newest metadata that any node has; raises KafkaError BROKER_NOT_AVAILABLE if no node runs."""
         images = [node.node.quorum.loader.image for node in self.nodes.values()]
         if not images:
-            raise RuntimeError("no nodes run")
+            raise KafkaError(ErrorCode.BROKER_NOT_AVAILABLE, "no node runs")
         return max(images, key=lambda image: image.offset)
 
     def topic_names(self) -> dict[bytes, str]:

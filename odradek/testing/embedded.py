@@ -121,8 +121,9 @@ class EmbeddedKafka:
     def wait_until(self, condition: Callable[[], T], *, timeout_s: float = TIMEOUT_S) -> T:
         """Wait until `condition` returns something true, and return that.
 
-        It is asked whenever a node has answered a request, and a few times a second. Raises WaitTimeoutError, which
-        says what there is in the nodes, and what `condition` raises.
+        It is asked whenever a node has answered a request, and many times a second besides. Raises WaitTimeoutError,
+        which says what there is in the nodes, and what `condition` raises, unless that is the KafkaError of something
+        that is not there yet, such as a topic.
         """
         return now(self._wait_until(block, condition, timeout_s))
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 READ_BYTES = 16 * 1024 * 1024
 """How much of a log is read at a time."""
-LOADS_LOOKS = 500
+LOADS_LOOKS = 50
 """How often a coordinator is asked again that is reading its log, or has just moved."""
 
 

@@ -21,7 +21,6 @@ IsolationLevel = Literal["read_committed", "read_uncommitted"]
 Decoder = Callable[[bytes], V]
 
 _ISOLATIONS = {"read_committed": Isolation.READ_COMMITTED, "read_uncommitted": Isolation.READ_UNCOMMITTED}
-_NOT_YET = (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.LEADER_NOT_AVAILABLE)
 _SHOWN = 5
 
 
@@ -158,30 +157,16 @@ class EmbeddedTopic:
     async def _wait_for(
         self, wait: Wait, count: int, partition: int | None, isolation_level: IsolationLevel, timeout_s: float
     ) -> Records[bytes | None, bytes | None]:
-        missing: list[KafkaError] = []
-
         async def look() -> Records[bytes | None, bytes | None]:
-            missing.clear()
-            try:
-                return await self._records(wait, None, None, partition, isolation_level)
-            except KafkaError as error:
-                if error.code not in _NOT_YET:
-                    raise
-                missing.append(error)
-                return Records()
+            return await self._records(wait, None, None, partition, isolation_level)
 
         def told(found: Records[bytes | None, bytes | None]) -> str:
-            if missing:
-                return missing[0].message or str(missing[0])
             shown = "".join(f"\n  {record}" for record in found[-_SHOWN:])
             more = f"\n  ({len(found) - _SHOWN} before these)" if len(found) > _SHOWN else ""
             of = self.name if partition is None else f"{self.name}-{partition}"
             return f"{of} has not {count} records, but {len(found)}{':' if found else ''}{more}{shown}"
 
-        def is_there(found: Records[bytes | None, bytes | None]) -> bool:
-            return not missing and len(found) >= count
-
-        return await until(self._host(), wait, look, is_there, timeout_s=timeout_s, told=told)
+        return await until(self._host(), wait, look, lambda found: len(found) >= count, timeout_s=timeout_s, told=told)
 
 
 def _isolation(level: str) -> Isolation:

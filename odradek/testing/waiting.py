@@ -13,11 +13,25 @@ from typing import Protocol, TypeVar
 
 from odradek.testing.cluster import Cluster
 from odradek.testing.host import Host
+from odradek.wire.errors import ErrorCode, KafkaError
 
 T = TypeVar("T")
 
 TIMEOUT_S = 10.0
 """How long is waited where nobody says how long."""
+
+
+_NOT_YET = frozenset(
+    {
+        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+        ErrorCode.TRANSACTIONAL_ID_NOT_FOUND,
+        ErrorCode.LEADER_NOT_AVAILABLE,
+        ErrorCode.BROKER_NOT_AVAILABLE,
+        ErrorCode.NOT_COORDINATOR,
+        ErrorCode.COORDINATOR_NOT_AVAILABLE,
+        ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+    }
+)
 
 
 class WaitTimeoutError(TimeoutError):
@@ -61,14 +75,24 @@ async def until(
     timeout_s: float,
     told: Callable[[T], str],
 ) -> T:
-    """What `look` comes to once it `is_there`; raises WaitTimeoutError with what `told` says of the last look."""
+    """What `look` comes to once it `is_there`; raises WaitTimeoutError with what `told` says of the last look.
+
+    A KafkaError that says that something is not there yet may be raised by `look` meanwhile.
+    """
     until_s = time.monotonic() + timeout_s
     happened = -1
     while True:
         # Before the look, so that what happens during it is not missed.
         left_s = max(0.0, until_s - time.monotonic())
         happened = await wait(host.call(_happened, happened, left_s))
-        found = await look()
+        try:
+            found = await look()
+        except KafkaError as error:
+            if error.code not in _NOT_YET:
+                raise
+            if time.monotonic() >= until_s:
+                raise WaitTimeoutError(f"after {timeout_s:g} s {error.message or error}") from error
+            continue
         if is_there(found):
             return found
         if time.monotonic() >= until_s:

@@ -107,6 +107,19 @@ async def crash(cluster: Cluster, node_id: int) -> None:
     await cluster.nodes.pop(node_id).abandon()
 
 
+def test_while_no_node_runs_nothing_is_there_yet() -> None:
+    with EmbeddedKafka(topics=["t"]) as kafka:
+        kafka._running().call(crash, 1).result(TIMEOUT_S)
+        with pytest.raises(KafkaError, match="no node runs"):
+            kafka.topics()
+        with pytest.raises(WaitTimeoutError, match="no node runs"):
+            kafka.topic("t").wait_for_records(timeout_s=0.05)
+        again = threading.Timer(0.05, kafka.reset)
+        again.start()
+        kafka.topic("t").wait_for_records(0, timeout_s=TIMEOUT_S)
+        again.join()
+
+
 def test_what_does_not_exist() -> None:
     with EmbeddedKafka(topics=["orders"]) as kafka:
         topic = kafka.topic("order")
@@ -222,5 +235,11 @@ def test_waiting_until_anything_is_so() -> None:
         assert asyncio.run(kafka.wait_until_async(lambda: kafka.topic("t").exists))
         with pytest.raises(WaitTimeoutError, match=r"\.groups returns {}; there are topics {'t': 1}, groups {}"):
             kafka.wait_until(kafka.groups, timeout_s=0)
+        later = threading.Timer(0.05, produce, (kafka.bootstrap_servers, "later", "a"))
+        later.start()
+        assert kafka.wait_until(lambda: kafka.topic("later").values()) == [b"a"]
+        later.join()
+        with pytest.raises(WaitTimeoutError, match="there is no topic never"):
+            kafka.wait_until(lambda: kafka.topic("never").values(), timeout_s=0)
         with pytest.raises(ZeroDivisionError):
             kafka.wait_until(lambda: 1 // 0)

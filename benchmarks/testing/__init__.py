@@ -1,0 +1,1 @@
+"""How quick the Kafka for tests is, and that it leaves nothing; ``python -m benchmarks.testing`` runs it."""
