@@ -213,9 +213,12 @@ class Partition:
         before = log.high_watermark
         if before == end_offset or log.update_high_watermark(end_offset) == before:
             return False
+        self._tell_listeners()
+        return True
+
+    def _tell_listeners(self) -> None:
         for listener in self._watermark_listeners:
             listener(self)
-        return True
 
     def _min_isr(self, log: Log) -> int:
         return min(log.config.min_insync_replicas, len(self.replicas))
@@ -242,8 +245,7 @@ class Partition:
         log.update_high_watermark(high_watermark)
         log.advance_log_start_offset(min(log_start_offset, log.high_watermark))
         if log.high_watermark != before:
-            for listener in self._watermark_listeners:
-                listener(self)
+            self._tell_listeners()
 
     def follower(self, broker_id: int, current_leader_epoch: int) -> FollowerProgress:
         """The replica on another broker, while this one leads.
@@ -269,14 +271,16 @@ class Partition:
         leadership = self.leadership
         if leadership is None or self.log is None:
             return
-        before = follower.log_end_offset
+        before, begun = follower.log_end_offset, follower.log_start_offset
         leadership.fetched(follower, offset, log_start_offset, leader_end_offset, broker_epoch)
         if follower.broker_id not in leadership.maximal_isr:
             proposal = leadership.expansion(follower, self.log.high_watermark, self.leader_epoch, self.partition_epoch)
             if proposal is not None:
                 self._ask(leadership, proposal)
-        if follower.log_end_offset != before:
-            self.advance_high_watermark()
+        has_moved = follower.log_end_offset != before and self.advance_high_watermark()
+        if begun != log_start_offset and not has_moved:
+            # Who has deleted records waits until no replica has them any more.
+            self._tell_listeners()
 
     def shrink_isr(self) -> None:
         """Ask for the removal of followers that have lagged for too long."""
@@ -330,7 +334,7 @@ class Partition:
             self._ports.retry(again)
 
     def add_watermark_listener(self, listener: Callable[[Partition], None]) -> None:
-        """Call `listener(partition)` whenever the high watermark moves."""
+        """Call `listener(partition)` whenever the high watermark moves, and when a follower's log begins elsewhere."""
         self._watermark_listeners += (listener,)
 
     def remove_watermark_listener(self, listener: Callable[[Partition], None]) -> None:

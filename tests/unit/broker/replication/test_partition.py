@@ -192,3 +192,17 @@ def test_without_other_brokers_a_partition_with_several_replicas_commits_nothing
     partition.apply(image((1,), 5))
     partition.append(memoryview(batch(b"x")), None, all_replicas=False, now_ms=0)
     assert partition.local_log().high_watermark == 0
+
+
+def test_a_follower_whose_log_begins_elsewhere_is_told_of_once() -> None:
+    """Deletions wait for that, and nothing else may ever happen to the partition."""
+    scene = Scene()
+    scene.fetch(2, scene.end)
+    told: list[int] = []
+    scene.partition.add_watermark_listener(lambda partition: told.append(partition.low_watermark(lambda _id: True)))
+    follower = scene.partition.follower(2, -1)
+    for start in (0, 4, 4):
+        scene.partition.local_log().delete_records_before(start)
+        scene.partition.follower_fetched(follower, scene.end, start, scene.end, 7)
+    scene.partition.follower_fetched(scene.partition.follower(3, -1), scene.end, 4, scene.end, 7)
+    assert told == [-1, 4]
