@@ -47,7 +47,7 @@ async def _look(cluster: Cluster, broker: BrokerPart, group_id: str) -> GroupInf
     def describe(shard: GroupShard) -> GroupInfo:
         group = _described(shard, group_id)
         offsets = shard.offsets.readable_items(group_id, latest=False) if group.exists else []
-        return _with_offsets(cluster, group, ((key, committed.offset) for key, committed in offsets))
+        return with_offsets(cluster, group, ((key, committed.offset) for key, committed in offsets))
 
     return await result_of(coordinator.runtime.read(shard, describe))
 
@@ -111,7 +111,8 @@ def _consumer_assignment(assignment: Assignment) -> Mapping[str, tuple[int, ...]
     return {each.topic_name: tuple(sorted(each.partitions)) for each in assignment.topic_partitions if each.partitions}
 
 
-def _with_offsets(cluster: Cluster, group: GroupInfo, offsets: Iterable[tuple[TopicAndPartition, int]]) -> GroupInfo:
+def with_offsets(cluster: Cluster, group: GroupInfo, offsets: Iterable[tuple[TopicAndPartition, int]]) -> GroupInfo:
+    """The group with what it has committed, and its lag."""
     committed: dict[str, dict[int, int]] = {}
     for (topic, partition), offset in sorted(offsets):
         committed.setdefault(topic, {})[partition] = offset

@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from odradek.wire.records.batch import iter_records
-from odradek.wire.records.control import ControlType, parse_control_type
-from odradek.wire.records.header import BatchHeader, iter_batches
+from odradek.wire.records.header import iter_batches
 from odradek.wire.records.record import Record as StoredRecord
 
 K = TypeVar("K")
@@ -146,16 +145,8 @@ def _visible(stored: StoredPartition) -> Iterator[StoredRecord]:
         while aborted and aborted[0][1] <= header.last_offset:
             aborting[aborted.pop(0)[0]] = None
         if header.is_control:
-            if _is_abort(batch, header):
-                aborting.pop(header.producer_id, None)
+            aborting.pop(header.producer_id, None)  # its marker, for nobody else writes control batches to topics
         elif not (header.is_transactional and header.producer_id in aborting):
             for record in iter_records(batch):
                 if record.offset >= stored.start_offset:
                     yield record
-
-
-def _is_abort(batch: memoryview, header: BatchHeader) -> bool:
-    if not header.is_transactional:
-        return False
-    marker = next(iter_records(batch), None)
-    return marker is not None and parse_control_type(marker.key) is ControlType.ABORT

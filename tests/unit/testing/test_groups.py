@@ -10,8 +10,12 @@ from contextlib import contextmanager
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from odradek.testing import EmbeddedKafka, GroupInfo, WaitTimeoutError
-from tests.unit.testing.clients import TIMEOUT_S, produce
+from odradek.testing import EmbeddedKafka, ErrorCode, GroupInfo, GroupMember, KafkaError, WaitTimeoutError
+from odradek.testing.cluster import Cluster
+from odradek.testing.group_inspection import with_offsets
+from odradek.testing.inspection import when_loaded
+from odradek.testing.options import Options
+from tests.unit.testing.clients import TIMEOUT_S, admin, produce
 
 PROTOCOLS = pytest.mark.parametrize("protocol", ["classic", "consumer"])
 
@@ -66,7 +70,7 @@ def test_a_group_from_its_first_member_to_its_last(protocol: str) -> None:
             read = group.wait_for_lag(timeout_s=TIMEOUT_S)
             assert (read.lag, read.total_lag) == ({"t": {0: 0, 1: 0}}, 0)
             assert sum(read.committed_offsets["t"].values()) == 3
-            assert kafka.groups() == {"g": "Stable"}
+            assert (kafka.groups(), kafka.topics()) == ({"g": "Stable"}, {"t": 2})
         empty = group.wait_for_state("Empty", timeout_s=TIMEOUT_S)
         assert (empty.members, empty.total_lag) == ((), 0)
         produce(kafka.bootstrap_servers, "t", "d", "e")
@@ -92,6 +96,10 @@ def test_lag_counts_what_nobody_has_committed() -> None:
         consumer.close()
         assert (group.state, group.committed_offsets, group.lag) == ("Empty", {"u": {0: 1}}, {"u": {0: 2}})
         assert asyncio.run(group.wait_for_lag_async(2)) == group.describe()
+        client = admin(kafka)
+        for future in client.delete_records([TopicPartition("u", 0, 2)]).values():
+            future.result(TIMEOUT_S)
+        assert group.lag == {"u": {0: 1}}, "what is deleted nobody will read"
 
 
 def test_a_time_out_says_how_it_is() -> None:
@@ -112,6 +120,40 @@ def test_a_time_out_says_how_it_is() -> None:
                 group.wait_for_stable(2, timeout_s=0)
             with pytest.raises(WaitTimeoutError, match="it is not Empty"):
                 asyncio.run(group.wait_for_state_async("Empty", timeout_s=0))
+
+
+def test_what_a_member_subscribes_to_counts_before_it_is_assigned() -> None:
+    async def use() -> None:
+        cluster = Cluster(Options.of(1, ["t"], None, None, False), lambda: None)
+        await cluster.start()
+        member = GroupMember("m", "one", "host", None, ("t", "unknown"), {})
+        group = with_offsets(cluster, GroupInfo("g", "Reconciling", members=(member,)), ())
+        assert (group.lag, group.members) == ({"t": {0: 0}}, (member,))
+        await cluster.stop()
+
+    asyncio.run(use())
+
+
+def test_a_coordinator_that_reads_its_log_is_asked_again_but_not_for_ever() -> None:
+    async def use() -> None:
+        cluster = Cluster(Options.of(1, (), None, None, False), lambda: None)
+        codes = [ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.NOT_COORDINATOR]
+
+        async def look() -> str:
+            if codes:
+                raise KafkaError(codes.pop())
+            return "there"
+
+        assert await when_loaded(cluster, look) == "there"
+        codes += [ErrorCode.NOT_COORDINATOR] * 1000
+        with pytest.raises(KafkaError):
+            await when_loaded(cluster, look)
+        assert codes
+        codes[:] = [ErrorCode.UNKNOWN_SERVER_ERROR]
+        with pytest.raises(KafkaError):
+            await when_loaded(cluster, look)
+
+    asyncio.run(use())
 
 
 def test_the_total_is_of_all_topics() -> None:

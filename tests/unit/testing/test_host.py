@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import suppress
 
 import pytest
 
@@ -106,3 +108,19 @@ def test_a_call_that_waits_ends_with_the_nodes() -> None:
     host.join()
     with pytest.raises(RuntimeError, match="no nodes run"):
         host.call(wait)
+
+
+def test_no_call_is_forgotten_however_late_it_comes() -> None:
+    for _ in range(5):
+        host = ThreadHost(Options.of(1, (), None, None, False), lambda _line: None)
+        host.start()
+        host.ready.result(TIMEOUT_S)
+        host.request_stop()
+        calls: list[Future[None]] = []
+        with suppress(RuntimeError):  # in the end no nodes run
+            while True:
+                calls.append(host.call(wait))
+        for call in calls:
+            with pytest.raises(RuntimeError, match="stopped meanwhile"):
+                call.result(TIMEOUT_S)
+        host.join()

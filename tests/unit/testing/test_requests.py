@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from odradek.testing import EmbeddedKafka, ErrorCode, RecordedRequest, WaitTimeoutError, watching
 from odradek.wire.apis import ApiKey
@@ -75,6 +75,7 @@ def test_topics_are_named_where_only_their_ids_are_sent() -> None:
         response = fetches.wait_for(timeout_s=TIMEOUT_S)[0].response
         assert isinstance(response, FetchResponse)
         assert response.responses[0].partitions[0].high_watermark == 1
+        assert response.responses[0].partitions[0].records is None
         assert len(kafka.requests.of(FetchRequest).for_topic("u")) == 0
 
 
@@ -108,6 +109,23 @@ def test_forgetting_and_looking_away() -> None:
 def test_what_is_no_request_is_refused() -> None:
     with EmbeddedKafka() as kafka, pytest.raises(ValueError, match="RequestHeader is no request"):
         kafka.requests.of(RequestHeader)
+
+
+def test_only_what_is_answered_is_waited_for() -> None:
+    with EmbeddedKafka(topics=["t"]) as kafka:
+        config = {"bootstrap.servers": kafka.bootstrap_servers, "group.id": "g", "fetch.wait.max.ms": 60_000}
+        consumer = Consumer({**config, "log_level": 0})
+        consumer.assign([TopicPartition("t", 0, 0)])
+        fetches = kafka.requests.of(FetchRequest)
+        consumer.poll(0)
+        (parked,) = kafka.wait_until(lambda: list(fetches), timeout_s=TIMEOUT_S)
+        with pytest.raises(WaitTimeoutError, match="but 0 requests"):
+            fetches.wait_for(timeout_s=0)
+        produce(kafka.bootstrap_servers, "t", "v")
+        assert fetches.wait_for(timeout_s=TIMEOUT_S)[0].error_codes == []
+        assert not parked.is_answered, "it is as it was when it was looked at"
+        assert str(parked).endswith("no answer")
+        consumer.close()
 
 
 def test_any_condition() -> None:

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # public, but not in the library's __all__
 
-from odradek.testing import EmbeddedKafka
+from odradek.testing import EmbeddedKafka, StartError
 from odradek.testing.cluster import Cluster
 from odradek.testing.defaults import BROKER
 from odradek.testing.options import Options
@@ -139,6 +139,20 @@ def test_a_node_that_has_ended_is_there_again() -> None:
         await crash(cluster, 2)
         assert await cluster.reset() == address
         assert sorted(cluster.nodes) == [1, 2, 3]
+        await cluster.stop()
+
+    asyncio.run(use())
+
+
+def test_nothing_is_remembered_of_nodes_and_topics_before() -> None:
+    async def use() -> None:
+        cluster = Cluster(Options.of(1, ["t"], None, None, False), lambda: None)
+        await cluster.start()
+        (topic_id,) = cluster.topic_names()
+        cluster._failures.append(StartError("the disk failed"))
+        await cluster.reset()
+        assert list(cluster.topic_names().values()) == ["t"]
+        assert topic_id not in cluster.topic_names()
         await cluster.stop()
 
     asyncio.run(use())

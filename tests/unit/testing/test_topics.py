@@ -241,5 +241,11 @@ def test_waiting_until_anything_is_so() -> None:
         later.join()
         with pytest.raises(WaitTimeoutError, match="there is no topic never"):
             kafka.wait_until(lambda: kafka.topic("never").values(), timeout_s=0)
+        with pytest.raises(KafkaError, match="of another kind"):
+            kafka.wait_until(refuse)
         with pytest.raises(ZeroDivisionError):
             kafka.wait_until(lambda: 1 // 0)
+
+
+def refuse() -> None:
+    raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, "of another kind")
