@@ -105,12 +105,12 @@ class StoredPartition(NamedTuple):
 
 def decoded(
     partitions: Sequence[StoredPartition], key: Callable[[bytes], K] | None, value: Callable[[bytes], V] | None
-) -> Records[K, V]:
+) -> Records[K | None, V | None]:
     """The records of the partitions. None of the functions is asked about null, which stays None.
 
     What they raise has a note that says about which record.
     """
-    found: Records[K, V] = Records()
+    found: Records[K | None, V | None] = Records()
     for stored in partitions:
         for record in _visible(stored):
             try:
@@ -130,8 +130,8 @@ def decoded(
     return found
 
 
-def _read(function: Callable[[bytes], V] | None, data: bytes | None) -> V:
-    return cast("V", data if function is None or data is None else function(data))
+def _read(function: Callable[[bytes], V] | None, data: bytes | None) -> V | None:
+    return cast("V | None", data) if function is None or data is None else function(data)
 
 
 def _visible(stored: StoredPartition) -> Iterator[StoredRecord]:

@@ -69,7 +69,11 @@ class EmbeddedTopic:
     @overload
     def records(
         self, *, value: Decoder[V], partition: int | None = None, isolation_level: IsolationLevel = "read_committed"
-    ) -> Records[bytes | None, V]: ...
+    ) -> Records[bytes | None, V | None]: ...
+    @overload
+    def records(
+        self, *, key: Decoder[K], partition: int | None = None, isolation_level: IsolationLevel = "read_committed"
+    ) -> Records[K | None, bytes | None]: ...
     @overload
     def records(
         self,
@@ -78,7 +82,7 @@ class EmbeddedTopic:
         value: Decoder[V],
         partition: int | None = None,
         isolation_level: IsolationLevel = "read_committed",
-    ) -> Records[K, V]: ...
+    ) -> Records[K | None, V | None]: ...
     def records(
         self,
         *,
@@ -100,7 +104,7 @@ class EmbeddedTopic:
     @overload
     def values(
         self, decode: Decoder[V], *, partition: int | None = None, isolation_level: IsolationLevel = "read_committed"
-    ) -> list[V]: ...
+    ) -> list[V | None]: ...
     def values(
         self,
         decode: Decoder[Any] | None = None,
@@ -109,7 +113,7 @@ class EmbeddedTopic:
         isolation_level: IsolationLevel = "read_committed",
     ) -> list[Any]:
         """The values of `records`."""
-        found: Records[bytes | None, Any] = now(self._records(block, None, decode, partition, isolation_level))
+        found: Records[Any, Any] = now(self._records(block, None, decode, partition, isolation_level))
         return [record.value for record in found]
 
     def wait_for_records(
@@ -150,7 +154,7 @@ class EmbeddedTopic:
         value: Decoder[V] | None,
         partition: int | None,
         isolation_level: IsolationLevel,
-    ) -> Records[K, V]:
+    ) -> Records[K | None, V | None]:
         isolation = _isolation(isolation_level)
         return decoded(await wait(self._host().call(stored_partitions, self.name, partition, isolation)), key, value)
 

@@ -53,6 +53,8 @@ def test_records_are_those_that_were_produced() -> None:
         assert kafka.topic("t").values(partition=0) == [None]
         (first, *_) = kafka.topic("t").records(key=bytes.decode, value=json.loads, partition=1)
         assert (first.key, first.value) == ("k", {"a": 1})
+        (first, *_) = kafka.topic("t").records(key=bytes.decode)
+        assert (first.key, first.value) == ("tombstone", None)
 
 
 def test_much_is_read_to_the_end_and_deleted_records_are_gone() -> None:
