@@ -18,7 +18,7 @@ from odradek.wire.messages.api_versions import ApiVersionsRequest, ApiVersionsRe
 from odradek.wire.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
 from odradek.wire.messages.metadata import MetadataRequest, MetadataResponse
 from odradek.wire.messages.produce import ProduceResponse
-from tests.unit.testing.clients import TIMEOUT_S, consume, produce
+from tests.unit.testing.clients import TIMEOUT_S, consume_all, produce
 from tests.unit.testing.faults.wire import Wire, produce_request
 
 
@@ -46,7 +46,7 @@ def test_a_release_offers_its_own_versions(release: str, expected: dict[str, int
         assert {name: listed[name] for name in expected} == expected
         assert not set(gone) & set(listed)
         produce(kafka.bootstrap_servers, "t", "v")
-        assert consume(kafka.bootstrap_servers, "t", 1) == ["v"]
+        assert consume_all(kafka.bootstrap_servers) == [b"v"]
 
 
 def features(response: ApiVersionsResponse) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:

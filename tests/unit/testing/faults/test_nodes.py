@@ -252,14 +252,6 @@ def test_a_consumer_and_an_idempotent_producer_live_through_the_crash_of_a_leade
     assert asyncio.run(run()) == values
 
 
-def test_nodes_in_a_process_crash_likewise() -> None:
-    with EmbeddedKafka(topics=["t"], process=True) as kafka:
-        produce(kafka.bootstrap_servers, "t", "v")
-        with kafka.faults.crash(), pytest.raises(ConnectError):
-            Wire(kafka)
-        assert consume_all(kafka.bootstrap_servers) == [b"v"]
-
-
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
