@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from odradek.node.running import Frames
 from odradek.ports import Promise
 from odradek.ports.network import ConnectionInfo, Outcome, Reply
-from odradek.server.api_versions import FIRST_WITH_ZERO_MINIMUM
 from odradek.testing.faults.replies import after, changed, encoded
 from odradek.testing.interception import RequestHead, is_of_a_node, request_head
 from odradek.testing.releases import Offer
@@ -40,7 +39,7 @@ class OlderKafka:
                 return handler(connection, frame)
             return after(
                 handler(connection, frame),
-                lambda reply: changed(head, reply, lambda response: self._limit(response, head.version)),
+                lambda reply: changed(head, reply, self._limit),
             )
 
         def handle_run(_connection: ConnectionInfo, _frames: Sequence[memoryview]) -> Sequence[Reply]:
@@ -55,7 +54,7 @@ class OlderKafka:
         response = ApiVersionsResponse(error_code=ErrorCode.UNSUPPORTED_VERSION, api_keys=[own])
         return encoded(head._replace(version=0), response)
 
-    def _limit(self, response: Message, version: int) -> None:
+    def _limit(self, response: Message) -> None:
         assert isinstance(response, ApiVersionsResponse)
         versions, features = self._offer
         listed = [each for each in response.api_keys if each.min_version <= versions.get(ApiKey(each.api_key), -1)]
@@ -64,12 +63,9 @@ class OlderKafka:
         response.api_keys = listed
         if features is None:
             return
-        supported = [each for each in response.supported_features if each.name in features]
-        for feature in supported:
-            feature.min_version, feature.max_version = features[feature.name]
-        response.supported_features = [
-            each for each in supported if each.min_version > 0 or version >= FIRST_WITH_ZERO_MINIMUM
-        ]
+        response.supported_features = [each for each in response.supported_features if each.name in features]
+        for supported in response.supported_features:
+            supported.min_version, supported.max_version = features[supported.name]
         response.finalized_features = [each for each in response.finalized_features if each.name in features]
         for finalized in response.finalized_features:
             highest = features[finalized.name][1]

@@ -146,14 +146,17 @@ def test_a_group_and_a_transactional_id_choose_requests(kafka: EmbeddedKafka) ->
 
 
 def test_chance_is_decided_by_the_seed() -> None:
-    def outcomes(seed: int) -> list[bool]:
-        with EmbeddedKafka(seed=seed) as kafka, Wire(kafka) as wire:
-            kafka.faults.fail("ListGroups", "COORDINATOR_NOT_AVAILABLE", probability=0.5)
+    def outcomes(kafka: EmbeddedKafka) -> list[bool]:
+        kafka.faults.fail("ListGroups", "COORDINATOR_NOT_AVAILABLE", probability=0.5)
+        with Wire(kafka) as wire:
             return [bool(wire.send(ListGroupsRequest(), ListGroupsResponse).error_code) for _ in range(40)]
 
-    one, again, other = outcomes(1), outcomes(1), outcomes(2)
-    assert one == again != other
-    assert 5 < sum(one) < 35
+    with EmbeddedKafka(seed=1) as kafka, EmbeddedKafka(seed=1) as like, EmbeddedKafka(seed=2) as unlike:
+        one, again, other = outcomes(kafka), outcomes(like), outcomes(unlike)
+        assert one == again != other
+        assert 5 < sum(one) < 35
+        kafka.reset()
+        assert outcomes(kafka) == one
 
 
 def test_every_api_says_it_in_its_own_place(kafka: EmbeddedKafka) -> None:
@@ -328,6 +331,27 @@ def test_a_throttled_client_is_told_and_its_connection_is_muted(kafka: EmbeddedK
         assert other.produce("b") == {"b": 0}
         assert wire.send(produce_request("a"), ProduceResponse).throttle_time_ms == 0
         assert time.monotonic() - begun_s > 0.06
+
+
+def test_a_throttled_request_mutes_also_what_was_waiting_behind_it(kafka: EmbeddedKafka) -> None:
+    with Wire(kafka) as wire:
+        kafka.faults.throttle("Produce", ms=80, times=1)
+        stalled = kafka.faults.stall("Produce", times=1)
+        seen = kafka.faults.delay("Produce", ms=0, after=1, times=1)
+        both = in_background(lambda: wire.produce_all(produce_request("a"), produce_request("a")))
+        seen.wait()
+        begun_s = time.monotonic()
+        stalled.lift()
+        assert both.result(5) == [0, 1]
+        assert time.monotonic() - begun_s > 0.06
+
+
+def test_a_fault_is_still_there_when_the_node_is_started_again(kafka: EmbeddedKafka) -> None:
+    with kafka.faults.fail("Produce", NOT_LEADER):
+        with kafka.faults.crash():
+            pass
+        with Wire(kafka) as wire:
+            assert wire.produce("a") == {"a": NOT_LEADER}
 
 
 def test_a_reset_lifts_faults_and_those_of_before_lift_nothing_of_afterwards(kafka: EmbeddedKafka) -> None:
