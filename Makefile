@@ -6,7 +6,7 @@ DATA ?= odradek-data
 LISTEN ?= localhost:9092
 LONG_CLUSTER_CASES := tests/compat/cluster/test_kafka_tools.py tests/compat/cluster/test_killed.py
 
-.PHONY: run test recipes cluster lint check docs faults simulate mutations programs jars oracles apache bench bench-cluster clean
+.PHONY: run test recipes cluster lint check docs faults simulate mutations programs image jars oracles apache bench bench-cluster clean
 
 run: $(VENV)/.runtime
 	@echo "Data: $(DATA). Once it is ready, send a first message from another terminal:"
@@ -52,6 +52,10 @@ faults: $(VENV)/.development
 # Programs that people run on Kafka, whole, under faults: minutes. Those in Java are skipped where it is missing.
 programs: $(VENV)/.development
 	$(BIN)/python -m pytest tests/compat/programs --target odradek
+
+# The container image without Docker, started as testcontainers' modules start it: for Linux and root.
+image: $(VENV)/.development
+	$(BIN)/python -m pytest tests/image
 
 # What needs Java: Kafka's jars (fetched by Maven), files both ways, and the conformance suite on the real broker.
 jars: $(VENV)/.development

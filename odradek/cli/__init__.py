@@ -17,6 +17,7 @@ _COMMANDS = {
     "produce": ("odradek.cli.produce:produce", "Send lines as records."),
     "consume": ("odradek.cli.consume:consume", "Print records."),
     "log": ("odradek.cli.log:log", "Look into log directories."),
+    "container": ("odradek.cli.container:container", "Run a node in a container, as Apache Kafka's image does."),
     "check": ("odradek.cli.check:check", "Look for lost, doubled and aborted records in a recorded history."),
 }
 

@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 
 import click
 
@@ -70,9 +70,7 @@ def serve(
         config = BrokerConfig.load(_properties(listen, data_dir, in_memory, config_file, settings))
     except ConfigError as error:
         fail(error.message, EXIT_USAGE)
-    configure(log_level)
-    _raise_file_limit()
-    sys.exit(_run(config, in_memory, stop_with_stdin))
+    sys.exit(run_node(config, log_level, in_memory=in_memory, stop_with_stdin=stop_with_stdin))
 
 
 def _raise_file_limit() -> None:
@@ -132,7 +130,29 @@ def listen_address(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _run(config: BrokerConfig, in_memory: bool, stop_with_stdin: bool) -> int:
+def ready(address: str) -> None:
+    """Say that clients can connect, and collect garbage from now on, but none of what is there already."""
+    sys.stdout.write(f"odradek ready on {address}\n")
+    sys.stdout.flush()
+    gc.freeze()
+    gc.set_threshold(*SERVING_GC_THRESHOLDS)
+    gc.enable()
+
+
+def run_node(
+    config: BrokerConfig,
+    log_level: str,
+    *,
+    in_memory: bool = False,
+    stop_with_stdin: bool = False,
+    on_ready: Callable[[str], None] = ready,
+) -> int:
+    """Run a node until SIGTERM or Ctrl-C, with its logs on stderr; returns the exit code.
+
+    What keeps it from starting ends this process, with one line on stderr.
+    """
+    configure(log_level)
+    _raise_file_limit()
     from odradek.net.loop import new_event_loop
     from odradek.node import StartError
     from odradek.node import serve as serve_node
@@ -144,7 +164,7 @@ def _run(config: BrokerConfig, in_memory: bool, stop_with_stdin: bool) -> int:
     if stop_with_stdin:
         threading.Thread(target=_watch_stdin, args=(loop, stop), daemon=True).start()
     try:
-        return _complete(loop, serve_node(config, in_memory=in_memory, on_ready=_ready, stop=stop))
+        return _complete(loop, serve_node(config, in_memory=in_memory, on_ready=on_ready, stop=stop))
     except ConfigError as error:
         fail(error.message, EXIT_USAGE)
     except StartError as error:
@@ -155,14 +175,6 @@ def _run(config: BrokerConfig, in_memory: bool, stop_with_stdin: bool) -> int:
 
 def _complete(loop: asyncio.AbstractEventLoop, node: Coroutine[object, object, int]) -> int:
     return loop.run_until_complete(node)
-
-
-def _ready(address: str) -> None:
-    sys.stdout.write(f"odradek ready on {address}\n")
-    sys.stdout.flush()
-    gc.freeze()
-    gc.set_threshold(*SERVING_GC_THRESHOLDS)
-    gc.enable()
 
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

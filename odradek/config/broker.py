@@ -193,6 +193,11 @@ class BrokerConfig(TypedValues):
         )
         return tuple(each for each in found if each is not None)
 
+    @property
+    def listeners_said_to_be_advertised(self) -> tuple[Listener, ...]:
+        """Those of `advertised.listeners`, of controllers, too; none where it is not set."""
+        return self._all_advertised() if isinstance(self.value("advertised.listeners"), tuple) else ()
+
     def _all_advertised(self) -> tuple[Listener, ...]:
         texts = self.value("advertised.listeners")
         if not isinstance(texts, tuple):

@@ -167,7 +167,7 @@ def _check_listeners(config: BrokerConfig) -> None:
         _require(bool(advertised), "listeners", f"There must be at least one broker advertised listener.{hint}")
         _check_advertised_names(config)
         _check_cordoned(config)
-    for listener in (*advertised, *config.advertised_controller_listeners):
+    for listener in (*advertised, *config.listeners_said_to_be_advertised):
         _require(
             listener.host != "0.0.0.0",
             "advertised.listeners",

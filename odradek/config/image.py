@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from odradek.config.defaults import SINGLE_NODE_TOPIC_DEFAULTS
+from odradek.config.listeners import SecurityProtocol
 from odradek.config.properties import parse_properties
 from odradek.config.types import ConfigError
 from odradek.config.unknown import is_known
@@ -40,6 +41,8 @@ _LOG_LEVELS: Mapping[str, str] = MappingProxyType(
     {"ALL": "debug", "TRACE": "debug", "DEBUG": "debug", "WARN": "warning", "ERROR": "error", "FATAL": "error"}
 )
 _CONTROLLER = "CONTROLLER"
+_PROTOCOLS = ",".join(f"{protocol.name}:{protocol.name}" for protocol in SecurityProtocol)
+"""What listeners speak where nothing else is said: what they are called."""
 _CONTROLLER_ADDRESS = "127.0.0.1:0"
 """Where the controller of a node alone listens: never outside its container, on any free port."""
 
@@ -119,8 +122,8 @@ def _alone(told: Mapping[str, str]) -> dict[str, str]:
         properties["advertised.listeners"] = "PLAINTEXT://localhost:9092"
     if not any(_name(listener) == _CONTROLLER for listener in properties["listeners"].split(",")):
         properties["listeners"] += f",{_CONTROLLER}://{_CONTROLLER_ADDRESS}"
-    protocols = told.get("listener.security.protocol.map", "")
-    if protocols and not any(_name(entry) == _CONTROLLER for entry in protocols.split(",")):
+    protocols = told.get("listener.security.protocol.map") or _PROTOCOLS
+    if not any(_name(entry) == _CONTROLLER for entry in protocols.split(",")):
         properties["listener.security.protocol.map"] = f"{protocols},{_CONTROLLER}:PLAINTEXT"
     if "broker.id" not in told:
         properties.setdefault("node.id", "1")
