@@ -1,10 +1,11 @@
-"""Builds what the tests have in Java and Go once, into the project's cache."""
+"""Builds what the tests have in Java, Go and other Pythons once, into the project's cache."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,3 +47,16 @@ def build(argv: list[str], directory: Path, env: Mapping[str, str] | None = None
     )
     if done.returncode:
         raise Unavailable(f"{argv[0]} could not build {directory}: {done.stdout[-800:]}{done.stderr[-800:]}")
+
+
+def python_programs(project: Path) -> str:
+    """The interpreter of a virtual environment with what `requirements.lock` names. Raises Unavailable."""
+    lock = project / "requirements.lock"
+    built = CACHE / f"{project.name}-{digest(lock)}-{sys.version_info.major}.{sys.version_info.minor}"
+    python = built / "bin" / "python"
+    if not (built / "done").exists():
+        build([sys.executable, "-m", "venv", "--clear", str(built)], project)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+        build([*install, "--requirement", str(lock)], project)
+        (built / "done").touch()
+    return str(python)

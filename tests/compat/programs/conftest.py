@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.apache import ROOT, Unavailable, kafka_libs, tools_libs
-from tests.support.building import java_classpath
+from tests.support.building import java_classpath, python_programs
 from tests.support.program import JAVA_OPTIONS, Program
 
 StartJava = Callable[..., Program]
@@ -31,14 +31,34 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
 
 @pytest.fixture
 def start_java(start: Callable[..., Program]) -> StartJava:
-    """Starts a class of tests/java-programs or its dependencies: ``start_java("Main", "argument", name="x")``."""
-    try:
-        classpath = java_classpath(ROOT / "tests" / "java-programs")
-    except Unavailable as missing:
-        pytest.skip(f"no Java programs here: {missing}")
+    """Starts a class of tests/java-programs or its dependencies: ``start_java("Main", "argument", name="x")``.
 
-    def spawn(main: str, *arguments: str, name: str, options: Sequence[str] = ()) -> Program:
+    Those of another project in tests: ``project="flink-program"``.
+    """
+
+    def spawn(
+        main: str, *arguments: str, name: str, options: Sequence[str] = (), project: str = "java-programs"
+    ) -> Program:
+        try:
+            classpath = java_classpath(ROOT / "tests" / project)
+        except Unavailable as missing:
+            pytest.skip(f"no Java programs here: {missing}")
         return start(["java", *JAVA_OPTIONS, *options, "-cp", classpath, main, *arguments], name=name)
+
+    return spawn
+
+
+@pytest.fixture
+def start_python(start: Callable[..., Program]) -> StartJava:
+    """Starts a program of tests/python-programs: ``start_python("program.py", "argument", name="x")``."""
+    project = ROOT / "tests" / "python-programs"
+    try:
+        python = python_programs(project)
+    except Unavailable as missing:
+        pytest.skip(f"no programs in Python here: {missing}")
+
+    def spawn(program: str, *arguments: str, name: str) -> Program:
+        return start([python, str(project / program), *arguments], name=name)
 
     return spawn
 
