@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.support.apache import ROOT, Unavailable
+from tests.image.conftest import ROUND_TRIP
+from tests.support.apache import ROOT
 from tests.support.image import Container, Image, dockerfile_steps
 
 RUNNING = "Transitioning from RECOVERY to RUNNING"
@@ -170,33 +171,6 @@ MODULES = {
         ("sh", "-c", f"while [ ! -f {PYTHON_SCRIPT} ]; do sleep 0.1; done; sh {PYTHON_SCRIPT}"),
     ),
 }
-ROUND_TRIP = """
-import json, sys
-from confluent_kafka import Consumer, Producer
-from confluent_kafka.admin import AdminClient
-bootstrap = sys.argv[1]
-producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": "t"})
-producer.init_transactions(20)
-producer.begin_transaction()
-producer.produce("orders", b"one")
-producer.commit_transaction(20)
-consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "g", "auto.offset.reset": "earliest"})
-consumer.subscribe(["orders"])
-(message,) = consumer.consume(1, 20)
-consumer.close()
-admin = AdminClient({"bootstrap.servers": bootstrap})
-cluster = admin.describe_cluster().result(20)
-addresses = [f"{node.host}:{node.port}" for node in cluster.nodes]
-print(json.dumps([message.value().decode(), cluster.cluster_id, addresses]))
-"""
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    try:
-        return Image(tmp_path_factory.mktemp("image"))
-    except Unavailable as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="module")

@@ -74,15 +74,19 @@ class Image:
         environment: Mapping[str, str],
         command: Sequence[str] = (),
         files: Mapping[str, str] | None = None,
+        at: str | None = None,
     ) -> Container:
-        """Run a command, the image's unless another is given; `files` are there before it starts."""
-        at = _new_layer(self._directory / name)
-        subprocess.run(["cp", "-a", f"{self.layer}/.", at / "upper"], check=True, timeout=30)
+        """Run a command, the image's unless another is given; `files` are there before it starts.
+
+        `name` is the host's. Its layers are in a folder of this name, or `at`.
+        """
+        layers = _new_layer(self._directory / (at or name))
+        subprocess.run(["cp", "-a", f"{self.layer}/.", layers / "upper"], check=True, timeout=30)
         for path, text in (files or {}).items():
-            (at / "upper" / path[1:]).parent.mkdir(parents=True, exist_ok=True)
-            (at / "upper" / path[1:]).write_text(text)
+            (layers / "upper" / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+            (layers / "upper" / path[1:]).write_text(text)
         variables = {**self.environment, "HOME": "/home/appuser", "HOSTNAME": name, **environment}
-        return Container(at, name, self.user, variables, ["env", "-C", self.folder, *(command or self.command)])
+        return Container(layers, name, self.user, variables, ["env", "-C", self.folder, *(command or self.command)])
 
     def _take(self, step: Step) -> None:
         if step.keyword == "COPY" and not step.text.startswith("--from"):
