@@ -1,3 +1,5 @@
+# mypy: ignore-errors
+# What it imports is in a virtual environment of its own.
 """An application of FastStream: takes orders from a topic, and publishes a receipt for each.
 
 Arguments: the client library (kafka or confluent), bootstrap servers, both topics, the consumer group.

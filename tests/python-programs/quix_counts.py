@@ -1,3 +1,5 @@
+# mypy: ignore-errors
+# What it imports is in a virtual environment of its own.
 """An application of Quix Streams: counts the records of each key, exactly once, with its state in a changelog topic.
 
 Arguments: bootstrap servers, both topics, the consumer group, a folder for state.
