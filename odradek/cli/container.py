@@ -25,13 +25,30 @@ DATA_DIR = "var/lib/kafka/data"
 ANY_HOSTS = ("", "0.0.0.0", "::")
 HEALTH_TIMEOUT_S = 5.0
 _API_VERSIONS, _VERSION, _CORRELATION_ID, _NO_CLIENT_ID = 18, 0, b"\0\0\0\7", b"\xff\xff"
+_TOPICS = "kafka-topics"
 
 _root = click.option(
     "--root", metavar="DIR", envvar="ODRADEK_ROOT", default="/", help="The folder that paths are below. [/]"
 )
 
 
-@click.group()
+class _Group(click.Group):
+    """Imports a tool when it is run: a node does without."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """With the tool's name."""
+        return [*super().list_commands(ctx), _TOPICS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """None if there is none of this name."""
+        if cmd_name != _TOPICS:
+            return super().get_command(ctx, cmd_name)
+        from odradek.cli.kafka_topics import kafka_topics
+
+        return kafka_topics
+
+
+@click.group(cls=_Group)
 def container() -> None:
     """Run a node as Apache Kafka's container image does: for the scripts in an image."""
 

@@ -220,6 +220,10 @@ def test_a_plain_run_is_ready_on_port_9092_stops_with_0_and_says_when_it_is_not_
         assert "num.partitions=3" in container.read("/opt/kafka/config/server.properties").splitlines()
         assert container.exec("id", "-un").stdout == "appuser\n"
         assert container.exec("odradek", "container", "health").returncode == 0
+        for tool, action in (("kafka-topics", "--create"), ("/opt/kafka/bin/kafka-topics.sh", "--describe")):
+            done = container.exec(tool, "--bootstrap-server", "localhost:9092", action, "--topic", "orders")
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert "PartitionCount: 3" in done.stdout
         properties = "listeners=PLAINTEXT://localhost:1\nprocess.roles=broker\nnode.id=1\ncontroller.listener.names=C\n"
         container.copy(properties, "/opt/kafka/config/server.properties", 0o644)
         unhealthy = container.exec("odradek", "container", "health")

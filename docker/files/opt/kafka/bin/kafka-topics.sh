@@ -1,0 +1,2 @@
+#!/bin/sh
+exec odradek container kafka-topics "$@"
