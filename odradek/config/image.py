@@ -65,7 +65,7 @@ def image_properties(environment: Mapping[str, str], mounted: str = "", *, data_
     Raises ConfigError for what Apache's image refuses before a node reads it.
     """
     told = parse_properties(mounted + "\n" + "\n".join(_lines(environment)))
-    if not told.get("listeners") and told.get("advertised.listeners") and _roles(told) != ["controller"]:
+    if not told.get("listeners") and told.get("advertised.listeners"):
         told["listeners"] = re.sub("://[^:]*:", "://0.0.0.0:", told["advertised.listeners"])
     if _roles(told) == ["controller"]:
         if told.pop("advertised.listeners", None):

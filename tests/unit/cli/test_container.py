@@ -127,6 +127,21 @@ def test_health_says_whether_the_node_answers(root: Path, run: Run) -> None:
     assert "server.properties" in failure(run("health", {}))
 
 
+def test_what_is_no_broker_is_not_healthy(root: Path, run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        (root / "opt/kafka/config/server.properties").write_text(
+            "process.roles=broker\nnode.id=1\ncontroller.listener.names=C\n"
+            f"listeners=PLAINTEXT://127.0.0.1:{server.getsockname()[1]}\n"
+            "controller.quorum.bootstrap.servers=localhost:1\n"
+        )
+        asked = run("health", {})
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(100)
+            connection.sendall(b"HTTP/1.1 400 Bad Request")
+    assert "does not answer as a broker does" in failure(asked)
+
+
 @pytest.mark.parametrize(
     ("environment", "says"),
     [

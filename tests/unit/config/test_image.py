@@ -112,6 +112,13 @@ def test_where_nothing_says_what_its_role_is_a_node_is_a_cluster_of_its_own() ->
     assert config.int_("transaction.state.log.replication.factor") == 1
 
 
+def test_voters_are_of_no_cluster_without_a_role() -> None:
+    """As where a variable is left over from a cluster: the node is its own controller, and waits for nobody."""
+    told = image_properties({"KAFKA_CONTROLLER_QUORUM_VOTERS": "1@controller:9093,2@other:9093"})
+    assert "controller.quorum.voters" not in told.properties
+    assert BrokerConfig.load(told.properties).list_("controller.quorum.bootstrap.servers") == ("127.0.0.1:0",)
+
+
 @pytest.mark.parametrize(
     "pattern",
     [

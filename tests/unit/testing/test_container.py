@@ -156,6 +156,16 @@ def test_variables_are_properties_and_those_that_no_broker_has_are_left() -> Non
     assert config["log.flush.interval.messages"] == "10000000"
 
 
+def test_what_a_class_of_the_users_configures_counts() -> None:
+    class Configured(KafkaContainer):
+        def configure(self) -> None:
+            super().configure()
+            self.with_env("KAFKA_NUM_PARTITIONS", "3")
+
+    with Configured() as container:
+        assert broker_config(container)["num.partitions"] == "3"
+
+
 def test_variables_come_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "kafka.env"
     file.write_text("# ours\nKAFKA_NUM_PARTITIONS=7\n\nexport KAFKA_LOG_RETENTION_MS='60000'\n")
