@@ -146,7 +146,7 @@ class Container:
         self._output = at / "output"
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                ["unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "sh", "-c", script],
+                ["unshare", "--mount", "--net", "--uts", "--pid", "--fork", "sh", "-c", script],
                 env={"PATH": _PATH, "AT": str(at), "BROUGHT": " ".join(_BROUGHT)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -204,7 +204,12 @@ class Container:
         return self._process.wait(timeout_s)
 
     def close(self) -> None:
-        if self.running:
+        """End all of its processes."""
+        inner = self._inner
+        # Without the first process the others end, too. It outlives `unshare`, for it has become another user's.
+        if inner:
+            os.kill(inner, signal.SIGKILL)
+        elif self.running:
             self._process.kill()
         self._process.wait()
 
