@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,13 @@ def test_start_and_stop():
     finally:
         container.stop()
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _clients_are_gone() -> Iterator[None]:
+    """A client that is garbage still tries to connect, to whoever has its port next."""
+    yield
+    gc.collect()
 
 
 def cluster_id(container: KafkaContainer) -> str:

@@ -1,0 +1,17 @@
+"""What commands do to their process is undone where the process is that of the tests."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _garbage_is_collected_again() -> Iterator[None]:
+    """A broker that starts collects none; clients of later tests would stay, and connect again."""
+    thresholds = gc.get_threshold()
+    yield
+    gc.set_threshold(*thresholds)
+    gc.enable()
