@@ -141,12 +141,13 @@ def test_acls_are_disabled_without_an_authorizer(connection: Connection) -> None
     assert [code(result.error_code) for result in deleted.filter_results] == ["SECURITY_DISABLED"]
 
 
-def test_delegation_tokens_are_refused_on_a_plain_connection(connection: Connection) -> None:
+@pytest.mark.parametrize("version", range(1, 4))
+def test_delegation_tokens_are_refused_on_a_plain_connection(connection: Connection, version: int) -> None:
     """KIP-48: DELEGATION_TOKEN_REQUEST_NOT_ALLOWED."""
-    created = connection.call(
-        CreateDelegationTokenRequest(owner_principal_type="", owner_principal_name="", max_lifetime_ms=-1),
-        CreateDelegationTokenResponse,
-    )
+    request = CreateDelegationTokenRequest(max_lifetime_ms=-1)
+    if version >= 3:
+        request.owner_principal_type = request.owner_principal_name = ""
+    created = connection.call(request, CreateDelegationTokenResponse, version)
     assert code(created.error_code) == "DELEGATION_TOKEN_REQUEST_NOT_ALLOWED"
     described = connection.call(DescribeDelegationTokenRequest(owners=None), DescribeDelegationTokenResponse)
     assert code(described.error_code) == "DELEGATION_TOKEN_REQUEST_NOT_ALLOWED"

@@ -27,6 +27,8 @@ from odradek.wire.messages.describe_user_scram_credentials import (
 )
 
 _NO_TIME = -1
+_FIRST_WITH_REQUESTER = 3
+"""From this version of CreateDelegationToken on the response names who has asked for the token."""
 
 
 class SecurityApi:
@@ -87,9 +89,10 @@ def _create_token(context: RequestContext, _request: CreateDelegationTokenReques
         error_code=ErrorCode.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED,
         principal_type=context.principal.kind,
         principal_name=context.principal.name,
-        token_requester_principal_type=context.principal.kind,
-        token_requester_principal_name=context.principal.name,
     )
+    if context.api_version >= _FIRST_WITH_REQUESTER:
+        response.token_requester_principal_type = context.principal.kind
+        response.token_requester_principal_name = context.principal.name
     response.issue_timestamp_ms = response.expiry_timestamp_ms = response.max_timestamp_ms = _NO_TIME
     return response
 

@@ -15,6 +15,9 @@ from odradek.wire.messages.delete_acls import DeleteAclsFilterResult, DeleteAcls
 NO_AUTHORIZER = "No Authorizer is configured."
 NO_TIME = -1
 
+_FIRST_WITH_REQUESTER = 3
+"""From this version of CreateDelegationToken on the response names who has asked for the token."""
+
 
 class DisabledSecurityApi:
     """Without an authorizer there are no ACLs; delegation tokens are for connections that are authenticated."""
@@ -57,13 +60,15 @@ def _delete_acls_failed(request: DeleteAclsRequest, _version: int, error: KafkaE
 def _create_token(context: RequestContext, request: CreateDelegationTokenRequest) -> CreateDelegationTokenResponse:
     requester = context.principal
     is_for_other = bool(request.owner_principal_name)
-    return CreateDelegationTokenResponse(
+    response = CreateDelegationTokenResponse(
         error_code=ErrorCode.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED,
         principal_type=(request.owner_principal_type or "") if is_for_other else requester.kind,
         principal_name=(request.owner_principal_name or "") if is_for_other else requester.name,
-        token_requester_principal_type=requester.kind,
-        token_requester_principal_name=requester.name,
         issue_timestamp_ms=NO_TIME,
         expiry_timestamp_ms=NO_TIME,
         max_timestamp_ms=NO_TIME,
     )
+    if context.api_version >= _FIRST_WITH_REQUESTER:
+        response.token_requester_principal_type = requester.kind
+        response.token_requester_principal_name = requester.name
+    return response
