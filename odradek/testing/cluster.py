@@ -139,11 +139,13 @@ class Cluster:
             undo.pop_all()
         return address
 
-    async def crash(self, node_id: int) -> None:
-        """End a node as if its process were killed. Its ports are kept for it, and refuse connections."""
+    async def crash(self, node_id: int, *, power_cut: bool) -> None:
+        """End a node as if its process were killed, or had lost power. Its ports are kept, and refuse connections."""
         node = self.nodes.pop(node_id)
         self.grounds[node_id].kill()
         await node.crash()
+        if power_cut:
+            self.disks[node_id].lose_unsynced(self._prepared[node_id].files)
         self._sockets[node_id - 1] = self._listening(node_id)
 
     async def restart(self, node_id: int) -> None:

@@ -36,6 +36,8 @@ class Disk:
         """Whether anything has failed since all was well."""
         self._faults: dict[str, DiskFault] = {}
         self._open: weakref.WeakSet[_File] = weakref.WeakSet()
+        self._contents: dict[str, _Content] = {}
+        """Of the files that were created here, by their present names."""
 
     def files(self, files: FileSystem) -> FileSystem:
         """What the node is given in place of these files."""
@@ -64,6 +66,36 @@ class Disk:
             file.close()
         self._open.clear()
 
+    def lose_unsynced(self, files: FileSystem) -> None:
+        """What a power cut leaves of the node's files: of each the part that was there when it was synced last.
+
+        What was written in the middle of a file is kept, and names, too: a disk may lose those, and need not.
+        """
+        for path, content in self._contents.items():
+            if files.exists(path) and files.size(path) > content.synced_bytes:
+                file = files.open(path)
+                file.truncate(content.synced_bytes)
+                file.close()
+
+    def content(self, path: str, *, is_new: bool) -> _Content:
+        """For its files: what is opened under this name."""
+        if is_new:
+            self._contents[path] = _Content()
+        return self._contents.get(path) or _Content()
+
+    def renamed(self, source: str, target: str) -> None:
+        """For its files: this one has another name, or all in this directory."""
+        for path in self._under(source):
+            self._contents[target + path[len(source) :]] = self._contents.pop(path)
+
+    def removed(self, path: str) -> None:
+        """For its files: this one is gone, or all in this directory."""
+        for each in self._under(path):
+            del self._contents[each]
+
+    def _under(self, path: str) -> list[str]:
+        return [each for each in self._contents if each == path or each.startswith(f"{path}/")]
+
     def check(self, path: str, *, takes_space: bool) -> None:
         """Raise OSError if this is to fail."""
         if not self._faults:
@@ -75,10 +107,20 @@ class Disk:
                 raise OSError(fault.error, os.strerror(fault.error), path)
 
 
-class _File:
-    __slots__ = ("__weakref__", "_disk", "_file", "fileno", "is_warm", "path")
+class _Content:
+    """What is in a file, whatever it is called."""
 
-    def __init__(self, file: File, disk: Disk) -> None:
+    __slots__ = ("synced_bytes",)
+
+    def __init__(self) -> None:
+        self.synced_bytes = 0
+
+
+class _File:
+    __slots__ = ("__weakref__", "_content", "_disk", "_file", "fileno", "is_warm", "path")
+
+    def __init__(self, file: File, disk: Disk, content: _Content) -> None:
+        self._content = content
         self._file = file
         self._disk = disk
         self.path = file.path
@@ -111,7 +153,9 @@ class _File:
 
     def sync(self) -> None:
         self._disk.check(self.path, takes_space=False)
+        size = self._file.size()
         self._file.sync()
+        self._content.synced_bytes = size
 
     def close(self) -> None:
         self._file.close()
@@ -138,8 +182,10 @@ class _Files:
         return self._files.knows_page_cache
 
     def open(self, path: str, *, create: bool = False, read_only: bool = False) -> File:
-        self._disk.check(path, takes_space=create and not self._files.exists(path))
-        return _File(self._files.open(path, create=create, read_only=read_only), self._disk)
+        is_new = create and not self._files.exists(path)
+        self._disk.check(path, takes_space=is_new)
+        file = self._files.open(path, create=create, read_only=read_only)
+        return _File(file, self._disk, self._disk.content(path, is_new=is_new))
 
     def map(self, path: str) -> MappedFile:
         self._disk.check(path, takes_space=False)
@@ -152,6 +198,7 @@ class _Files:
     def write_atomically(self, path: str, data: Buffer) -> None:
         self._disk.check(path, takes_space=True)
         self._files.write_atomically(path, data)
+        self._disk.removed(path)
 
     def mkdir(self, path: str) -> None:
         self._disk.check(path, takes_space=not self._files.exists(path))
@@ -160,18 +207,23 @@ class _Files:
     def rename(self, source: str, target: str) -> None:
         self._disk.check(source, takes_space=False)
         self._files.rename(source, target)
+        self._disk.removed(target)
+        self._disk.renamed(source, target)
 
     def remove(self, path: str) -> None:
         self._disk.check(path, takes_space=False)
         self._files.remove(path)
+        self._disk.removed(path)
 
     def remove_gradually(self, path: str) -> None:
         self._disk.check(path, takes_space=False)
         self._files.remove_gradually(path)
+        self._disk.removed(path)
 
     def remove_tree(self, path: str) -> None:
         self._disk.check(path, takes_space=False)
         self._files.remove_tree(path)
+        self._disk.removed(path)
 
     def sync_dir(self, path: str) -> None:
         self._disk.check(path, takes_space=False)

@@ -178,13 +178,14 @@ class Faults:
         """Have nobody coordinate the group or the transactional id, and all that are on the same partition."""
         return self.apply(WithoutCoordinator(group=group, transactional_id=transactional_id))
 
-    def crash(self, node: int = 1, *, noticed: bool = True) -> Fault:
+    def crash(self, node: int = 1, *, power_cut: bool = False, noticed: bool = True) -> Fault:
         """End a node as if its process were killed, and start it again afterwards.
 
-        What it has written is there then. With `noticed` the others take it for dead at once, and not only when
-        `broker.session.timeout.ms` is over.
+        What it has written is there then, after a `power_cut` only what it has synced: as in Kafka, it leaves the
+        records of topics to their replicas and syncs them late. With `noticed` the others take it for dead at once, and
+        not only when `broker.session.timeout.ms` is over.
         """
-        return self.apply(Crash(node=node, noticed=noticed))
+        return self.apply(Crash(node=node, power_cut=power_cut, noticed=noticed))
 
     def pause(self, node: int = 1, *, noticed: bool = False) -> Fault:
         """Have a node do nothing: its connections stay, and it answers nothing. `noticed` is as for `crash`."""

@@ -15,7 +15,7 @@ async def crash(scene: Scene, spec: Crash) -> End:
     cluster = scene.cluster
     _check(scene, spec.node)
     scene.on_hit()
-    await cluster.crash(spec.node)
+    await cluster.crash(spec.node, power_cut=spec.power_cut)
     if spec.noticed:
         await fence_node(cluster, spec.node)
 

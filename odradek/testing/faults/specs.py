@@ -162,10 +162,12 @@ class WithoutCoordinator(FaultSpec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crash(FaultSpec):
-    """A node ends as if its process were killed: what it has written is there; the end of it starts the node again."""
+    """A node ends as if its process were killed; the end of it starts the node again."""
 
     NAME: ClassVar[str] = "crash"
     node: int = 1
+    power_cut: bool = False
+    """Whether only what was synced is there then; else all is that was written."""
     noticed: bool = True
     """Whether the others take it for dead at once, and not only when its session is over."""
 

@@ -126,6 +126,26 @@ def test_a_single_node_comes_back_with_its_data() -> None:
             assert consume_all(address) == [str(each + 1).encode() for each in range(count)]
 
 
+def test_a_power_cut_takes_what_was_not_synced_and_replicas_bring_it_back(cluster: EmbeddedKafka) -> None:
+    with EmbeddedKafka(topics=["t"]) as kafka:
+        produce(kafka.bootstrap_servers, "t", "1")
+        with kafka.faults.crash(power_cut=True):
+            pass
+        assert consume_all(kafka.bootstrap_servers) == []
+    with EmbeddedKafka(topics=["t"], config={"log.flush.interval.messages": 1}) as kafka:
+        produce(kafka.bootstrap_servers, "t", "1")
+        with kafka.faults.crash(power_cut=True):
+            pass
+        assert consume_all(kafka.bootstrap_servers) == [b"1"]
+    produce(cluster.bootstrap_servers, "t", "1")
+    leader = state(cluster).leader_id
+    with cluster.faults.crash(leader, power_cut=True):
+        produce(cluster.bootstrap_servers, "t", "2")
+    wait_until(lambda: len(state(cluster).isr_nodes) == 3)
+    with cluster.faults.move_leader("t", to=leader):
+        assert consume_all(cluster.bootstrap_servers) == [b"1", b"2"]
+
+
 def test_a_crash_that_is_not_undone_leaves_nothing_in_the_way_of_a_stop_and_a_reset() -> None:
     with EmbeddedKafka(topics=["t"]) as kafka:
         kafka.faults.crash()
