@@ -11,6 +11,7 @@ def order(bootstrap_servers: str, drink: str) -> None:  # your code
 
 def test_an_order_gets_to_the_kitchen(kafka_broker: EmbeddedKafka) -> None:
     order(kafka_broker.bootstrap_servers, "tea")
+    assert kafka_broker.topic("orders").values() == [b"tea"]  # without a client; or with one:
 
     settings = {"bootstrap.servers": kafka_broker.bootstrap_servers, "group.id": "kitchen"}
     consumer = Consumer({**settings, "auto.offset.reset": "earliest"})
