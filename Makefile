@@ -15,7 +15,7 @@ run: $(VENV)/.runtime
 	@$(BIN)/odradek serve --listen $(LISTEN) --data-dir $(DATA)
 
 test: $(VENV)/.development
-	$(BIN)/python -m pytest tests/unit tests/sim tests/cluster
+	$(BIN)/python -m pytest tests/unit tests/sim tests/cluster --ignore tests/cluster/test_earlier_kafka.py
 	$(BIN)/python -m pytest tests/compat --ignore tests/compat/programs --target odradek $(LONG_CLUSTER_CASES:%=--ignore %)
 
 # What the guide shows: the starts and recipes of docs/.
@@ -57,12 +57,13 @@ programs: $(VENV)/.development
 image: $(VENV)/.development
 	$(BIN)/python -m pytest tests/image
 
-# What needs Java: Kafka's jars (fetched by Maven), files both ways, and the conformance suite on the real broker.
+# What needs Java: Kafka's jars (fetched by Maven), files both ways, nodes of an earlier Kafka, and the conformance suite
+# on the real broker.
 jars: $(VENV)/.development
 	$(BIN)/python -m tests.support.fetch
 
 oracles: jars
-	$(BIN)/python -m pytest tests/kafka_files
+	$(BIN)/python -m pytest tests/kafka_files tests/cluster/test_earlier_kafka.py
 
 apache: $(VENV)/.development
 	$(BIN)/python -m pytest tests/compat --target apache

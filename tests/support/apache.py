@@ -11,10 +11,13 @@ from pathlib import Path
 from tests.support.process import BrokerFailed, BrokerProcess, free_port
 
 VERSION = "4.4.0"
+EARLIER_VERSION = "4.0.1"
+"""Peers of before the reference."""
 TOOLS_VERSION = "4.3.1"
 """The newest release of kafka-tools on Maven Central."""
 ROOT = Path(__file__).resolve().parents[2]
 LIBS_VARIABLE = "ODRADEK_KAFKA_LIBS"
+EARLIER_LIBS_VARIABLE = "ODRADEK_EARLIER_KAFKA_LIBS"
 TOOLS_LIBS_VARIABLE = "ODRADEK_KAFKA_TOOLS_LIBS"
 SINGLE_NODE = {
     "process.roles": "broker,controller",
@@ -46,7 +49,13 @@ class Unavailable(Exception):
 
 def kafka_libs() -> Path:
     """The directory with the broker's jars, fetched by Maven into our cache at first. Raises Unavailable."""
-    return _libs(LIBS_VARIABLE, VERSION, "kafka_2.13-*.jar", "broker.xml")
+    return _libs(LIBS_VARIABLE, VERSION, "kafka_2.13-*.jar", "broker.xml", f"-Dkafka.version={VERSION}")
+
+
+def earlier_libs() -> Path:
+    """The same of an earlier release. Raises Unavailable."""
+    version = f"-Dkafka.version={EARLIER_VERSION}"
+    return _libs(EARLIER_LIBS_VARIABLE, EARLIER_VERSION, "kafka_2.13-*.jar", "broker.xml", version)
 
 
 def tools_libs() -> Path:
@@ -54,20 +63,20 @@ def tools_libs() -> Path:
     return _libs(TOOLS_LIBS_VARIABLE, f"tools-{TOOLS_VERSION}", "kafka-tools-*.jar", "tools.xml")
 
 
-def _libs(variable: str, folder: str, expected: str, pom: str) -> Path:
+def _libs(variable: str, folder: str, expected: str, pom: str, *options: str) -> Path:
     named = os.environ.get(variable)
     if named:
         return Path(named)
     libs = ROOT / ".cache" / "kafka" / folder / "libs"
     if not any(libs.glob(expected)):
         require("java", "mvn")
-        copy_dependencies(ROOT / "tests" / "kafka-pom" / pom, libs)
+        copy_dependencies(ROOT / "tests" / "kafka-pom" / pom, libs, *options)
     return libs
 
 
-def copy_dependencies(pom: Path, destination: Path) -> None:
+def copy_dependencies(pom: Path, destination: Path, *options: str) -> None:
     """Let Maven put a pom's run-time dependencies into ``destination``. Raises Unavailable."""
-    command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies"]
+    command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", *options]
     done = subprocess.run(
         [*command, f"-DoutputDirectory={destination}", "-DincludeScope=runtime"],
         capture_output=True,
@@ -91,9 +100,10 @@ class ApacheKafka(BrokerProcess):
 
     name = "apache"
 
-    def __init__(self, directory: Path, overrides: Mapping[str, str]) -> None:
+    def __init__(self, directory: Path, overrides: Mapping[str, str], libs: Path | None = None) -> None:
+        """`libs` are the jars of another release than the reference."""
         super().__init__(directory, overrides)
-        self._libs = kafka_libs()
+        self._libs = kafka_libs() if libs is None else libs
         require("java")
         self.controller_port = 0
 

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.network import Network
@@ -117,6 +117,7 @@ class Cluster:
         of_each: Mapping[int, Mapping[str, str]] | None = None,
         *,
         network: Network | None = None,
+        format_options: Sequence[str] = (),
     ) -> None:
         """With a `network` nodes reach each other by that, and clients reach them as always."""
         by_id = dict.fromkeys(range(1, roles + 1), COMBINED) if isinstance(roles, int) else dict(roles)
@@ -144,7 +145,7 @@ class Cluster:
             )
             each.port = way.client_port or way.controller_port
             each.controller_port = way.controller_port
-            each.format(*(("--initial-controllers", voters) if way.controller_port else ()))
+            each.format(*(("--initial-controllers", voters) if way.controller_port else ()), *format_options)
             self.nodes[node_id] = each
         if network is not None:
             network.attach(self._pids)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import sys
 
-from tests.support.apache import Unavailable, kafka_libs, tools_libs
+from tests.support.apache import Unavailable, earlier_libs, kafka_libs, tools_libs
 
 
 def main() -> int:
     """Print the folders; returns the exit code."""
     try:
-        for libs in (kafka_libs(), tools_libs()):
+        for libs in (kafka_libs(), tools_libs(), earlier_libs()):
             sys.stdout.write(f"{libs}\n")
     except Unavailable as error:
         sys.stderr.write(f"Apache Kafka's jars cannot be fetched: {error}\n")
