@@ -188,8 +188,11 @@ class ClassicMember(GroupMember):
 
     def _assign(self, members: Sequence[str]) -> dict[str, tuple[int, ...]]:
         count = len(self._watch.read_to)
+        # Each generation has an assignment that tells it from the others.
+        partitions = self.client.random.sample(range(count), count)
         return {
-            member_id: tuple(range(number, count, len(members))) for number, member_id in enumerate(sorted(members))
+            member_id: tuple(sorted(partitions[number :: len(members)]))
+            for number, member_id in enumerate(sorted(members))
         }
 
     async def _commit(self, partitions: Sequence[int]) -> None:
