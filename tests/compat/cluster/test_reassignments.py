@@ -27,6 +27,8 @@ from tests.support.process import wait_for
 from tests.support.requests import TOPIC, code, list_offset, produce
 from tests.support.wire import Connection
 
+UNCLEAN_ENABLE = "unclean.leader.election.enable"
+
 
 def held(nodes: Nodes, topic: str, *replicas: int, throttled: str = "*") -> Connection:
     """A topic with records; throttled replicas that are added do not catch up."""
@@ -127,6 +129,24 @@ def test_a_cancelled_move_that_takes_over_everything(nodes: Nodes, throttle: Non
         assert moving(connection, new_topic) == {0: Moving([1, 2, 3], [1, 2], [3])}
         release(connection, new_topic)
         await_states(connection, new_topic, in_sync(1, 2))
+
+
+def test_a_cancelled_move_where_unclean_elections_are_allowed(nodes: Nodes, throttle: None, new_topic: str) -> None:
+    """Then there is somebody to go back to: the one from before leads what it has, once it is there."""
+    connection = held(nodes, new_topic, 3, throttled="0:2")
+    assert reassign(connection, new_topic, {0: [1, 2]}) == {0: "NONE"}
+    await_states(connection, new_topic, State(3, [1, 2, 3], [1, 3], [], [], []))
+    with nodes.without(3):
+        connection = nodes.any()
+        await_states(connection, new_topic, State(1, [1, 2, 3], [1], [], [], [3]))
+        assert alter(connection, TOPIC, new_topic, {UNCLEAN_ENABLE: "true"}) == ("NONE", "")
+        assert reassign(connection, new_topic, {0: None}) == {0: "NONE"}
+        wait_for(lambda: states(connection, new_topic)[0].leader == -1, "nobody leads")
+        assert states(connection, new_topic)[0].replicas == [3]
+        assert moving(connection, new_topic) == {}
+    await_states(connection, new_topic, in_sync(3))
+    wait_for(lambda: serves(nodes.to(3), new_topic, 0), "it leads")
+    assert list_offset(nodes.to(3), new_topic, -1).offset == RECORDS
 
 
 def test_fewer_replicas_than_min_insync_replicas(nodes: Nodes, new_topic: str) -> None:
