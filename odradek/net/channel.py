@@ -37,6 +37,7 @@ class CloseReason(Enum):
     IDLE = "nothing was sent or received for connections.max.idle.ms"
     EVICTED = "the node needed its memory or its place"
     STOPPED = "the node stopped"
+    CUT = "a test wanted it"
 
 
 class Channel(FrameReader):

@@ -192,6 +192,13 @@ class Network:
             if channel.info.id == connection_id:
                 channel.half_close()
 
+    def cut_connections(self, listener: str) -> int:
+        """Close all connections of a listener at once; who had them may connect again. Returns how many those were."""
+        cut = [channel for channel, at in self._channels.items() if at.endpoint.listener == listener]
+        for channel in cut:
+            channel.close(CloseReason.CUT)
+        return len(cut)
+
     def connected(
         self,
         listener: Listener,

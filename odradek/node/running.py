@@ -97,6 +97,10 @@ class RunningNode:
         """Send nothing more over a connection, and go on to read from it; one that is gone is fine."""
         self._network.half_close(connection_id)
 
+    def cut_connections(self, listener: str) -> int:
+        """Close all connections of a listener at once, and return how many those were."""
+        return self._network.cut_connections(listener)
+
     async def start(self) -> None:
         """Bind, open everything, and accept clients; raises ConfigError, StartError."""
         check_supported(self._config)

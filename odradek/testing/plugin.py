@@ -44,9 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
     config.addinivalue_line(
         "markers",
-        f"{_MARKER}(nodes, topics, config, process, kafka_defaults): what kafka_broker or kafka_cluster is like, with "
-        "the arguments of odradek.testing.EmbeddedKafka; properties of all markers of a test count, and of the other "
-        "arguments those of the marker that is closest to it",
+        f"{_MARKER}(nodes, topics, config, process, kafka_defaults, seed, max_versions): what kafka_broker or "
+        "kafka_cluster is like, with the arguments of odradek.testing.EmbeddedKafka; properties of all markers of a "
+        "test count, and of the other arguments those of the marker that is closest to it",
     )
 
 

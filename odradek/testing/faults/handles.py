@@ -13,6 +13,7 @@ from odradek.testing.faults.specs import (
     Corrupt,
     Crash,
     Delay,
+    Disconnect,
     DiskError,
     DiskFull,
     Drop,
@@ -190,6 +191,10 @@ class Faults:
     def pause(self, node: int = 1, *, noticed: bool = False) -> Fault:
         """Have a node do nothing: its connections stay, and it answers nothing. `noticed` is as for `crash`."""
         return self.apply(Pause(node=node, noticed=noticed))
+
+    def disconnect(self, node: int = 1) -> Fault:
+        """End all connections of clients to a node, whatever is under way; they may connect again at once."""
+        return self.apply(Disconnect(node=node))
 
     def isolate(self, *nodes: int, noticed: bool = False) -> Fault:
         """Have these nodes and all others not reach each other; clients reach them all. `noticed` is as for `crash`."""

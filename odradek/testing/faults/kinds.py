@@ -9,6 +9,7 @@ from odradek.testing.faults import coordinators, leaders, nodes
 from odradek.testing.faults.begun import End, Scene
 from odradek.testing.faults.specs import (
     Crash,
+    Disconnect,
     DiskError,
     DiskFull,
     ExpireSession,
@@ -29,6 +30,7 @@ Begin = Callable[[Scene, FaultSpec], Awaitable[End]]
 
 _BEGINS: Mapping[type[FaultSpec], Callable[..., Awaitable[End]]] = {
     Crash: nodes.crash,
+    Disconnect: nodes.disconnect,
     DiskError: nodes.fail_disk,
     DiskFull: nodes.fail_disk,
     ExpireSession: coordinators.expire_session,

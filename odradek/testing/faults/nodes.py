@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 
+from odradek.testing.defaults import BROKER
 from odradek.testing.disk import DiskFault
-from odradek.testing.faults.begun import End, Scene
+from odradek.testing.faults.begun import End, Scene, nothing
 from odradek.testing.faults.decisions import fall_behind, fence_node, in_sync
-from odradek.testing.faults.specs import Crash, DiskError, DiskFull, Isolate, Pause, ShrinkIsr
+from odradek.testing.faults.specs import Crash, Disconnect, DiskError, DiskFull, Isolate, Pause, ShrinkIsr
 
 
 async def crash(scene: Scene, spec: Crash) -> End:
@@ -38,6 +39,14 @@ async def pause(scene: Scene, spec: Pause) -> End:
         gate.resume()
 
     return end
+
+
+async def disconnect(scene: Scene, spec: Disconnect) -> End:
+    """End all connections to the listener of clients."""
+    _check(scene, spec.node)
+    for _ in range(scene.cluster.nodes[spec.node].cut_connections(BROKER)):
+        scene.on_hit()
+    return nothing
 
 
 async def isolate(scene: Scene, spec: Isolate) -> End:

@@ -182,6 +182,14 @@ class Pause(FaultSpec):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Disconnect(FaultSpec):
+    """All connections of clients to a node end, whatever is under way; those of other nodes do, too."""
+
+    NAME: ClassVar[str] = "disconnect"
+    node: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Isolate(FaultSpec):
     """Nodes and all others do not reach each other; clients reach them all."""
 

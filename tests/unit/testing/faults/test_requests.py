@@ -305,6 +305,19 @@ def test_a_dropped_request_is_not_done_and_a_lost_response_is_of_one_that_is(kaf
             assert other.produce("b") == {"b": 0}
 
 
+def test_connections_end_also_idle_ones_and_can_be_made_again(kafka: EmbeddedKafka) -> None:
+    with Wire(kafka) as busy, Wire(kafka) as idle, kafka.faults.stall("Produce") as stalled:
+        produced = in_background(lambda: busy.produce("a"))
+        stalled.wait()
+        kafka.faults.disconnect().wait(2)
+        with pytest.raises(ConnectionLostError):
+            produced.result(5)
+        with pytest.raises(ConnectionLostError):
+            idle.produce("b")
+    with Wire(kafka) as wire:
+        assert wire.produce("b") == {"b": 0}
+
+
 def test_a_half_closed_connection_ends_on_one_side(kafka: EmbeddedKafka) -> None:
     host, _, port = kafka.bootstrap_servers.partition(":")
     header = RequestHeader(request_api_key=ApiKey.API_VERSIONS, correlation_id=1, client_id="x").encode(1)
