@@ -57,6 +57,11 @@ programs: $(VENV)/.development
 image: $(VENV)/.development
 	$(BIN)/python -m pytest tests/image
 
+# The test projects of examples/ in Java, Go and JavaScript, as far as these are here. Half a minute.
+.PHONY: examples
+examples: $(VENV)/.development
+	$(BIN)/python -m pytest tests/examples
+
 # What needs Java: Kafka's jars (fetched by Maven), files both ways, nodes of an earlier Kafka, and the conformance suite
 # on the real broker.
 jars: $(VENV)/.development
@@ -78,6 +83,7 @@ bench-cluster: $(VENV)/.development
 docs: $(VENV)/.development
 	$(BIN)/python tools/config_docs.py
 	$(BIN)/python tools/compatibility_docs.py
+	$(BIN)/python tools/control_docs.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "The guide is in build/site/index.html"
 

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import click
 
+from odradek.cli.addresses import DEFAULT_LISTEN
 from odradek.cli.errors import EXIT_FAILED, EXIT_USAGE, fail
 from odradek.cli.rebalance import rebalance
-from odradek.cli.serve import DEFAULT_LISTEN, stop_on_signals
+from odradek.cli.serve import stop_on_signals
 from odradek.config import ConfigError
 
 DEFAULT_DATA_DIR = "odradek-cluster"

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from odradek.cli.serve import ANY_HOSTS, listen_address
+from odradek.cli.addresses import listen_address
+from odradek.cli.serve import ANY_HOSTS
 from odradek.config import PROPERTIES_ENCODING, BrokerConfig, ConfigError, parse_properties
 from odradek.config.defaults import SINGLE_NODE_TOPIC_DEFAULTS
 from odradek.config.properties import format_properties

@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from odradek.cli.partitioning import partition_of
 from odradek.cli.session import check
 from odradek.net.client import RETRIES, RETRY_MS, Client
 from odradek.wire import ErrorCode, KafkaError
 from odradek.wire.messages.metadata import MetadataResponseTopic
 from odradek.wire.messages.produce import PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData
+from odradek.wire.partitioning import partition_of
 from odradek.wire.records.batch import BatchBuilder
 from odradek.wire.records.compression import Codec
 

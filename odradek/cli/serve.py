@@ -15,13 +15,14 @@ from collections.abc import Callable, Coroutine, Sequence
 
 import click
 
+from odradek.cli.addresses import DEFAULT_LISTEN, listen_address
+from odradek.cli.controlled import controlled
 from odradek.cli.errors import EXIT_FAILED, EXIT_USAGE, fail
 from odradek.cli.logs import configure
 from odradek.config import BrokerConfig, ConfigError, parse_properties, single_node_defaults
 from odradek.config.own import FORMAT_ON_START
 from odradek.config.properties import PROPERTIES_ENCODING
 
-DEFAULT_LISTEN = "localhost:9092"
 DEFAULT_DATA_DIR = "odradek-data"
 MEMORY_DATA_DIR = "/odradek-in-memory"
 """The path that files in memory are under; nothing of that name is created."""
@@ -44,6 +45,22 @@ WAKE_UP_MS = 200
 @click.option("--in-memory", is_flag=True, help="Keep everything in memory; it is gone when the broker stops.")
 @click.option("--config", "config_file", metavar="FILE", help="Kafka's server.properties, in place of the above.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Set a property; may be repeated.")
+@click.option(
+    "--nodes",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1,
+    help="So many nodes, with the defaults of odradek.testing; needs --in-memory and --control. [1]",
+)
+@click.option(
+    "--control", metavar="HOST:PORT", help="Also serve the controls for tests over HTTP there; needs odradek[control]."
+)
+@click.option(
+    "--control-token",
+    metavar="TOKEN",
+    envvar="ODRADEK_CONTROL_TOKEN",
+    help="Who uses the controls has to send this; needed where others reach them. [$ODRADEK_CONTROL_TOKEN]",
+)
 @click.option("--stop-with-stdin", is_flag=True, help="Stop when standard input ends, such as that of a pipe.")
 @click.option(
     "--log-level",
@@ -58,6 +75,9 @@ def serve(
     in_memory: bool,
     config_file: str | None,
     settings: Sequence[str],
+    nodes: int,
+    control: str | None,
+    control_token: str | None,
     stop_with_stdin: bool,
     log_level: str,
 ) -> None:
@@ -67,10 +87,23 @@ def serve(
     """
     gc.disable()
     try:
-        config = BrokerConfig.load(_properties(listen, data_dir, in_memory, config_file, settings))
+        if nodes > 1:
+            if control is None or not in_memory or listen is not None or config_file is not None:
+                raise ConfigError("", "--nodes needs --in-memory and --control, and each node takes an address itself")
+            node = controlled(
+                control, control_token, ready, lambda served: served.several_nodes(nodes, _settings(settings))
+            )
+        else:
+            config = BrokerConfig.load(_properties(listen, data_dir, in_memory, config_file, settings))
+            if control is None:
+                node = alone(config, in_memory=in_memory, on_ready=ready)
+            else:
+                node = controlled(
+                    control, control_token, ready, lambda served: served.one_node(config, in_memory=in_memory)
+                )
     except ConfigError as error:
         fail(error.message, EXIT_USAGE)
-    sys.exit(run_node(config, log_level, in_memory=in_memory, stop_with_stdin=stop_with_stdin))
+    sys.exit(run(node, log_level, stop_with_stdin=stop_with_stdin))
 
 
 def _raise_file_limit() -> None:
@@ -106,6 +139,12 @@ def _properties(
         directory = MEMORY_DATA_DIR if in_memory else os.path.abspath(data_dir or DEFAULT_DATA_DIR)
         advertised_host = socket.getfqdn() if host in ANY_HOSTS else None
         properties = single_node_defaults(host, port, data_dir=directory, advertised_host=advertised_host)
+    return {**properties, **_settings(settings)}
+
+
+def _settings(settings: Sequence[str]) -> dict[str, str]:
+    """What `--set` says; raises ConfigError."""
+    properties = {}
     for setting in settings:
         key, separator, value = setting.partition("=")
         if not separator or not key.strip():
@@ -122,14 +161,6 @@ def _read_file(path: str) -> dict[str, str]:
         raise ConfigError("", f"--config {path}: {error.strerror}") from error
 
 
-def listen_address(text: str) -> tuple[str, int]:
-    """Read HOST:PORT, where an IPv6 host may stand in brackets; raises ConfigError."""
-    host, separator, port = text.rpartition(":")
-    if not separator or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
-        raise ConfigError("listeners", f"--listen {text}: write HOST:PORT, such as {DEFAULT_LISTEN}")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
 def ready(address: str) -> None:
     """Say that clients can connect, and collect garbage from now on, but none of what is there already."""
     sys.stdout.write(f"odradek ready on {address}\n")
@@ -139,14 +170,23 @@ def ready(address: str) -> None:
     gc.enable()
 
 
-def run_node(
-    config: BrokerConfig,
-    log_level: str,
-    *,
-    in_memory: bool = False,
-    stop_with_stdin: bool = False,
-    on_ready: Callable[[str], None] = ready,
-) -> int:
+Node = Callable[[asyncio.Event], Coroutine[object, object, int]]
+"""Runs until the event is set; returns the exit code."""
+
+
+def alone(config: BrokerConfig, *, in_memory: bool, on_ready: Callable[[str], None]) -> Node:
+    """A node without controls; `on_ready` gets HOST:PORT."""
+    from odradek.node import serve as serve_node
+
+    return lambda stop: serve_node(config, in_memory=in_memory, on_ready=on_ready, stop=stop)
+
+
+def run_node(config: BrokerConfig, log_level: str, *, on_ready: Callable[[str], None]) -> int:
+    """`run` a node `alone` that keeps its files."""
+    return run(alone(config, in_memory=False, on_ready=on_ready), log_level)
+
+
+def run(node: Node, log_level: str, *, stop_with_stdin: bool = False) -> int:
     """Run a node until SIGTERM or Ctrl-C, with its logs on stderr; returns the exit code.
 
     What keeps it from starting ends this process, with one line on stderr.
@@ -155,7 +195,6 @@ def run_node(
     _raise_file_limit()
     from odradek.net.loop import new_event_loop
     from odradek.node import StartError
-    from odradek.node import serve as serve_node
 
     loop = new_event_loop()
     asyncio.set_event_loop(loop)
@@ -164,7 +203,7 @@ def run_node(
     if stop_with_stdin:
         threading.Thread(target=_watch_stdin, args=(loop, stop), daemon=True).start()
     try:
-        return _complete(loop, serve_node(config, in_memory=in_memory, on_ready=on_ready, stop=stop))
+        return _complete(loop, node(stop))
     except ConfigError as error:
         fail(error.message, EXIT_USAGE)
     except StartError as error:

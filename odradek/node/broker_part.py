@@ -115,7 +115,7 @@ class BrokerPart:
         self._directory_ids = {path.rstrip("/") or "/": id_ for path, id_ in identity.dirs.directory_ids.items()}
         self._dir_paths = {id_: path for path, id_ in self._directory_ids.items()}
         self._dynamic: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
-        self._handlers = InProcess("broker", ports)
+        self.in_process = InProcess("broker", ports)
         self._replication_options = ReplicationOptions.from_config(config)
         self.logs = LogManager(
             ports.files,
@@ -324,7 +324,7 @@ class BrokerPart:
             *TxnMarkersApi(replicas, self.groups, config.int_("request.timeout.ms")).handlers(),
             *forwarding_handlers(self._controller, self._served_by_controller),
         ]
-        self._handlers.serve(handlers)
+        self.in_process.serve(handlers)
         return handlers
 
     def _cluster(self, controller: ControllerClient) -> ClusterPorts | None:
@@ -345,7 +345,7 @@ class BrokerPart:
         listener = self._static_config.inter_broker_listener_name
         return ClusterBrokers(
             self._static_config.node_id,
-            self._handlers,
+            self.in_process,
             lambda: self.replicas.image,
             listener,
             None if new_peers is None else new_peers(listener, purpose),

@@ -49,7 +49,7 @@ _OTHERS_FILE = "cluster.properties"
 _MAX_REPLICAS = 3
 
 
-class _Prepared(NamedTuple):
+class Prepared(NamedTuple):
     """A node before it runs."""
 
     config: BrokerConfig
@@ -73,7 +73,7 @@ class Cluster:
         """What each node listens on, by listener."""
         self._ports: list[Mapping[str, int]] = []
         self._topic_names: dict[bytes, str] = {}
-        self._prepared: dict[int, _Prepared] = {}
+        self._prepared: dict[int, Prepared] = {}
         self.links = Links()
         """Which nodes reach each other."""
         self.disks: dict[int, Disk] = {}
@@ -101,6 +101,11 @@ class Cluster:
 
             self._faults = FaultEngine(self, self._options.seed)
         return self._faults
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """HOST:PORT of every node that runs, separated by commas."""
+        return ",".join(f"{HOST}:{node.port_of(BROKER)}" for node in self.nodes.values())
 
     async def start(self) -> str:
         """Start all nodes, and create the topics; returns what clients take as `bootstrap.servers`.
@@ -133,7 +138,7 @@ class Cluster:
             def take(node: int, listener: str) -> socket.socket:
                 if not kept:
                     return self._new_socket(node, listener)
-                return kept[node].get(listener) or bound_socket(HOST, self._ports[node][listener])
+                return kept[node].get(listener) or self.bind(listener, self._ports[node][listener])
 
             address = await self._start(take)
             undo.pop_all()
@@ -173,7 +178,7 @@ class Cluster:
 
         def again(_node: int, listener: str) -> socket.socket:
             sock = sockets[listener]
-            return sock if sock.fileno() >= 0 else bound_socket(HOST, self._ports[node_id - 1][listener])
+            return sock if sock.fileno() >= 0 else self.bind(listener, self._ports[node_id - 1][listener])
 
         return {listener: _taken(again, node_id - 1, listener) for listener in sockets}
 
@@ -203,7 +208,10 @@ class Cluster:
 
     def _new_socket(self, _node: int, listener: str) -> socket.socket:
         """A socket with a port that is free, or the one that the options name; raises OSError."""
-        port = self._options.port if listener == BROKER else 0
+        return self.bind(listener, self._options.port if listener == BROKER else 0)
+
+    def bind(self, _listener: str, port: int) -> socket.socket:
+        """A socket with a port for a listener; 0 is any free one. Raises OSError, which names the address."""
         try:
             return bound_socket(HOST, port)
         except OSError as error:
@@ -216,7 +224,7 @@ class Cluster:
         self._is_abandoned = False
         with ExitStack() as undo:
             undo.callback(self._time.close)
-            all_prepared = _prepare(self._options, take_socket, undo)
+            all_prepared = self.prepare(take_socket, undo)
             nodes = {
                 node_id: self._new_node(loop, node_id, prepared) for node_id, prepared in enumerate(all_prepared, 1)
             }
@@ -227,12 +235,23 @@ class Cluster:
             self.nodes = nodes
             try:
                 await self._create_topics()
-                await self._settle()
+                await self.settle()
             except BaseException:
                 await self._abandon()
                 raise
             undo.pop_all()
-        return ",".join(f"{HOST}:{node.port_of(BROKER)}" for node in nodes.values())
+        return self.bootstrap_servers
+
+    def prepare(self, take_socket: Callable[[int, str], socket.socket], undo: ExitStack) -> list[Prepared]:
+        """All nodes, before they run, with sockets by the number of a node, from 0, and the listener.
+
+        `undo` closes the sockets. Raises ConfigError, StartError.
+        """
+        return _prepare(self._options, take_socket, undo)
+
+    def node_failed(self, error: StartError) -> None:
+        """A node cannot go on."""
+        self._failures.append(error)
 
     async def stop(self) -> None:
         """Stop all nodes; raises StartError if one of them could not go on.
@@ -251,13 +270,13 @@ class Cluster:
         if self._failures:
             raise self._failures[0]
 
-    def _new_node(self, loop: asyncio.AbstractEventLoop, node_id: int, prepared: _Prepared) -> RunningNode:
+    def _new_node(self, loop: asyncio.AbstractEventLoop, node_id: int, prepared: Prepared) -> RunningNode:
         def failed(error: StartError) -> None:
             """As its process would end, the node ends; others go on."""
             if self._is_abandoned:
                 return  # work of its threads was cancelled
             if not self.disks[node_id].has_failed:
-                self._failures.append(error)
+                self.node_failed(error)
             node = self.nodes.pop(node_id, None)
             if node is not None:
                 self._endings.append(loop.create_task(node.abandon()))
@@ -320,7 +339,7 @@ class Cluster:
             if code not in (ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS):
                 raise KafkaError(code, f"topic {topic.name}: {topic.error_message or code.message}")
 
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
         """Wait until each node knows what any of them knows: all brokers, and the topics."""
         quorums = [node.node.quorum for node in self.nodes.values()]
         offset = max(quorum.loader.image.offset for quorum in quorums)
@@ -346,7 +365,7 @@ async def _start_all(nodes: Sequence[RunningNode]) -> None:
         raise
 
 
-def _prepare(options: Options, take_socket: Callable[[int, str], socket.socket], undo: ExitStack) -> list[_Prepared]:
+def _prepare(options: Options, take_socket: Callable[[int, str], socket.socket], undo: ExitStack) -> list[Prepared]:
     """Take ports for all nodes, and format their directories; raises ConfigError, StartError."""
     disks = None if options.data_dir is None else OsFileSystem()
     directories = _directories(options, disks)
@@ -363,7 +382,7 @@ def _prepare(options: Options, take_socket: Callable[[int, str], socket.socket],
         properties = node_properties(node_id, ports, directory, kafka_defaults=options.kafka_defaults)
         config = BrokerConfig.load({**properties, **options.config})
         files = MemoryFileSystem() if disks is None else disks
-        prepared.append(_Prepared(config, files, sockets[node_id - 1]))
+        prepared.append(Prepared(config, files, sockets[node_id - 1]))
     if options.nodes > 1 or options.cluster_id is not None:
         _format(prepared, directories, options.cluster_id)
     return prepared
@@ -399,7 +418,7 @@ def _directories(options: Options, disks: FileSystem | None) -> list[str]:
     return [f"{options.data_dir}/{_NODE_DIR}{node_id}" for node_id in range(1, options.nodes + 1)]
 
 
-def _format(prepared: Sequence[_Prepared], directories: Sequence[str], cluster_id: str | None) -> None:
+def _format(prepared: Sequence[Prepared], directories: Sequence[str], cluster_id: str | None) -> None:
     """Make all nodes those of one cluster; raises StartError."""
     clock, random = RealClock(), SystemRandom()
     try:

@@ -20,7 +20,7 @@ IsolationLevel = Literal["read_committed", "read_uncommitted"]
 """Whether records of transactions are seen before these are committed, and although they are aborted."""
 Decoder = Callable[[bytes], V]
 
-_ISOLATIONS = {"read_committed": Isolation.READ_COMMITTED, "read_uncommitted": Isolation.READ_UNCOMMITTED}
+ISOLATIONS = {"read_committed": Isolation.READ_COMMITTED, "read_uncommitted": Isolation.READ_UNCOMMITTED}
 _SHOWN = 5
 
 
@@ -174,6 +174,6 @@ class EmbeddedTopic:
 
 
 def _isolation(level: str) -> Isolation:
-    if level not in _ISOLATIONS:
-        raise ValueError(f"{level} is no isolation level; there are {' and '.join(_ISOLATIONS)}")
-    return _ISOLATIONS[level]
+    if level not in ISOLATIONS:
+        raise ValueError(f"{level} is no isolation level; there are {' and '.join(ISOLATIONS)}")
+    return ISOLATIONS[level]

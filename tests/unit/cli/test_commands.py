@@ -19,11 +19,11 @@ from odradek.cli.consume import formatter_of
 from odradek.cli.fetching import AbortedTransactions, Consumed
 from odradek.cli.logs import configure
 from odradek.cli.membership import ranges
-from odradek.cli.partitioning import murmur2, partition_of
 from odradek.cli.produce import split
 from odradek.cli.serve import _properties
 from odradek.config import BrokerConfig, ConfigError
 from odradek.wire.messages.fetch import AbortedTransaction, PartitionData
+from odradek.wire.partitioning import murmur2, partition_of
 from odradek.wire.records.batch import BatchBuilder
 from odradek.wire.records.header import parse_header
 from odradek.wire.records.record import Record

@@ -10,13 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, but not in the library's __all__
 
 from odradek.net.connection import Connection
 from odradek.testing import EmbeddedKafka, Topic
 from odradek.testing.cluster import Cluster
 from odradek.wire.messages.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic
-from tests.unit.testing.clients import TIMEOUT_S, admin, consume, produce
+from tests.unit.testing.clients import TIMEOUT_S, consume, produce
 
 MODES = pytest.mark.parametrize("process", [False, True], ids=["thread", "process"])
 HOUR_MS = 3_600_000
@@ -41,18 +40,15 @@ def consumer_of(kafka: EmbeddedKafka, **options: object) -> Iterator[Consumer]:
 
 
 def start_offset(kafka: EmbeddedKafka, topic: str = "t") -> int:
-    partition = TopicPartition(topic, 0)
-    client = admin(kafka)
-    found = client.list_offsets({partition: OffsetSpec.earliest()})  # type: ignore[no-untyped-call]
-    offset = found[partition].result(TIMEOUT_S).offset
-    assert isinstance(offset, int)
-    return offset
+    return kafka.topic(topic).partitions[0].log_start_offset
 
 
-def members(kafka: EmbeddedKafka, group: str = "g") -> int:
-    client = admin(kafka)
-    described = client.describe_consumer_groups([group], request_timeout=TIMEOUT_S)[group].result(TIMEOUT_S)
-    return len(described.members)
+def members(kafka: EmbeddedKafka) -> int:
+    return len(kafka.group("g").members)
+
+
+def in_sync(kafka: EmbeddedKafka) -> list[set[int]]:
+    return [set(each.isr) for each in kafka.topic("t").partitions]
 
 
 def join(consumer: Consumer, topic: str = "t") -> None:
@@ -252,8 +248,52 @@ def test_a_cluster_stays_whole_however_much_time_passes() -> None:
         log = len(kafka.log)
         for span in ({"seconds": 5}, {"minutes": 3}, {"hours": 5}, {"days": 30}):
             kafka.clock.advance(**span)
-        metadata = admin(kafka).list_topics(timeout=TIMEOUT_S)
-        assert sorted(metadata.brokers) == [1, 2, 3]
-        assert [sorted(each.isrs) for each in metadata.topics["t"].partitions.values()] == [[1, 2, 3]] * 6
+        assert in_sync(kafka) == [{1, 2, 3}] * 6
         assert [line for line in kafka.log[log:] if "epoch" in line or "fenced" in line] == []
         produce(kafka.bootstrap_servers, "t", "v")
+
+
+async def deciding(cluster: Cluster) -> int:
+    """Which node is the active controller."""
+    return next(node_id for node_id, node in cluster.nodes.items() if node.node.quorum.raft.is_leader)
+
+
+@pytest.mark.parametrize("fault", ["pause", "isolate", "crash"])
+def test_nodes_that_are_not_heard_of_lose_their_session_and_come_back(fault: str) -> None:
+    with EmbeddedKafka(3, topics={"t": 3}) as kafka:
+        all_nodes = in_sync(kafka)
+        # The next one, for without a controller it takes until there is another one, and that counts anew.
+        gone = kafka._running().call(deciding).result() % 3 + 1
+        others = {1, 2, 3} - {gone}
+        absent = getattr(kafka.faults, fault)(gone, noticed=False)
+        kafka.clock.advance(seconds=5)
+        assert in_sync(kafka) == all_nodes
+        kafka.clock.advance(seconds=6)
+        assert in_sync(kafka) == [others] * 3
+        assert {each.leader for each in kafka.topic("t").partitions} == others
+        kafka.clock.advance(days=3)
+        assert in_sync(kafka) == [others] * 3
+        absent.lift()
+        kafka.clock.advance(seconds=20)
+        assert in_sync(kafka) == all_nodes
+
+
+def test_replicas_that_lag_leave_the_isr_although_their_node_lives() -> None:
+    with EmbeddedKafka(3, topics={"t": 1}, config={"replica.lag.time.max.ms": 4000}) as kafka:
+        (leader,) = {each.leader for each in kafka.topic("t").partitions}
+        assert leader is not None
+        follower = next(each for each in (1, 2, 3) if each != leader)
+        with kafka.faults.fail("Fetch", "REQUEST_TIMED_OUT", topic="t", node=leader, internal=True):
+            producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "acks": 1})
+            # The first record answers fetches that wait already.
+            for value in ("what they get", "what they lack"):
+                producer.produce("t", value)
+                assert producer.flush(TIMEOUT_S) == 0
+                kafka.clock.advance(ms=1)
+            kafka.clock.advance(seconds=3)
+            assert in_sync(kafka) == [{1, 2, 3}]
+            kafka.clock.advance(seconds=4)
+            assert in_sync(kafka) == [{leader}]
+        kafka.clock.advance(seconds=2)
+        assert follower in in_sync(kafka)[0]
+        assert not [line for line in kafka.log if "fenced" in line]
