@@ -83,6 +83,12 @@ class Client:
             version = highest(key, self.limits)
         return self.send(node_id, encode_request(request, version, self.process.name), response, version)
 
+    def heard_of(self, partition: int, epoch: int) -> None:
+        """A partition has had a leader of this epoch: whoever led before is not asked any more (KIP-320)."""
+        if epoch > self._epochs.get(partition, -1):
+            self._epochs[partition] = epoch
+            self.leaders.pop(partition, None)
+
     def any_node(self) -> int:
         """One of them."""
         return self.node_ids[self.random.randrange(len(self.node_ids))]

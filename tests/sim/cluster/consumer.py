@@ -40,6 +40,8 @@ class Consumer:
         self.positions = dict.fromkeys(range(partitions), 0)
         self.ends = dict.fromkeys(range(partitions), -1)
         """The high watermarks that were seen last."""
+        self.read_epochs: dict[int, int] = {}
+        """The leader epochs of the batches that were read last."""
         self.max_wait_ms = 300
         self._pause_ms = pause_ms
         self._recorder = recorder
@@ -143,6 +145,7 @@ class Consumer:
                 elif not (header.is_transactional and header.producer_id in left_out):
                     records += [each for each in values if each[0] >= position]
                 position = header.base_offset + header.last_offset_delta + 1
+                self.read_epochs[partition] = header.leader_epoch
         if records:
             polled[name] = tuple(records)
         self.positions[partition] = position

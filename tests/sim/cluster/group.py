@@ -240,6 +240,8 @@ class GroupMember:
             partition = each.partition_index
             self._watch.fetched(partition, each.committed_offset, at_least[partition], self._who)
             self._positions[partition] = max(each.committed_offset, 0)
+            # Else it might ask one that led before, which does not have what others have read since.
+            self.client.heard_of(partition, each.committed_leader_epoch)
 
     def _asking(self, topic: OffsetFetchRequestTopics) -> OffsetFetchRequestGroup:
         return OffsetFetchRequestGroup(
@@ -257,7 +259,12 @@ class GroupMember:
         topic = OffsetCommitRequestTopic(
             topic_id=client.topic_id,
             partitions=[
-                OffsetCommitRequestPartition(partition_index=partition, committed_offset=offset, committed_metadata="")
+                OffsetCommitRequestPartition(
+                    partition_index=partition,
+                    committed_offset=offset,
+                    committed_leader_epoch=self._consumer.read_epochs[partition],
+                    committed_metadata="",
+                )
                 for partition, offset in offsets.items()
             ],
         )

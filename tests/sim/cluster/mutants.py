@@ -7,8 +7,13 @@ from functools import partial
 from typing import NamedTuple
 
 from odradek.broker.coordinator import loader
+from odradek.broker.coordinator.result import CoordinatorResult
+from odradek.broker.groups import member_check
+from odradek.broker.groups.classic.group import ClassicGroup
+from odradek.broker.groups.classic.sync import Syncing
 from odradek.broker.groups.offset_commit import OffsetCommits
 from odradek.broker.groups.offset_store import OffsetStore
+from odradek.broker.groups.records import group_record
 from odradek.broker.replication.followed_logs import FollowedLogs
 from odradek.broker.replication.leadership import IsrProposal, Leadership
 from odradek.broker.replication.manager import ReplicaManager
@@ -24,6 +29,7 @@ from odradek.quorum.replica import Replica
 from odradek.quorum.state import QuorumState
 from odradek.storage import batches, log, log_loader, recovery
 from odradek.wire.errors import ErrorCode
+from odradek.wire.messages.sync_group import SyncGroupRequest
 
 Patches = Iterable[tuple[object, str, object]]
 """(object, attribute, what is there instead), all of them at once."""
@@ -100,6 +106,13 @@ def _reassigned_at_once(self: PartitionChange) -> None:
         self.isr, self.adding, self.removing = list(self.replicas), [], []
 
 
+def _assigned_at_once(self: Syncing, group: ClassicGroup, request: SyncGroupRequest) -> CoordinatorResult[None]:
+    assignments = dict.fromkeys(group.members, b"")
+    assignments.update({entry.member_id: entry.assignment for entry in request.assignments})
+    self._rebalances.assign(group, assignments)
+    return CoordinatorResult((group_record(group, assignments),), None, replay=False)
+
+
 _END_OF_TRANSACTION = OffsetStore.replay_end_of_transaction
 _SCAN = batches.scan_valid
 _LOAD = log_loader._Loader.load
@@ -154,4 +167,7 @@ MUTATIONS = (
     Mutation("commits of members that are no more are taken", 3,
              _one(OffsetCommits, "_check", lambda *_all: None)),
     Mutation("coordinators do not load what was committed", 3, _one(loader, "replay_batch", lambda *_all: None)),
+    Mutation("classic groups: commits of earlier generations are taken", 3,
+             _one(member_check, "_check_classic_commit", lambda *_all: None)),
+    Mutation("classic groups: assigned before it is written down", 3, _one(Syncing, "_store", _assigned_at_once)),
 )  # fmt: skip
