@@ -259,7 +259,9 @@ class Shard(Generic[S]):
     def _give_up(self, error: Exception) -> None:
         self.state = ShardState.FAILED
         self._timers.cancel_all()
-        _log.error("coordinator shard %s did not load", self.partition, exc_info=error)
+        # That its disk has failed, say, needs no traceback: another broker is about to lead the partition.
+        told = None if isinstance(error, KafkaError) else error
+        _log.error("coordinator shard %s did not load: %s", self.partition, error, exc_info=told)
 
     def _write(
         self,
