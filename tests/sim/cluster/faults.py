@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tests.sim.cluster.late_commit import LateCommit
-from tests.sim.cluster.machine import DATA_DIR
+from tests.sim.cluster.machine import DATA_DIR, SECOND_DIR
 from tests.sim.cluster.means import Means
 from tests.sim.cluster.network import Link
 from tests.sim.cluster.rare import RareStates
@@ -60,6 +60,8 @@ class Faults:
         ]
         if power_cuts is not None:
             kinds += [(2, self._lose_power), (2, lambda: self._halt_at_step(loses_power=True))]
+            if any(machine.has_two_dirs for machine in means.machines):
+                kinds.append((4, self._fail_second_dir))
         self._favourite: Callable[[], None] | None = None
         """What every second fault is: the mistakes that only one rare state shows are as many as there are of these."""
         if len(means.machines) > 1:
@@ -69,6 +71,8 @@ class Faults:
             if power_cuts is not None and not power_cuts.any_time:
                 # In the other simulations nobody may lose data.
                 favourites += [self._lose_member] * _HOW_MUCH_RATHER
+            if power_cuts is not None and any(machine.has_two_dirs for machine in means.machines):
+                favourites += [self._fail_second_dir] * _HOW_MUCH_RATHER
             self._favourite = self._random.choice(favourites)
         # Some kinds often, some never: a few of them together say more than a little of everything.
         self._kinds = [(weight * self._random.choice((0, 1, 1, 4)), make) for weight, make in kinds]
@@ -162,6 +166,26 @@ class Faults:
             self._means.boot(machine)
 
         self._means.later(500, 8000, mend)
+
+    def _fail_second_dir(self) -> None:
+        """One of two disks fails: the node goes on without it, and has others lead what was there (KIP-858).
+
+        A start finds it mended, with what was synced.
+        """
+        machine = self._means.any_machine()
+        if not (self._means.may_die(machine) and self._may_lose_power()) or machine.has_bad_disk:
+            self._fail_disk()
+            return
+        only_sync = self._random.random() < 0.5
+        self._means.note(f"{machine.host} gets EIO below {SECOND_DIR}{' when it syncs' * only_sync}, and goes on")
+        machine.has_bad_disk = True
+        machine.disk.faults.append(Fault(SECOND_DIR, errno.EIO, only_sync))
+
+        def mend() -> None:
+            self._means.mend_disk(machine)
+            self._means.boot(machine)
+
+        self._means.later(4000, 15_000, mend)
 
     def _lose_power(self) -> None:
         machine = self._means.any_machine()

@@ -11,7 +11,7 @@ from odradek.quorum.log import Batch
 from odradek.wire.schema import Message
 from tests.sim.cluster.kernel import Kernel
 from tests.sim.cluster.ledger import Cursor, Ledger
-from tests.sim.cluster.machine import DATA_DIR, Machine
+from tests.sim.cluster.machine import Machine
 from tests.sim.cluster.named import (
     ISR_HAS_ALL,
     MONOTONIC,
@@ -172,7 +172,7 @@ class Invariants:
         assert partition.log is not None
         cursor = self._cursors.setdefault((machine.node_id, replica), Cursor())
         cursor.follow(partition.log)
-        directory = f"{DATA_DIR}/{partition.topic_partition}"
+        directory = partition.log.directory
         self._ledger(partition).compare(machine.disk, directory, cursor, partition.log.high_watermark, machine.host)
 
     def _check_isr(self, replica: Replica, leader: Machine, partition: Partition) -> None:

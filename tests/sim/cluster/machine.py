@@ -21,6 +21,9 @@ from tests.sim.storage.crash_disk import CrashDisk
 BROKER_PORT = 9092
 CONTROLLER_PORT = 9093
 DATA_DIR = "/data"
+SECOND_DIR = "/second"
+"""Where nodes with two log directories have half of their replicas, and nothing else."""
+DIRS = (DATA_DIR, SECOND_DIR)
 _UPGRADED = 0.4
 """How likely a node of an earlier version is upgraded when it starts again."""
 
@@ -32,7 +35,8 @@ class Machine:
         self.node_id = node_id
         self.host = f"node{node_id}"
         self.disk = CrashDisk(kernel.random(f"disk/{node_id}").getrandbits(64))
-        self.disk.mkdir(DATA_DIR)
+        for directory in DIRS:
+            self.disk.mkdir(directory)
         self.disk.sync_dir("")
         self.process: Process | None = None
         self.node: Node | None = None
@@ -69,6 +73,11 @@ class Machine:
     def is_broker(self) -> bool:
         """Whether its nodes have data and clients."""
         return "broker" in self._settings["process.roles"]
+
+    @property
+    def has_two_dirs(self) -> bool:
+        """Whether its nodes have replicas on a second disk, and go on where that fails (KIP-112)."""
+        return SECOND_DIR in self._settings["log.dirs"]
 
     @property
     def is_voter(self) -> bool:

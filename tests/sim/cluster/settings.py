@@ -9,9 +9,12 @@ from typing import NamedTuple
 from odradek.config import BrokerConfig, single_node_defaults
 from odradek.node.formatting import FormatOptions, format_directories
 from odradek.wire.uuids import uuid_to_string
-from tests.sim.cluster.machine import BROKER_PORT, CONTROLLER_PORT, DATA_DIR, Machine
+from tests.sim.cluster.machine import BROKER_PORT, CONTROLLER_PORT, DATA_DIR, DIRS, Machine
 from tests.sim.cluster.process import Process
 from tests.sim.cluster.versions import EARLIER_RELEASE
+
+_TWO_DIRS = 0.4
+"""How likely the brokers of a cluster have two log directories."""
 
 
 class Layout(NamedTuple):
@@ -64,6 +67,8 @@ def node_settings(node_id: int, layout: Layout, chance: random.Random) -> dict[s
         "metadata.log.max.record.bytes.between.snapshots": str(chance.choice([1000, 10_000, 20_971_520])),
     }
     if layout.brokers > 1:
+        if chance.random() < _TWO_DIRS and "broker" in roles:
+            settings |= {"log.dirs": ",".join(DIRS), "metadata.log.dir": DATA_DIR}
         replicas, in_sync = str(min(3, layout.brokers)), str(min(2, layout.brokers))
         settings |= {
             "default.replication.factor": replicas,
@@ -98,4 +103,5 @@ def format_cluster(machines: Mapping[int, Machine], settings: Mapping[int, Mappi
         )
         config = BrokerConfig.load(settings[node_id])
         list(format_directories(config, options, machine.disk, seed, seed))
-        machine.disk.sync_dir(DATA_DIR)
+        for directory in DIRS:
+            machine.disk.sync_dir(directory)

@@ -9,7 +9,7 @@ from odradek.broker.replication.partition import Partition
 from odradek.storage.file_names import CLUSTER_METADATA_TOPIC
 from odradek.storage.log import Log
 from odradek.storage.topic_partition import TopicPartition
-from tests.sim.cluster.machine import DATA_DIR, Machine
+from tests.sim.cluster.machine import DIRS, Machine
 
 
 class Led(NamedTuple):
@@ -64,7 +64,8 @@ def misplaced(machine: Machine) -> list[str]:
     }
     there = {
         name
-        for name in machine.disk.look_at_names(DATA_DIR)
+        for directory in DIRS
+        for name in machine.disk.look_at_names(directory)
         if name.rpartition("-")[2].isdigit() and not name.startswith(CLUSTER_METADATA_TOPIC)
     }
     return sorted(wanted ^ there)

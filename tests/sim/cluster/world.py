@@ -222,9 +222,15 @@ class World:
         if not self._until(HEAL_WITHIN_MS, lambda: not any(misplaced(machine) for machine in self._brokers())):
             for machine in self._brokers():
                 self.invariants.violated(IN_PLACE, f"{machine.host}: {misplaced(machine)}")
+        # Followers of earlier versions hear of what is committed when their next fetch is over.
+        newest = max(self._metadata_offsets())
+        self._until(HEAL_WITHIN_MS, lambda: min(self._metadata_offsets()) >= newest)
         for machine in self.machines:
             assert machine.node is not None
             self.admin.check(machine.node.quorum.loader.image, machine.host, self.invariants.violated)
+
+    def _metadata_offsets(self) -> list[int]:
+        return [-1 if machine.node is None else machine.node.quorum.loader.image.offset for machine in self.machines]
 
     def _brokers(self) -> list[Machine]:
         return [machine for machine in self.machines if machine.is_broker]
