@@ -16,14 +16,14 @@ Limits = Mapping[int, int]
 
 NONE: Limits = {}
 EARLIER: Limits = {
-    ApiKey.FETCH: 15,
+    ApiKey.FETCH: 17,
     ApiKey.LIST_OFFSETS: 9,
     ApiKey.WRITE_TXN_MARKERS: 1,
     ApiKey.VOTE: 1,
     ApiKey.BROKER_HEARTBEAT: 1,
     ApiKey.ADD_RAFT_VOTER: 0,
 }
-"""Those of Kafka 4.0, but for some that are lower still, as in 3.x."""
+"""Those of Kafka 4.0, but for some that are lower still, as in 3.9."""
 EARLIER_RELEASE = "4.0"
 
 
