@@ -8,7 +8,8 @@ COMPACTED: dict[str, str | int] = {"cleanup.policy": "compact", "segment.ms": 60
 
 def load_table(bootstrap_servers: str) -> dict[bytes | None, bytes | None]:  # your code
     """The latest price of each dish that is on the card."""
-    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "-", "enable.partition.eof": True})
+    settings = {"bootstrap.servers": bootstrap_servers, "group.id": "-", "enable.auto.commit": False}
+    consumer = Consumer({**settings, "enable.partition.eof": True})
     consumer.assign([TopicPartition("prices", 0, 0)])
     table = {}
     while (message := consumer.poll(10)) is not None and not message.error():

@@ -6,7 +6,8 @@ from odradek.testing import EmbeddedKafka
 
 def replay(bootstrap_servers: str, since_ms: int) -> list[bytes | None]:  # your code
     """All orders since a time, in milliseconds since the Unix epoch."""
-    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "-", "enable.partition.eof": True})
+    settings = {"bootstrap.servers": bootstrap_servers, "group.id": "-", "enable.auto.commit": False}
+    consumer = Consumer({**settings, "enable.partition.eof": True})
     consumer.assign(consumer.offsets_for_times([TopicPartition("orders", 0, since_ms)], 10))
     found = []
     while (message := consumer.poll(10)) is not None and not message.error():
