@@ -41,5 +41,9 @@ def test_nothing_is_done_twice_when_another_worker_comes(kafka_broker: EmbeddedK
 
     assert len(first.consumer.assignment()) == len(second.consumer.assignment()) == 1
     assert sorted(int(value or b"") for value in first.done + second.done) == list(range(20))
+
     first.consumer.close()
+    while len(second.consumer.assignment()) < 2:
+        second.step()  # and takes over what the first one had
     second.consumer.close()
+    assert len(second.done) + len(first.done) == 20
