@@ -55,8 +55,7 @@ def odradek_from_start(directory: Path) -> Begun:
             assert process.stdout is not None
             address = process.stdout.readline().strip().removeprefix(_READY)
             ready_s = time.perf_counter() - begun_s
-            send_and_receive(address)
-            return Begun(ready_s, time.perf_counter() - begun_s)
+            return Begun(ready_s, ready_s + send_and_receive(address))
         finally:
             process.terminate()
 
@@ -64,14 +63,16 @@ def odradek_from_start(directory: Path) -> Begun:
 def apache_from_start(directory: Path) -> Begun:
     """Apache Kafka with a new data directory, whose formatting does not count."""
     with running(APACHE, directory) as broker:
-        begun_s = time.perf_counter()
-        send_and_receive(f"{broker.host}:{broker.port}")
         ready_s = broker.ready_after_s
-        return Begun(ready_s, ready_s + time.perf_counter() - begun_s)
+        return Begun(ready_s, ready_s + send_and_receive(f"{broker.host}:{broker.port}"))
 
 
-def send_and_receive(bootstrap_servers: str) -> None:
-    """Produce a record to a topic that does not exist yet, and consume it by `assign`; raises RuntimeError."""
+def send_and_receive(bootstrap_servers: str) -> float:
+    """Produce a record to a topic that does not exist yet, and consume it by `assign`: how many seconds that takes.
+
+    Raises RuntimeError.
+    """
+    begun_s = time.perf_counter()
     producer = Producer({"bootstrap.servers": bootstrap_servers, "log_level": 0})
     producer.produce("first", b"v")
     if producer.flush(TIMEOUT_S):
@@ -79,6 +80,8 @@ def send_and_receive(bootstrap_servers: str) -> None:
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "g", "log_level": 0})
     consumer.assign([TopicPartition("first", 0, 0)])
     message = consumer.poll(TIMEOUT_S)
+    took_s = time.perf_counter() - begun_s
     if message is None or message.value() != b"v":
         raise RuntimeError("the record was not received")
     consumer.close()
+    return took_s
