@@ -61,7 +61,7 @@ def main(rounds: int, processes: int, cycles: int, apache: bool, as_json: bool) 
     with tempfile.TemporaryDirectory(prefix="odradek-testing-") as directory:
         for figure in _figures(Path(directory), rounds, processes, cycles, with_apache=why_not is None):
             is_met &= figure.is_met
-            click.echo(json.dumps({**figure._asdict(), "median": figure.median}) if as_json else _line(figure))
+            click.echo(json.dumps({**figure._asdict(), "median": figure.median}) if as_json else line(figure))
     if not is_met:
         raise SystemExit(1)
 
@@ -122,7 +122,8 @@ def _ms(values_s: Sequence[float]) -> list[float]:
     return [value * 1000 for value in values_s]
 
 
-def _line(figure: Figure) -> str:
+def line(figure: Figure) -> str:
+    """One line of the table."""
     spread = f"({min(figure.values):.1f} to {max(figure.values):.1f})" if len(figure.values) > 1 else ""
     wanted = "" if figure.wanted is None else f"{figure.wanted:.0f}"
     apache = f"{statistics.median(figure.apache):.0f}" if figure.apache else ""
