@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from odradek.testing import EmbeddedKafka, ErrorCode, GroupInfo, GroupMember, KafkaError, WaitTimeoutError
+from odradek.testing import EmbeddedKafka, ErrorCode, GroupInfo, GroupMember, KafkaError, WaitTimeoutError, watching
 from odradek.testing.cluster import Cluster
 from odradek.testing.group_inspection import with_offsets
 from odradek.testing.inspection import when_loaded
@@ -134,7 +134,9 @@ def test_what_a_member_subscribes_to_counts_before_it_is_assigned() -> None:
     asyncio.run(use())
 
 
-def test_a_coordinator_that_reads_its_log_is_asked_again_but_not_for_ever() -> None:
+def test_a_coordinator_that_reads_its_log_is_asked_again_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "LOOK_S", 0.001)
+
     async def use() -> None:
         cluster = Cluster(Options.of(1, (), None, None, False), lambda: None)
         codes = [ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.NOT_COORDINATOR]
