@@ -58,6 +58,17 @@ async def stored_partitions(
 
     Raises KafkaError UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, and those of `Log.read`.
     """
+    return [_stored(each, isolation) for each in _leading_all(cluster, name, partition)]
+
+
+async def readable_offsets(cluster: Cluster, name: str, partition: int | None, isolation: Isolation) -> int:
+    """How many offsets `stored_partitions` would read: some of them may have no records. Raises the same."""
+    partitions = _leading_all(cluster, name, partition)
+    return sum(each.readable_end(isolation) - each.leader_log().log_start_offset for each in partitions)
+
+
+def _leading_all(cluster: Cluster, name: str, partition: int | None) -> list[Partition]:
+    """A topic's partitions, or one of them, at their leaders."""
     topic = existing_topic(cluster, name)
     if partition is not None and partition not in topic.partitions:
         count = len(topic.partitions)
@@ -65,7 +76,7 @@ async def stored_partitions(
             ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"topic {name} has no partition {partition}, but {count} partitions"
         )
     wanted = sorted(topic.partitions) if partition is None else [partition]
-    return [_stored(leading(cluster, name, index, topic.partitions[index]), isolation) for index in wanted]
+    return [leading(cluster, name, index, topic.partitions[index]) for index in wanted]
 
 
 def existing_topic(cluster: Cluster, name: str) -> TopicImage:

@@ -34,6 +34,11 @@ class RecordedRequest(Generic[M]):
         self._response: Message | None = None
 
     @property
+    def number(self) -> int:
+        """Counts the requests of all clients to all nodes, in the order in which they came."""
+        return self._captured.number
+
+    @property
     def api(self) -> ApiKey:
         """Which API it is of."""
         return self._captured.head.key
@@ -230,8 +235,20 @@ class Requests(Generic[M]):
         self._host().call(_record, True).result()
 
     async def _wait_for(self, wait: Wait, count: int, timeout_s: float) -> list[RecordedRequest[M]]:
+        seen: list[RecordedRequest[M]] = []
+        since = 0
+
         async def look() -> list[RecordedRequest[M]]:
-            return [request for request in await self._look(wait) if request.is_answered]
+            """What is answered is not asked for again, for there may be much of it."""
+            nonlocal since
+            found = await self._recorded(wait, since)
+            answered = 0
+            while answered < len(found) and found[answered].is_answered:
+                answered += 1
+            if answered:
+                since = found[answered - 1].number + 1
+            seen.extend(self._wanted(found[:answered]))
+            return [*seen, *self._wanted([request for request in found[answered:] if request.is_answered])]
 
         def told(found: list[RecordedRequest[M]]) -> str:
             return f"there are not {count}, but {self._words(found)}"
@@ -239,8 +256,15 @@ class Requests(Generic[M]):
         return await until(self._host(), wait, look, lambda found: len(found) >= count, timeout_s=timeout_s, told=told)
 
     async def _look(self, wait: Wait) -> list[RecordedRequest[M]]:
-        captured, names = await wait(self._host().call(_recorded, self._selection))
-        found: list[RecordedRequest[Message]] = [RecordedRequest(each, names) for each in captured]
+        return self._wanted(await self._recorded(wait, 0))
+
+    async def _recorded(self, wait: Wait, since: int) -> list[RecordedRequest[Message]]:
+        """By API and client, from a number on."""
+        captured, names = await wait(self._host().call(_recorded, self._selection._replace(since=since)))
+        return [RecordedRequest(each, names) for each in captured]
+
+    def _wanted(self, found: list[RecordedRequest[Message]]) -> list[RecordedRequest[M]]:
+        """Those that meet all other conditions."""
         for _words, condition in self._conditions:
             found = [each for each in found if _holds(condition, each)]
         return cast("list[RecordedRequest[M]]", found)

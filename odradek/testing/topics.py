@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from odradek.broker.replication.partition import Isolation
 from odradek.testing.host import Host
-from odradek.testing.inspection import find_topic, stored_partitions
+from odradek.testing.inspection import find_topic, readable_offsets, stored_partitions
 from odradek.testing.records import Records, decoded
 from odradek.testing.states import PartitionInfo, TopicInfo
 from odradek.testing.waiting import TIMEOUT_S, Wait, block, give_way, now, until
@@ -161,16 +161,26 @@ class EmbeddedTopic:
     async def _wait_for(
         self, wait: Wait, count: int, partition: int | None, isolation_level: IsolationLevel, timeout_s: float
     ) -> Records[bytes | None, bytes | None]:
-        async def look() -> Records[bytes | None, bytes | None]:
-            return await self._records(wait, None, None, partition, isolation_level)
+        isolation = _isolation(isolation_level)
 
-        def told(found: Records[bytes | None, bytes | None]) -> str:
-            shown = "".join(f"\n  {record}" for record in found[-_SHOWN:])
-            more = f"\n  ({len(found) - _SHOWN} before these)" if len(found) > _SHOWN else ""
+        async def look() -> Records[bytes | None, bytes | None] | None:
+            """Nothing is read before there can be enough of it."""
+            offsets = await wait(self._host().call(readable_offsets, self.name, partition, isolation))
+            return None if offsets < count else await self._records(wait, None, None, partition, isolation_level)
+
+        def is_there(found: Records[bytes | None, bytes | None] | None) -> bool:
+            return found is not None and len(found) >= count
+
+        def told(_found: Records[bytes | None, bytes | None] | None) -> str:
+            there = self.records(partition=partition, isolation_level=isolation_level)
+            shown = "".join(f"\n  {record}" for record in there[-_SHOWN:])
+            more = f"\n  ({len(there) - _SHOWN} before these)" if len(there) > _SHOWN else ""
             of = self.name if partition is None else f"{self.name}-{partition}"
-            return f"{of} has not {count} records, but {len(found)}{':' if found else ''}{more}{shown}"
+            return f"{of} has not {count} records, but {len(there)}{':' if there else ''}{more}{shown}"
 
-        return await until(self._host(), wait, look, lambda found: len(found) >= count, timeout_s=timeout_s, told=told)
+        found = await until(self._host(), wait, look, is_there, timeout_s=timeout_s, told=told)
+        assert found is not None, "as it is there"
+        return found
 
 
 def _isolation(level: str) -> Isolation:

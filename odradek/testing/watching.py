@@ -59,10 +59,13 @@ class Selection(NamedTuple):
 
     api_key: int | None = None
     client_id: str | None = None
+    since: int = 0
+    """The lowest number."""
 
     def has(self, request: Captured) -> bool:
         """Whether it is one of them."""
-        return self.api_key in (None, request.head.key) and self.client_id in (None, request.head.client_id)
+        is_new = request.number >= self.since
+        return is_new and self.api_key in (None, request.head.key) and self.client_id in (None, request.head.client_id)
 
 
 class Watch:

@@ -168,6 +168,26 @@ def test_waiting_is_woken_by_the_answer(monkeypatch: pytest.MonkeyPatch) -> None
         thread.join()
 
 
+def test_nothing_is_looked_at_twice_while_waiting() -> None:
+    """There may be thousands, and each has to be read."""
+    with EmbeddedKafka(topics=["t"]) as kafka:
+        send(kafka, "one", "t")
+        looked: list[int] = []
+
+        def note(request: RecordedRequest[ProduceRequest]) -> bool:
+            looked.append(request.number)
+            return request.message.acks == -1
+
+        requests = kafka.requests.of(ProduceRequest).where(note)
+        thread = threading.Thread(target=send, args=(kafka, "two", "t"))
+        thread.start()
+        found = requests.wait_for(2, timeout_s=TIMEOUT_S)
+        thread.join()
+        with pytest.raises(WaitTimeoutError, match="but 2 requests"):
+            requests.wait_for(3, timeout_s=5 * watching.LOOK_S)
+        assert sorted(looked) == sorted([each.number for each in found] * 2)
+
+
 def test_a_time_out_says_what_there_was() -> None:
     with EmbeddedKafka(topics=["t"]) as kafka:
         send(kafka, "one", "t")

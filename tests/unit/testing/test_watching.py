@@ -140,6 +140,8 @@ def test_which_ones() -> None:
     assert Selection(ApiKey.METADATA, "a").has(request)
     assert not Selection(ApiKey.PRODUCE, "a").has(request)
     assert not Selection(None, "b").has(request)
+    assert Selection(since=request.number).has(request)
+    assert not Selection(since=request.number + 1).has(request)
 
 
 def test_nothing_looks_while_nobody_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
