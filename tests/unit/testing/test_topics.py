@@ -162,6 +162,7 @@ def test_transactions_hide_what_is_not_committed() -> None:
         produce(kafka.bootstrap_servers, "t", "after it")
         assert topic.values() == [b"b"]
         assert topic.values(isolation_level="read_uncommitted") == [b"a", b"b", b"open", b"after it"]
+        assert len(topic.wait_for_records(4, isolation_level="read_uncommitted", timeout_s=0)) == 4
         with pytest.raises(WaitTimeoutError, match="transactional id tx is Ongoing, and not CompleteAbort"):
             transaction.wait_for_state("CompleteAbort", timeout_s=0.05)
         producer.abort_transaction(TIMEOUT_S)
