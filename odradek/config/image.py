@@ -65,6 +65,9 @@ def image_properties(environment: Mapping[str, str], mounted: str = "", *, data_
     Raises ConfigError for what Apache's image refuses before a node reads it.
     """
     told = parse_properties(mounted + "\n" + "\n".join(_lines(environment)))
+    if "advertised.listeners" in told:
+        # testcontainers for .NET leaves a comma at the end, which Kafka took in other versions.
+        told["advertised.listeners"] = told["advertised.listeners"].rstrip(" ,")
     if not told.get("listeners") and told.get("advertised.listeners"):
         told["listeners"] = re.sub("://[^:]*:", "://0.0.0.0:", told["advertised.listeners"])
     if _roles(told) == ["controller"]:

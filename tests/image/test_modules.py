@@ -79,6 +79,13 @@ def advertised(port: int, broker_port: int) -> str:
 
 GO_SCRIPT = "/usr/sbin/testcontainers_start.sh"
 PYTHON_SCRIPT = "/tc-start.sh"
+DOTNET_SCRIPT = "/testcontainers.sh"
+DOTNET = {
+    **KRAFT,
+    **CLUSTER_ID,
+    "KAFKA_BROKER_ID": "1",
+    "KAFKA_LISTENERS": "PLAINTEXT://:9092,BROKER://:9093,CONTROLLER://:9094",
+}
 MODULES = {
     "java": Module(
         {**KRAFT, **PORTS_9092, **CLUSTER_ID}, advertised(9092, 9093) + "/etc/kafka/docker/run \n", RUNNING, 9092
@@ -159,6 +166,31 @@ MODULES = {
         9093,
         command=("sh", "-c", f"echo 'Waiting for script...'; {WAIT.format(script=START_SCRIPT)}"),
     ),
+    "dotnet": Module(
+        DOTNET,
+        "#!/bin/bash\nexport KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://127.0.0.1:9092,BROKER://127.0.0.1:9093,\n"
+        "exec /etc/kafka/docker/run\n",
+        RUNNING,
+        9092,
+        DOTNET_SCRIPT,
+        ("/bin/sh", "-c", WAIT.format(script=DOTNET_SCRIPT)),
+    ),
+    "dotnet-zookeeper": Module(
+        {
+            name: value
+            for name, value in {**DOTNET, "KAFKA_ZOOKEEPER_CONNECT": "localhost:2181"}.items()
+            if name not in ("KAFKA_PROCESS_ROLES", "KAFKA_CONTROLLER_LISTENER_NAMES")
+        },
+        "#!/bin/bash\n"
+        + NO_CHECKS
+        + START_ZOOKEEPER.format(file="zookeeper.properties")
+        + "export KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://127.0.0.1:9092,BROKER://127.0.0.1:9093,\n"
+        "exec /etc/confluent/docker/run\n",
+        STARTED,
+        9092,
+        DOTNET_SCRIPT,
+        ("/bin/sh", "-c", WAIT.format(script=DOTNET_SCRIPT)),
+    ),
     "python": Module(
         {**KRAFT, **PORTS_9093, **CLUSTER_ID, "KAFKA_BROKER_ID": "1"},
         f"#!/bin/bash\n{NO_ZOOKEEPER}"
@@ -202,7 +234,7 @@ def test_a_module_of_testcontainers_finds_what_it_waits_for(started: Mapping[str
     value, cluster_id, addresses = json.loads(done.stdout)
     assert value == "one"
     assert cluster_id == module.cluster_id or module.cluster_id is None
-    assert addresses in ([f"localhost:{module.port}"], [f"{name}:{module.port}"])
+    assert addresses in ([f"{host}:{module.port}"] for host in ("localhost", "127.0.0.1", name))
     assert container.exec("odradek", "container", "health").returncode == 0
     container.close()
 

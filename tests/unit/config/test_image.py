@@ -64,10 +64,11 @@ def test_listeners_are_derived_from_those_that_are_advertised() -> None:
     environment = {
         **NODE,
         "KAFKA_LISTENERS": "",
-        "KAFKA_ADVERTISED_LISTENERS": "PLAINTEXT://broker:19092,CONTROLLER://localhost:9093",
+        "KAFKA_ADVERTISED_LISTENERS": "PLAINTEXT://broker:19092,CONTROLLER://localhost:9093,",
     }
     told = image_properties(environment)
     assert told.properties["listeners"] == "PLAINTEXT://0.0.0.0:19092,CONTROLLER://0.0.0.0:9093"
+    assert told.properties["advertised.listeners"] == "PLAINTEXT://broker:19092,CONTROLLER://localhost:9093"
 
 
 def test_a_controller_advertises_nothing() -> None:
