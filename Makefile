@@ -6,7 +6,7 @@ DATA ?= odradek-data
 LISTEN ?= localhost:9092
 LONG_CLUSTER_CASES := tests/compat/cluster/test_kafka_tools.py tests/compat/cluster/test_killed.py
 
-.PHONY: run test recipes cluster lint check docs faults simulate mutations programs image jars oracles apache bench bench-cluster clean
+.PHONY: run test recipes cluster lint check docs faults simulate mutations conformance differential programs image jars oracles apache bench bench-cluster clean
 
 run: $(VENV)/.runtime
 	@echo "Data: $(DATA). Once it is ready, send a first message from another terminal:"
@@ -73,6 +73,14 @@ oracles: jars
 apache: $(VENV)/.development
 	$(BIN)/python -m pytest tests/compat --target apache
 
+# tests/compat on Odradek and on Apache Kafka, with the clients of today and of two years back: docs/conformance.md.
+conformance: $(VENV)/.development
+	$(BIN)/odradek conformance --target odradek --target apache --write
+
+# Random requests to both, whose answers must agree: fixed seeds, and one that nobody has tried.
+differential: $(VENV)/.development
+	$(BIN)/python -m tests.differential --seed 1 --seed 2 --sequences 25 --new-seeds 1
+
 bench: $(VENV)/.development
 	$(BIN)/python -m benchmarks
 
@@ -84,6 +92,7 @@ docs: $(VENV)/.development
 	$(BIN)/python tools/config_docs.py
 	$(BIN)/python tools/compatibility_docs.py
 	$(BIN)/python tools/control_docs.py
+	$(BIN)/python -m tests.conformance.page
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "The guide is in build/site/index.html"
 

@@ -18,6 +18,7 @@ _COMMANDS = {
     "consume": ("odradek.cli.consume:consume", "Print records."),
     "log": ("odradek.cli.log:log", "Look into log directories."),
     "container": ("odradek.cli.container:container", "Run a node in a container, as Apache Kafka's image does."),
+    "conformance": ("odradek.cli.conformance:conformance", "Run the conformance suite, in a checkout of the sources."),
     "check": ("odradek.cli.check:check", "Look for lost, doubled and aborted records in a recorded history."),
 }
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.apache import Unavailable
+from tests.support.clients import client_of
 from tests.support.drivers.base import Driver
 from tests.support.drivers.registry import DRIVER_NAMES, open_driver
 from tests.support.process import BrokerProcess
@@ -27,11 +28,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore::ResourceWarning")
     warnings.simplefilter("ignore", ResourceWarning)
     config.addinivalue_line("markers", "owns_broker: starts a broker of its own, with settings or restarts")
+    config.addinivalue_line("markers", "client(name): the library that a case is about, where no parameter says so")
     config.addinivalue_line("markers", "odradek_only(reason): a promise that Apache Kafka does not make")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     kind = target_kind(config)
+    clients = config.getoption("--client")
+    if clients:
+        others = [item for item in items if client_of(item) not in clients]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if client_of(item) in clients]
     for item in items:
         if not item.path.is_relative_to(HERE):
             continue

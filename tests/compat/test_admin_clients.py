@@ -6,6 +6,7 @@ import asyncio
 import warnings
 from collections.abc import Callable
 
+import pytest
 from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]  # the library has no types
 from aiokafka.admin import NewTopic as AioNewTopic
 from confluent_kafka import TopicPartition
@@ -35,6 +36,7 @@ def gone(connection: Connection, topic: str) -> bool:
     return metadata(connection, topic).error_code == 3
 
 
+@pytest.mark.client("librdkafka")
 def test_librdkafkas_admin(target: Target, connection: Connection, unique: Unique) -> None:
     """Create, describe, grow, list offsets, delete records, delete."""
     admin, topic = AdminClient({"bootstrap.servers": target.bootstrap}), unique("topic")
@@ -56,6 +58,7 @@ def test_librdkafkas_admin(target: Target, connection: Connection, unique: Uniqu
     wait_for(lambda: gone(connection, topic), "the topic is gone")
 
 
+@pytest.mark.client("kafka-python")
 def test_kafka_pythons_admin(target: Target, connection: Connection, unique: Unique) -> None:
     """Create, describe, list, delete."""
     topic = unique("topic")
@@ -72,6 +75,7 @@ def test_kafka_pythons_admin(target: Target, connection: Connection, unique: Uni
         admin.close()
 
 
+@pytest.mark.client("aiokafka")
 def test_aiokafkas_admin(target: Target, connection: Connection, unique: Unique) -> None:
     """Create, list, delete."""
     topic = unique("topic")

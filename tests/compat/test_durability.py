@@ -190,6 +190,7 @@ def test_topics_keep_their_ids_configs_and_records_through_a_clean_restart(
         assert code(produce(connection, topic, batch([bytes(6000)])).error_code) == "MESSAGE_TOO_LARGE"
 
 
+@pytest.mark.client("librdkafka")
 def test_an_idempotent_producer_of_librdkafka_rides_out_a_kill_9(
     own_broker: OwnBroker, unique: Callable[[str], str]
 ) -> None:

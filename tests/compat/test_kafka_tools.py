@@ -20,6 +20,9 @@ Run = Callable[..., str]
 Unique = Callable[[str], str]
 
 
+pytestmark = pytest.mark.client("tools")
+
+
 @pytest.fixture(scope="module")
 def libs() -> Path:
     try:

@@ -13,6 +13,8 @@ from tests.support.apache import ROOT, Unavailable, require
 
 CACHE = ROOT / ".cache" / "drivers"
 BUILD_TIMEOUT_S = 600
+JAVA_CLIENT_VARIABLE = "ODRADEK_JAVA_CLIENT"
+"""Which of the profiles `kafka-VERSION` of the poms to run with; none is the newest."""
 
 
 def java_classpath(project: Path) -> str:
@@ -23,7 +25,20 @@ def java_classpath(project: Path) -> str:
         command = ["mvn", "-q", "-B", "-f", str(project / "pom.xml"), f"-Doutput.directory={built}"]
         build([*command, "compile", "dependency:copy-dependencies", f"-DoutputDirectory={built}/libs"], project)
         (built / "done").touch()
-    return f"{built}/classes:{built}/libs/*"
+    return f"{built}/classes:{_libs(project, built)}/*"
+
+
+def _libs(project: Path, built: Path) -> Path:
+    """The dependencies: those that it is compiled with, or those of the Kafka version that the environment names."""
+    version = os.environ.get(JAVA_CLIENT_VARIABLE)
+    if not version:
+        return built / "libs"
+    libs = built / f"libs-{version}"
+    if not (libs / "done").exists():
+        command = ["mvn", "-q", "-B", "-f", str(project / "pom.xml"), f"-Pkafka-{version}"]
+        build([*command, "dependency:copy-dependencies", f"-DoutputDirectory={libs}"], project)
+        (libs / "done").touch()
+    return libs
 
 
 def digest(*paths: Path) -> str:

@@ -55,6 +55,8 @@ public final class Driver {
                 answer = driver.execute(JSON.readTree(line));
             } catch (Exception failed) {
                 answer = JSON.createObjectNode().put("exception", failed.toString());
+            } catch (LinkageError missing) {
+                answer = JSON.createObjectNode().put("missing", missing.toString());
             }
             out.println(JSON.writeValueAsString(answer));
         }
