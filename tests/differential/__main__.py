@@ -22,7 +22,10 @@ from tests.support.targets import ExternalBroker
 def main() -> int:
     """Returns the exit code: 1 where answers part, 2 where Apache Kafka cannot be run."""
     asked = _arguments()
-    seeds = asked.seed or [SystemRandom().randrange(1 << 32)]
+    new = asked.new_seeds if asked.seed else max(asked.new_seeds, 1)
+    seeds = [*(asked.seed or ()), *(SystemRandom().randrange(1 << 32) for _ in range(new))]
+    sys.stdout.write(f"seeds {', '.join(map(str, seeds))}\n")
+    sys.stdout.flush()
     try:
         with ExitStack() as stack:
             nodes = _nodes(asked, stack)
@@ -35,6 +38,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
     parser.add_argument("--seed", type=int, action="append", help="a seed, or several; a new one by default")
+    parser.add_argument("--new-seeds", type=int, default=0, help="further seeds that nobody has tried")
     parser.add_argument("--steps", type=int, default=80, help="requests of a sequence (80)")
     parser.add_argument("--sequences", type=int, default=1, help="sequences for each seed (1)")
     parser.add_argument("--seconds", type=float, default=0.0, help="begin no further sequence after this time")

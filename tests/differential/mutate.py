@@ -19,6 +19,8 @@ _EDGES: dict[str, tuple[object, ...]] = {
     "records": (b"", b"\x00\xff"),
     "bool": (True, False),
 }
+_LEFT_ALONE = ("replica_state", "acks", "max_bytes", "partition_max_bytes")
+"""Fields with values that nobody sends, where what Kafka looks at first, or throws at, is another matter."""
 _WAITS = ("timeout_ms", "max_wait_ms", "transaction_timeout_ms", "session_timeout_ms", "rebalance_timeout_ms")
 _LONG_WAITS = (60_000, 6_000_000)
 
@@ -41,7 +43,7 @@ def mutate(request: Struct, version: int, random: Random, prefix: str) -> str:
 def _places(value: Struct, version: int) -> list[tuple[Struct, Field]]:
     found = []
     for declared in value.FIELDS:
-        if version not in version_range(declared.versions, value.MAX_VERSION) or declared.name == "replica_state":
+        if version not in version_range(declared.versions, value.MAX_VERSION) or declared.name in _LEFT_ALONE:
             continue
         found.append((value, declared))
         content = getattr(value, declared.name)
