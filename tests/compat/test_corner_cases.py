@@ -12,6 +12,7 @@ from odradek.wire.messages.add_partitions_to_txn import (
     AddPartitionsToTxnTopic,
     AddPartitionsToTxnTransaction,
 )
+from odradek.wire.messages.consumer_protocol import ConsumerProtocolSubscription
 from odradek.wire.messages.delete_groups import DeleteGroupsRequest, DeleteGroupsResponse
 from odradek.wire.messages.delete_records import (
     DeleteRecordsPartition,
@@ -31,6 +32,8 @@ from odradek.wire.messages.describe_user_scram_credentials import (
     DescribeUserScramCredentialsResponse,
 )
 from odradek.wire.messages.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic, ForgottenTopic
+from odradek.wire.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
+from odradek.wire.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse
 from odradek.wire.messages.list_offsets import (
     ListOffsetsPartition,
     ListOffsetsRequest,
@@ -56,6 +59,7 @@ from odradek.wire.messages.produce import (
     TopicProduceData,
 )
 from tests.support.batches import Lies, batch, raw
+from tests.support.consumer_groups import RawConsumer, describe_consumers
 from tests.support.groups import commit
 from tests.support.requests import await_coordinator, code, metadata, produce
 from tests.support.transactions import await_coordinator as await_coordinator_of_transactions
@@ -346,3 +350,35 @@ def test_a_topic_without_partitions_is_answered_in_a_transaction(
     (answer,) = connection.call(request, AddPartitionsToTxnResponse, 5).results_by_transaction
     found = {topic.name: len(topic.results_by_partition) for topic in answer.topic_results}
     assert found == {topics[0]: 1, topics[1]: 0}
+
+
+def test_a_member_of_join_group_0_stays_in_a_consumer_group(
+    connection: Connection, new_topic: NewTopic, unique: Unique
+) -> None:
+    """It has the session's timeout to sync and to join again, for that version has no other (KIP-848)."""
+    topic, group = new_topic(partitions=2), unique("group")
+    await_coordinator(connection, group)
+    assert code(RawConsumer(connection, group, topic).join().error_code) == "NONE"
+    said = ConsumerProtocolSubscription(topics=[topic], user_data=None)
+    request = JoinGroupRequest(
+        group_id=group,
+        session_timeout_ms=30_000,
+        protocol_type="consumer",
+        protocols=[JoinGroupRequestProtocol(name="range", metadata=b"\x00\x01" + said.encode(1))],
+    )
+    joined = connection.call(request, JoinGroupResponse, 0)
+    assert code(joined.error_code) == "NONE"
+    assert joined.member_id in {member.member_id for member in describe_consumers(connection, group).members}
+    heartbeat = HeartbeatRequest(group_id=group, generation_id=joined.generation_id, member_id=joined.member_id)
+    found = {code(connection.call(heartbeat, HeartbeatResponse, 0).error_code) for _ in range(20)}
+    assert found <= {"NONE", "REBALANCE_IN_PROGRESS"}
+
+
+def test_a_batch_that_does_not_fit_has_no_aborted_transactions(connection: Connection, new_topic: NewTopic) -> None:
+    """Null, not none, where a read of committed records returns nothing for the want of room."""
+    topic = new_topic(partitions=2)
+    for index in range(2):
+        produce(connection, topic, batch([b"x" * 500]), partition=index)
+    request = fetch_of((topic, 0), (topic, 1), max_bytes=100, isolation_level=1, session_id=0, session_epoch=-1)
+    (answer,) = connection.call(request, FetchResponse, 12).responses
+    assert [partition.aborted_transactions for partition in answer.partitions] == [[], None]

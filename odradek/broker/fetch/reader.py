@@ -174,7 +174,7 @@ class FetchReader:
             waits=options.waits,
         )
         response.records = part.records
-        if options.isolation is Isolation.READ_COMMITTED:
+        if options.isolation is Isolation.READ_COMMITTED and not part.first_entry_incomplete:
             response.aborted_transactions = [
                 AbortedTransaction(producer_id=aborted.producer_id, first_offset=aborted.first_offset)
                 for aborted in log.aborted_in(part, fetched.fetch_offset)

@@ -68,7 +68,7 @@ def produce(random: Random, world: World) -> list[Step]:
         topic = world.topic(random)
         records: bytes | None = some_batch(random)
         if random.random() < 0.03:
-            records = random.choice((None, b"", some_batch(random) + some_batch(random)))
+            records = random.choice((b"", some_batch(random) + some_batch(random)))
         data = topics.setdefault(topic.name, TopicProduceData(name=topic.name, topic_id=topic.wire_id))
         partition = world.partition(topic, random)
         if partition not in [one.index for one in data.partition_data]:

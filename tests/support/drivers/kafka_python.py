@@ -13,6 +13,8 @@ with warnings.catch_warnings():
     from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor  # type: ignore[import-untyped]  # the library has no types
     from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor  # type: ignore[import-untyped]  # the library has no types
 
+import pytest
+
 from tests.support.drivers.base import Ack, Consumer, ConsumerSettings, ProducerSettings, Record, TopicPartition
 from tests.support.drivers.kafka_family import ack_of, error_name, record_of
 
@@ -22,6 +24,22 @@ ASSIGNORS = {
     "sticky": StickyPartitionAssignor,
 }
 ACK_TIMEOUT_S = 30
+
+
+def _known(owner: Any, **options: tuple[object, object]) -> dict[str, object]:
+    """Options, each with what it is without it: older versions lack some. Skips a case that cannot do without."""
+    known: dict[str, object] = {}
+    for name, (value, otherwise) in options.items():
+        if name in owner.DEFAULT_CONFIG:
+            known[name] = value
+        elif value != otherwise:
+            pytest.skip(f"not in kafka-python {kafka.__version__}: {name}")
+    return known
+
+
+def _offset(offset: int) -> Any:
+    """With the leader epoch that later versions have."""
+    return kafka.OffsetAndMetadata(*(offset, "", -1)[: len(kafka.OffsetAndMetadata._fields)])
 
 
 class KafkaPython:
@@ -37,11 +55,11 @@ class KafkaPython:
         producer = kafka.KafkaProducer(
             bootstrap_servers=self._bootstrap,
             acks="all" if settings.acks == -1 else settings.acks,
-            enable_idempotence=settings.idempotent,
             compression_type=None if settings.compression == "none" else settings.compression,
             max_request_size=settings.max_request_bytes,
             linger_ms=settings.linger_ms,
             **options,
+            **_known(kafka.KafkaProducer, enable_idempotence=(settings.idempotent, False)),
         )
         try:
             futures = [
@@ -102,15 +120,18 @@ class KafkaPython:
         return kafka.KafkaConsumer(
             bootstrap_servers=self._bootstrap,
             group_id=settings.group,
-            group_instance_id=settings.instance_id,
             auto_offset_reset=settings.reset,
-            isolation_level=settings.isolation,
             enable_auto_commit=False,
             session_timeout_ms=settings.session_timeout_ms,
             heartbeat_interval_ms=min(500, settings.session_timeout_ms // 3),
             partition_assignment_strategy=[ASSIGNORS[settings.assignor]],
             fetch_max_bytes=settings.fetch_max_bytes,
             max_partition_fetch_bytes=settings.partition_max_bytes,
+            **_known(
+                kafka.KafkaConsumer,
+                group_instance_id=(settings.instance_id, None),
+                isolation_level=(settings.isolation, "read_uncommitted"),
+            ),
         )
 
 
@@ -126,9 +147,7 @@ class _Consumer:
         return {(place.topic, place.partition) for place in self._consumer.assignment()}
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        self._consumer.commit(
-            {kafka.TopicPartition(*place): kafka.OffsetAndMetadata(offset, "", -1) for place, offset in offsets.items()}
-        )
+        self._consumer.commit({kafka.TopicPartition(*place): _offset(offset) for place, offset in offsets.items()})
 
     def committed(self, partition: TopicPartition) -> int | None:
         found = self._consumer.committed(kafka.TopicPartition(*partition))

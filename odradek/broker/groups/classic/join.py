@@ -33,6 +33,11 @@ class Join(NamedTuple):
     client_host: str
     reply: Promise[JoinGroupResponse]
 
+    @property
+    def rebalance_timeout_ms(self) -> int:
+        """That of the request; version 0 has only a session timeout."""
+        return self.request.session_timeout_ms if self.version == 0 else self.request.rebalance_timeout_ms
+
 
 class Joining:
     """Takes members in, or takes them along into the next generation."""
@@ -126,7 +131,7 @@ class Joining:
             group_instance_id=request.group_instance_id,
             client_id=join.client_id,
             client_host=join.client_host,
-            rebalance_timeout_ms=_rebalance_timeout_ms(join),
+            rebalance_timeout_ms=join.rebalance_timeout_ms,
             session_timeout_ms=request.session_timeout_ms,
             protocol_type=request.protocol_type,
             protocols=request.protocols,
@@ -146,7 +151,7 @@ class Joining:
             response = JoinGroupResponse(member_id=member.member_id, error_code=ErrorCode.REBALANCE_IN_PROGRESS)
             self._rebalances.answer_join(group, member, response)
         group.update_protocols(member, join.request.protocols)
-        member.rebalance_timeout_ms = _rebalance_timeout_ms(join)
+        member.rebalance_timeout_ms = join.rebalance_timeout_ms
         member.session_timeout_ms = join.request.session_timeout_ms
         member.join_reply = join.reply
         group.count_awaiting_join(1)
@@ -228,10 +233,6 @@ class Joining:
     def _refuse(self, join: Join, code: ErrorCode, member_id: str = UNKNOWN_MEMBER) -> CoordinatorResult[None]:
         self._table.context.reply(join.reply, JoinGroupResponse(member_id=member_id, error_code=code))
         return NOTHING
-
-
-def _rebalance_timeout_ms(join: Join) -> int:
-    return join.request.session_timeout_ms if join.version == 0 else join.request.rebalance_timeout_ms
 
 
 def _why(request: JoinGroupRequest) -> str:

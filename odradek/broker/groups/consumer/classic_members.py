@@ -213,7 +213,7 @@ def _subscription(protocols: Sequence[JoinGroupRequestProtocol]) -> ConsumerProt
 def _updated(member: ConsumerMember, join: Join, said: ConsumerProtocolSubscription) -> ConsumerMember:
     """The member with what its JoinGroup says."""
     request = join.request
-    timeout_ms = request.rebalance_timeout_ms
+    timeout_ms = join.rebalance_timeout_ms
     return member._replace(
         instance_id=member.instance_id if request.group_instance_id is None else request.group_instance_id,
         rack_id=said.rack_id or member.rack_id,

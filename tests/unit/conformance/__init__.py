@@ -1,0 +1,1 @@
+"""What docs/conformance.md is written from."""
