@@ -11,7 +11,7 @@ from odradek.wire.messages.describe_groups import DescribeGroupsRequest
 from odradek.wire.messages.describe_producers import DescribeProducersRequest
 from odradek.wire.messages.describe_topic_partitions import DescribeTopicPartitionsRequest
 from odradek.wire.messages.describe_transactions import DescribeTransactionsRequest
-from odradek.wire.messages.fetch import FetchRequest
+from odradek.wire.messages.fetch import FetchRequest, FetchResponse, PartitionData
 from odradek.wire.messages.incremental_alter_configs import IncrementalAlterConfigsRequest
 from odradek.wire.messages.join_group import JoinGroupRequest
 from odradek.wire.messages.offset_fetch import OffsetFetchRequest
@@ -25,7 +25,7 @@ OPERATIONS = range(4)
 MANY = 1 << 30
 
 
-def is_known(request: Message, theirs: Answer, difference: Difference, world: World) -> bool:
+def is_known(request: Message, ours: Answer, theirs: Answer, difference: Difference, world: World) -> bool:
     """Whether this is a difference on purpose."""
     if isinstance(theirs, Silence) and not isinstance(request, JoinGroupRequest | SyncGroupRequest):
         # Kafka throws, and answers nothing: null records, a resource named twice, ...
@@ -41,18 +41,32 @@ def is_known(request: Message, theirs: Answer, difference: Difference, world: Wo
         cursor = request.cursor
         return any(not topic.name for topic in request.topics) or (cursor is not None and cursor.partition_index > MANY)
     if isinstance(request, FetchRequest):
-        # Records may have been deleted up to the middle of an open transaction's batch.
-        return difference.path.endswith("last_stable_offset") or _is_of_deleted_topics(request, theirs)
+        return _is_before_the_log(theirs, difference) or _is_of_deleted_topics(request, ours, theirs)
     return False
 
 
-def _is_of_deleted_topics(request: FetchRequest, theirs: Answer) -> bool:
-    """A session of Kafka's still knows the name of a topic that is gone."""
-    return request.session_epoch > 0 and any(
-        partition.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-        for topic in getattr(theirs, "responses", ())
-        for partition in topic.partitions
+def _partitions(answer: Answer) -> list[PartitionData]:
+    if not isinstance(answer, FetchResponse):
+        return []
+    return [partition for topic in answer.responses for partition in topic.partitions]
+
+
+def _is_before_the_log(theirs: Answer, difference: Difference) -> bool:
+    """Where records are deleted up to the middle of an open transaction's batch, Kafka names the batch's offset."""
+    return difference.path.endswith("last_stable_offset") and any(
+        partition.last_stable_offset == difference.theirs < partition.log_start_offset
+        for partition in _partitions(theirs)
     )
+
+
+def _is_of_deleted_topics(request: FetchRequest, ours: Answer, theirs: Answer) -> bool:
+    """A session of Kafka's still knows the name of a topic that is gone, and tells of it in another place."""
+    our_codes = [partition.error_code for partition in _partitions(ours)]
+    their_codes = [partition.error_code for partition in _partitions(theirs)]
+    gone = our_codes.count(ErrorCode.UNKNOWN_TOPIC_ID) - their_codes.count(ErrorCode.UNKNOWN_TOPIC_ID)
+    named = their_codes.count(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    named -= our_codes.count(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    return request.session_epoch > 0 and gone == named > 0
 
 
 def _has_several_members(request: ConsumerGroupHeartbeatRequest | ConsumerGroupDescribeRequest, world: World) -> bool:

@@ -153,7 +153,7 @@ class Run:
             found = list(differences(ours, theirs, parked.version, self.ids))
         else:
             found = [] if ours == theirs else [Difference("(the answer)", ours, theirs)]
-        unknown = [one for one in found if not is_known(step.request, theirs, one, self._world)]
+        unknown = [one for one in found if not is_known(step.request, ours, theirs, one, self._world)]
         if found and not unknown:
             raise _PartedOnPurpose
         if unknown:

@@ -49,6 +49,8 @@ class ConsumerGroupsApi:
                         "An expression that takes more than 256 KiB once it is compiled is INVALID_REGULAR_EXPRESSION.",
                         "Assignors that are given as Java classes of one's own in `group.consumer.assignors` stop the "
                         "start.",
+                        "Where a classic group cannot become a consumer group, its members' parked requests go on "
+                        "waiting; where only what they say is malformed, Kafka has told them to join again by then.",
                         "Of two assignors that as many members ask for, the first by name serves the group.",
                     ),
                 )
