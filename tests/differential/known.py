@@ -54,7 +54,7 @@ def _partitions(answer: Answer) -> list[PartitionData]:
 def _is_before_the_log(theirs: Answer, difference: Difference) -> bool:
     """Where records are deleted up to the middle of an open transaction's batch, Kafka names the batch's offset."""
     return difference.path.endswith("last_stable_offset") and any(
-        partition.last_stable_offset == difference.theirs < partition.log_start_offset
+        partition.last_stable_offset == difference.theirs and partition.last_stable_offset < partition.log_start_offset
         for partition in _partitions(theirs)
     )
 
