@@ -86,7 +86,7 @@ DIFFERENCES = (
     "Where an exception inside Kafka makes it answer UNKNOWN_SERVER_ERROR, or nothing at all, Odradek names the fault: "
     "null instead of records, a resource that is named twice in AlterConfigs, an unknown operation in "
     "IncrementalAlterConfigs, the empty name in DescribeTopicPartitions, several partitions of the zero topic id in "
-    "Fetch.",
+    "Fetch, a topic without name and id in Metadata.",
     "The checksum over the content of an lz4 frame is checked where the frame has one; Kafka skips it.",
     "A batch with gaps between its offset deltas is written anew, without gaps, where its records have to be "
     "looked at.",

@@ -35,7 +35,7 @@ def read(
         size = min(end - located.position, max(max_bytes, located.size) if min_one_message else max_bytes)
         if size <= 0 or (size < located.size and max_bytes < located.size):
             # A part of the first batch is of no use to anybody.
-            return LogSlice(b"", segment.base_offset, located.position, max_bytes < located.size)
+            return LogSlice(b"", segment.base_offset, located.position, 0 < max_bytes < located.size)
         file = segment.log
         return LogSlice(
             file.range(located.position, size) if file.may_hold() else file.read(size, located.position),

@@ -382,3 +382,27 @@ def test_a_batch_that_does_not_fit_has_no_aborted_transactions(connection: Conne
     request = fetch_of((topic, 0), (topic, 1), max_bytes=100, isolation_level=1, session_id=0, session_epoch=-1)
     (answer,) = connection.call(request, FetchResponse, 12).responses
     assert [partition.aborted_transactions for partition in answer.partitions] == [[], None]
+
+
+def test_what_parted_from_the_log_is_told_once_to_a_consumer(connection: Connection, new_topic: NewTopic) -> None:
+    """KIP-595: the high watermark that comes with a diverging epoch counts as told."""
+    topic = new_topic()
+    first = connection.call(fetch_of((topic, 0), session_id=0, session_epoch=0), FetchResponse, 12)
+    found = []
+    for epoch, last_fetched_epoch, offset in ((1, 0, 5), (2, -1, 0)):
+        request = fetch_of((topic, 0), session_id=first.session_id, session_epoch=epoch)
+        request.topics[0].partitions[0].last_fetched_epoch = last_fetched_epoch
+        request.topics[0].partitions[0].fetch_offset = offset
+        response = connection.call(request, FetchResponse, 12)
+        found.append([each.partitions[0].diverging_epoch.end_offset for each in response.responses])
+    assert found == [[0], []]
+
+
+def test_the_quorum_is_described_for_one_partition_at_a_time(connection: Connection) -> None:
+    """KIP-595: named twice it is not known, and neither beside anything else."""
+    wanted = DescribeQuorumRequestTopicData(
+        topic_name="__cluster_metadata", partitions=[DescribeQuorumRequestPartitionData(partition_index=0)]
+    )
+    response = connection.call(DescribeQuorumRequest(topics=[wanted, wanted]), DescribeQuorumResponse)
+    found = [code(topic.partitions[0].error_code) for topic in response.topics]
+    assert found == ["UNKNOWN_TOPIC_OR_PARTITION"] * 2

@@ -19,7 +19,7 @@ _EDGES: dict[str, tuple[object, ...]] = {
     "records": (b"", b"\x00\xff"),
     "bool": (True, False),
 }
-_LEFT_ALONE = ("replica_state", "acks", "max_bytes", "partition_max_bytes", "records")
+_LEFT_ALONE = ("replica_state", "acks", "max_bytes", "partition_max_bytes", "records", "session_id")
 """Fields with values that nobody sends, where what Kafka looks at first, or throws at, is another matter."""
 _WAITS = ("timeout_ms", "max_wait_ms", "transaction_timeout_ms", "session_timeout_ms", "rebalance_timeout_ms")
 _LONG_WAITS = (60_000, 6_000_000)

@@ -57,8 +57,7 @@ def _of_batch(where: str, mine: bytes, other: bytes, ids: Ids) -> Iterator[Found
             yield f"{where}.{name}", getattr(ours, name), getattr(theirs, name)
             return
     if ours.size_bytes != len(mine) or theirs.size_bytes != len(other):
-        if len(mine) != len(other):
-            yield f"{where}.part", len(mine), len(other)
+        # Where it ends depends on how well a broker has compressed what is before it.
         return
     if not ids.agree("producer", ours.producer_id, theirs.producer_id, -1):
         yield f"{where}.producer_id", ours.producer_id, theirs.producer_id

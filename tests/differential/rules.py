@@ -60,6 +60,7 @@ UNORDERED: dict[tuple[str, str], tuple[str, ...]] = {
     ("DescribeLogDirsResult", "topics"): ("name",),
     ("DescribeUserScramCredentialsResult", "credential_infos"): ("mechanism",),
     ("TransactionState", "topics"): ("topic",),
+    ("TopicData", "partitions"): (),
     ("PartitionResponse", "active_producers"): ("producer_id",),
     ("DescribedGroup", "members"): ("member_id",),
     ("Member", "subscribed_topic_names"): (),

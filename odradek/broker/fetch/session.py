@@ -41,7 +41,7 @@ class FetchedPartition:
         """Whether the client was told something else of the partition's offsets."""
         return high_watermark != self.told_high_watermark or log_start_offset != self.told_log_start_offset
 
-    def tells_something_new(self, response: PartitionData, *, remember: bool) -> bool:
+    def tells_something_new(self, response: PartitionData, *, remember: bool, is_follower: bool = False) -> bool:
         """Whether an incremental response must carry `response`; with `remember`, note that it was told."""
         changed = response.error_code != 0 or size_of(response) > 0
         changed |= response.preferred_read_replica != -1 or response.diverging_epoch.epoch >= 0
@@ -53,9 +53,9 @@ class FetchedPartition:
             changed = True
             if remember:
                 self.told_log_start_offset = response.log_start_offset
-        if remember and (response.error_code != 0 or response.diverging_epoch.epoch >= 0):
-            # An error is repeated until it is gone, and its end is news too. Whoever has to cut its log first does not
-            # look at the high watermark.
+        if remember and (response.error_code != 0 or (is_follower and response.diverging_epoch.epoch >= 0)):
+            # An error is repeated until it is gone, and its end is news too. A follower that has to cut its log first
+            # does not look at the high watermark.
             self.told_high_watermark = _UNKNOWN_OFFSET
         return changed
 
@@ -138,7 +138,9 @@ class FetchPlan:
         """What of the partitions' responses goes to the client: all, or in an incremental fetch the news."""
         selected = []
         for partition, response in responses:
-            news = partition.tells_something_new(response, remember=self.session is not None)
+            session = self.session
+            is_follower = session is not None and session.is_follower
+            news = partition.tells_something_new(response, remember=session is not None, is_follower=is_follower)
             if news or not self.incremental:
                 selected.append((partition, response))
             if self.session is not None and self.incremental and size_of(response) > 0:

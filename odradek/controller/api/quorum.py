@@ -39,12 +39,13 @@ class QuorumApi:
 
     def _describe(self, context: RequestContext, request: DescribeQuorumRequest) -> DescribeQuorumResponse:
         check_cluster(context, Operation.DESCRIBE)
+        is_alone = [len(topic.partitions) for topic in request.topics] == [1]
         response = DescribeQuorumResponse(
             topics=[
                 DescribeQuorumResponseTopicData(
                     topic_name=topic.topic_name,
                     partitions=[
-                        self._partition(topic.topic_name, each.partition_index, context.api_version)
+                        self._partition(topic.topic_name if is_alone else "", each.partition_index, context.api_version)
                         for each in topic.partitions
                     ],
                 )
