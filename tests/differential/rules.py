@@ -87,6 +87,7 @@ UNORDERED: dict[tuple[str, str], tuple[str, ...]] = {
 """Arrays whose order Kafka leaves to a hash table, and what they are sorted by first (by themselves if by nothing)."""
 
 SHARED = {
+    ("DescribeTopicPartitionsResponse", "topics"): "name",
     ("ElectLeadersResponse", "replica_election_results"): "topic",
     ("MetadataResponse", "topics"): "name",
     ("DescribeLogDirsResult", "topics"): "name",
