@@ -262,7 +262,7 @@ def _merged_commit(first: OffsetCommitResponse, rest: OffsetCommitResponse, by_i
 
 def _merged_delete(first: OffsetDeleteResponse, rest: OffsetDeleteResponse) -> OffsetDeleteResponse:
     """One answer per topic, the partitions of `first` ahead; an error of the group is all there is to say."""
-    if rest.error_code != ErrorCode.NONE:
+    if rest.error_code != ErrorCode.NONE or not first.topics:
         return rest
     topics = {topic.name: topic for topic in first.topics}
     for topic in rest.topics:
