@@ -8,11 +8,11 @@ from typing import NamedTuple, TypeVar, cast
 from odradek.ports import Promise
 from odradek.ports.network import Outcome, Reply
 from odradek.server.dispatcher import error_response
-from odradek.server.handlers import AnyHandler, CloseConnection
+from odradek.server.handlers import CloseConnection
 from odradek.testing.faults.exchange import Exchange
 from odradek.testing.faults.places import index_of, topic_of
 from odradek.testing.faults.replies import after, changed, encoded
-from odradek.wire.apis import ApiKey, request_class
+from odradek.wire.apis import ApiKey
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.fetch import FetchableTopicResponse, FetchRequest, FetchResponse, PartitionData
 from odradek.wire.messages.metadata import MetadataRequest, MetadataResponse
@@ -57,17 +57,6 @@ _OF_PARTITIONS = (ErrorCode.LEADER_NOT_AVAILABLE, ErrorCode.REPLICA_NOT_AVAILABL
 """What Metadata says of partitions; everything else is of topics."""
 _NO_OFFSET = -1
 _NO_LEADER = -1
-
-
-def has_place(handler: AnyHandler, code: ErrorCode) -> bool:
-    """Whether the API's response can tell of an error."""
-    try:
-        error_response(handler, request_class(handler.api_key).MAX_VERSION, handler.request(), KafkaError(code))
-    except CloseConnection:
-        return True
-    except AttributeError:
-        return False
-    return True
 
 
 def refused(exchange: Exchange, code: ErrorCode, is_meant: IsMeant) -> Reply | Promise[Reply]:

@@ -75,6 +75,8 @@ def test_what_is_not_offered_is_not_answered() -> None:
         assert versions(told) == {"API_VERSIONS": 2}
     with EmbeddedKafka(max_versions="3.6") as kafka, Wire(kafka) as wire, pytest.raises(UnsupportedApiError):
         wire.send(ConsumerGroupHeartbeatRequest(), MetadataResponse)
+    with EmbeddedKafka(max_versions="3.6") as kafka, Wire(kafka) as wire, pytest.raises(ConnectionLostError):
+        wire.send(ConsumerGroupHeartbeatRequest(), MetadataResponse, 0)
 
 
 def test_nodes_speak_with_each_other_as_ever() -> None:

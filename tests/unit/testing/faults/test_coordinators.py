@@ -194,6 +194,14 @@ def test_a_hanging_transaction_holds_back_those_who_read_what_is_committed(kafka
         assert offsets(wire, "b") == (5, 5)
 
 
+def test_a_hanging_transaction_that_has_timed_out_is_over(kafka: EmbeddedKafka) -> None:
+    with Wire(kafka) as wire:
+        with kafka.faults.hang_transaction("b"):
+            kafka.clock.advance(minutes=20)
+            assert offsets(wire, "b") == (2, 2)
+        assert offsets(wire, "b") == (2, 2)
+
+
 def test_a_node_alone_can_be_without_coordinators(kafka: EmbeddedKafka) -> None:
     with Wire(kafka) as wire:
         find_coordinator(wire, "g")

@@ -211,6 +211,14 @@ def test_requests_among_nodes_are_hit_only_where_that_is_said(cluster: EmbeddedK
         nodes.wait()
 
 
+def test_a_reset_mends_what_is_cut(cluster: EmbeddedKafka) -> None:
+    cluster.faults.shrink_isr(2)
+    cluster.faults.isolate(1)
+    cluster.reset()
+    produce(cluster.bootstrap_servers, "t", "v")
+    wait_until(lambda: len(state(cluster).isr_nodes) == 3)
+
+
 def test_too_few_replicas_in_sync_refuse_what_wants_all(cluster: EmbeddedKafka) -> None:
     leader = state(cluster).leader_id
     one, two = (each for each in (1, 2, 3) if each != leader)

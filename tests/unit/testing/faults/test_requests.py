@@ -173,6 +173,11 @@ def test_every_api_says_it_in_its_own_place(kafka: EmbeddedKafka) -> None:
 
 
 def test_metadata_of_a_topic_fails_and_the_brokers_are_told(kafka: EmbeddedKafka) -> None:
+    def leaders(code: str) -> list[int]:
+        with kafka.faults.fail("Metadata", code, topic="b"):
+            response = wire.send(MetadataRequest(topics=[MetadataRequestTopic(name="b")]), MetadataResponse)
+        return [each.leader_id for each in response.topics[0].partitions]
+
     def ask(*names: str) -> tuple[list[tuple[str | None, int, list[int]]], int]:
         request = MetadataRequest(topics=[MetadataRequestTopic(name=each) for each in names])
         response = wire.send(request, MetadataResponse)
@@ -187,6 +192,7 @@ def test_metadata_of_a_topic_fails_and_the_brokers_are_told(kafka: EmbeddedKafka
             assert ask("a", "b") == ([("a", 0, [0, 5]), ("b", 0, [0])], 1)
         with kafka.faults.fail("Metadata", "UNKNOWN_TOPIC_OR_PARTITION"):
             assert ask("new") == ([("new", 3, [])], 1)
+        assert (leaders("LEADER_NOT_AVAILABLE"), leaders("REPLICA_NOT_AVAILABLE")) == ([-1], [1])
     assert "new" not in partitions(kafka)
 
 
@@ -294,6 +300,13 @@ def test_several_faults_of_one_request_all_act(kafka: EmbeddedKafka) -> None:
         with pytest.raises(ConnectionLostError):
             produced.result(5)
         assert end_offset(other, "a") == 1
+
+
+def test_of_two_answers_the_one_of_the_newer_fault_is_given(kafka: EmbeddedKafka) -> None:
+    with Wire(kafka) as wire, kafka.faults.fail("Produce", NOT_LEADER):
+        with kafka.faults.fail("Produce", "NOT_ENOUGH_REPLICAS"):
+            assert wire.produce("a") == {"a": ErrorCode.NOT_ENOUGH_REPLICAS}
+        assert wire.produce("a") == {"a": NOT_LEADER}
 
 
 def test_a_dropped_request_is_not_done_and_a_lost_response_is_of_one_that_is(kafka: EmbeddedKafka) -> None:
