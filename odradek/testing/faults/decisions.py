@@ -101,13 +101,17 @@ async def fall_behind(cluster: Cluster, node_id: int, topic: str | None) -> list
     fallen: dict[tuple[str, int], None] = {}
     async with asyncio.timeout(PATIENCE_S):
         while True:
-            led = [each for each in _led(cluster) if topic in (None, each.topic_partition.topic)]
-            lagging = [each for each in led if each.leadership is not None and node_id in each.leadership.isr]
-            for partition in lagging:
-                fallen[partition.topic_partition.topic, partition.topic_partition.partition] = None
-                assert partition.leadership is not None
-                partition.leadership.followers[node_id].reset(0.0, 0, is_new_leader=True, is_in_sync=False)
-                partition.shrink_isr()
+            lagging = []
+            for partition in _replicas(cluster):
+                leadership, name = partition.leadership, partition.topic_partition
+                follower = None if leadership is None else leadership.followers.get(node_id)
+                if leadership is None or follower is None or topic not in (None, name.topic):
+                    continue
+                if node_id in leadership.isr:
+                    lagging.append((name.topic, name.partition))
+                    follower.reset(0.0, 0, is_new_leader=True, is_in_sync=False)
+                    partition.shrink_isr()
+            fallen.update(dict.fromkeys(lagging))
             if not lagging:
                 break
             await asyncio.sleep(LOOK_S)
@@ -115,13 +119,12 @@ async def fall_behind(cluster: Cluster, node_id: int, topic: str | None) -> list
     return list(fallen)
 
 
-def _led(cluster: Cluster) -> list[Partition]:
-    """What any node leads."""
+def _replicas(cluster: Cluster) -> list[Partition]:
+    """What any node has a replica of."""
     return [
         partition
         for running in cluster.nodes.values()
         for partition in running.node.broker.replicas.partitions.values()
-        if partition.leadership is not None
     ]
 
 
