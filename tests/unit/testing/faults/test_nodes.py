@@ -279,8 +279,8 @@ def test_a_consumer_and_an_idempotent_producer_live_through_the_crash_of_a_leade
                 bootstrap_servers=servers, enable_idempotence=True, retry_backoff_ms=20, metadata_max_age_ms=200
             ) as producer,
             AIOKafkaConsumer(
-                "t", bootstrap_servers=servers, group_id="g", auto_offset_reset="earliest", retry_backoff_ms=20,
-                heartbeat_interval_ms=100, metadata_max_age_ms=200,
+                "t", bootstrap_servers=servers, auto_offset_reset="earliest", retry_backoff_ms=20,
+                metadata_max_age_ms=200,
             ) as consumer,
         ):  # fmt: skip
             read: list[bytes] = []
