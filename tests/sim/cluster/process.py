@@ -35,7 +35,7 @@ class Process:
         self._started_ms = kernel.now_ms
         self._random = kernel.random(f"process/{name}")
         self._soon: deque[Callable[[], None]] = deque()
-        self._backlog: list[Event] = []
+        self._backlog: deque[Event] = deque()
         self._delays = kernel.random(f"executor/{name}")
 
     # What happens to it
@@ -52,14 +52,22 @@ class Process:
 
     def resume(self) -> None:
         """What has waited runs now, in its order."""
-        if not self._is_paused or not self.is_alive:
+        if self._is_paused and self.is_alive:
+            self._is_paused = False
+            self.kernel.at(0, None, self._go_on)
+
+    def _go_on(self) -> None:
+        """All at once: what is due at this moment, too, comes behind what has waited."""
+        if self._is_paused or not self.is_alive:
             return
-        self._is_paused = self.is_held = False
-        backlog, self._backlog = self._backlog, []
-        for event in backlog:
-            callback = event[3]
+        self.is_held = False
+        while self._backlog and self.is_alive:
+            callback = self._backlog.popleft()[3]
             if callback is not None:
-                self.kernel.at(0, self, callback)  # type: ignore[arg-type] # events hold objects of several types
+                try:
+                    callback()  # type: ignore[operator] # events hold objects of several types
+                except Exception as error:  # noqa: BLE001 - told as what an event of its own raises
+                    self.kernel.raises(error)
 
     def hold(self, event: Event) -> None:
         """An event was due while this process is paused or dead."""
