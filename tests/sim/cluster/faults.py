@@ -13,7 +13,7 @@ from tests.sim.cluster.network import Link
 from tests.sim.cluster.rare import RareStates
 from tests.sim.storage.crash_disk import Fault
 
-FAULT_EVERY_MS = 6500.0
+FAULT_EVERY_MS = 7200.0
 """From the end of one to the next; as some take long, there is one in about ten seconds."""
 _HOUR_MS = 3_600_000
 _HOW_MUCH_RATHER = 3

@@ -118,7 +118,7 @@ class World:
         self._values = itertools.count(1)
         names = [f"producer{number}" for number in range(1, options.producers + 1)]
         self.producers: list[Producer | TransactionalProducer] = [
-            self._producer(name, random.uniform(80, 290)) for name in names
+            self._producer(name, random.uniform(78, 284)) for name in names
         ]
         self.producers += [
             self._transactional(f"tx{number}", random.uniform(100, 500))
