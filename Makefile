@@ -18,9 +18,9 @@ test: $(VENV)/.development
 	$(BIN)/python -m pytest tests/unit tests/sim tests/cluster --ignore tests/cluster/test_earlier_kafka.py
 	$(BIN)/python -m pytest tests/compat --ignore tests/compat/programs --target odradek $(LONG_CLUSTER_CASES:%=--ignore %)
 
-# What the guide shows: the starts and recipes of docs/.
+# What the guide shows: the starts and recipes of docs/. They wait more than they compute.
 recipes: $(VENV)/.development
-	$(BIN)/python -m pytest tests/recipes
+	$(BIN)/python -m pytest -n 4 tests/recipes
 
 # What takes longer on three nodes: killed nodes, and Kafka's own tools, which need Java.
 cluster: $(VENV)/.development
