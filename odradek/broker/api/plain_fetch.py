@@ -118,7 +118,7 @@ class PlainFetchApi:
     def _slice(
         self, log: Log, fetched: FetchedPartition, end: int, max_bytes: int, isolation: Isolation, *, is_first: bool
     ) -> LogSlice | None:
-        """What is read of a partition; None if that fails, needs a disk, or has aborted records in it."""
+        """What is read of a partition; None if that fails, needs a disk, or the list of aborted ones is not empty."""
         part = _NOTHING
         try:
             part = log.read(
@@ -128,7 +128,9 @@ class PlainFetchApi:
                 min_one_message=is_first,
                 waits=self._waits,
             )
-            if isolation is not Isolation.READ_COMMITTED or not log.aborted_in(part, fetched.fetch_offset):
+            if isolation is not Isolation.READ_COMMITTED:
+                return part
+            if not part.first_entry_incomplete and not log.aborted_in(part, fetched.fetch_offset):
                 return part
         except (KafkaError, ColdLookupError):
             pass

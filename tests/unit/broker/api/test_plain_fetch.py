@@ -186,12 +186,15 @@ def test_partitions_without_news_are_left_out_and_others_told() -> None:
     assert pair.short_answers == [True, True, True, True]
 
 
+@pytest.mark.parametrize("isolation_level", [0, 1])
 @pytest.mark.parametrize("max_bytes", [0, 1, 130, 260, 1 << 20])
 @pytest.mark.parametrize("partition_max_bytes", [0, 1, 130, 260, 1 << 20])
-def test_the_limits_of_a_response(max_bytes: int, partition_max_bytes: int) -> None:
-    pair = Pair()
+def test_the_limits_of_a_response(max_bytes: int, partition_max_bytes: int, isolation_level: int) -> None:
+    pair = Pair(isolation_level=isolation_level)
     pair.begin(("t", 0, 0), ("t", 1, 2), ("u", 0, 4))
-    for _ in range(4):
+    for number in range(4):
+        for broker in (pair.short, pair.long):
+            broker.scene.append("t", b"news %d" % number, partition=1)
         pair.fetch(("t", 0, 0), ("t", 1, 2), ("u", 0, 4), max_bytes=max_bytes, partition_max_bytes=partition_max_bytes)
 
 
