@@ -407,3 +407,20 @@ def test_the_quorum_is_described_for_one_partition_at_a_time(connection: Connect
     response = connection.call(DescribeQuorumRequest(topics=[wanted, wanted]), DescribeQuorumResponse)
     found = [code(topic.partitions[0].error_code) for topic in response.topics]
     assert found == ["UNKNOWN_TOPIC_OR_PARTITION"] * 2
+
+
+@pytest.mark.parametrize("version", [6, 7, 9])
+def test_a_protocol_without_a_name_is_none(connection: Connection, unique: Unique, version: int) -> None:
+    group = unique("group")
+    await_coordinator(connection, group)
+    request = JoinGroupRequest(
+        group_id=group,
+        session_timeout_ms=30_000,
+        rebalance_timeout_ms=30_000,
+        group_instance_id="instance",
+        protocol_type="consumer",
+        protocols=[JoinGroupRequestProtocol(name="", metadata=b"")],
+    )
+    response = connection.call(request, JoinGroupResponse, version)
+    assert response.error_code == 0
+    assert response.protocol_name == ("" if version < 7 else None)

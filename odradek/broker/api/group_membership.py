@@ -83,7 +83,7 @@ def _of_one_member(response: LeaveGroupResponse) -> LeaveGroupResponse:
 
 
 def _in_version(response: JoinGroupResponse, version: int) -> JoinGroupResponse:
-    if response.protocol_name is None or response.error_code != ErrorCode.NONE:
+    if not response.protocol_name or response.error_code != ErrorCode.NONE:
         response.protocol_name = None if version >= FIRST_WITH_NULLABLE_PROTOCOL else ""
     return response
 
