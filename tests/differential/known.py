@@ -32,7 +32,7 @@ def is_known(request: Message, ours: Answer, theirs: Answer, difference: Differe
     if isinstance(theirs, Silence) and not isinstance(request, JoinGroupRequest | SyncGroupRequest):
         # Kafka throws, and answers nothing: null records, a resource named twice, ...
         return True
-    if _names_something_twice(request):
+    if _names_something_twice(request) or _is_named_fault(difference):
         return True
     if isinstance(request, IncrementalAlterConfigsRequest):
         return _has_unknown_operation(request)
@@ -50,6 +50,12 @@ def is_known(request: Message, ours: Answer, theirs: Answer, difference: Differe
     if isinstance(request, FetchRequest):
         return _is_before_the_log(theirs, difference) or _is_of_deleted_topics(request, ours, theirs)
     return False
+
+
+def _is_named_fault(difference: Difference) -> bool:
+    """Where Kafka stumbles over a null and says so, we say what is wrong with the request."""
+    is_code = difference.path.endswith("error_code")
+    return is_code and difference.theirs == ErrorCode.UNKNOWN_SERVER_ERROR and difference.ours != ErrorCode.NONE
 
 
 def _partitions(answer: Answer) -> list[PartitionData]:
