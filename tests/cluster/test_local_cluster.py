@@ -117,7 +117,7 @@ def test_the_others_go_on_when_a_node_dies_and_stop_cleanly_together(cluster: Lo
     assert sum(serves_metadata("127.0.0.1", port) for port in ports) == NODES - 1
     assert all(map(runs, others))
     assert cluster.clean_stops() == 0
-    assert cluster.end(signal.SIGTERM) == 0
+    assert cluster.end(signal.SIGTERM) == 0, cluster.log_path.read_text()
     assert not any(map(runs, cluster.nodes))
     assert cluster.clean_stops() == NODES - 1
     said = cluster.log_path.read_text()

@@ -20,7 +20,7 @@ SEND_OFFSETS_TIMEOUT_S = 5.0
 
 
 def transact(client: Client) -> None:
-    """Polls and sends in transactions, until it is fenced."""
+    """Polls and sends in transactions, until it is fenced, or has to begin anew."""
     consumer = client.consumer()
 
     def moved(*_: object) -> None:
@@ -39,6 +39,10 @@ def transact(client: Client) -> None:
             outcome = _transaction(client, producer, consumer, planned)
         finally:
             client.end("txn", outcome)
+        if outcome != "ok" and any(isinstance(step, Send) and step.offset is None for step in client.steps):
+            # librdkafka purges what waits to be sent once more, takes it for not written, which it may be, and gives
+            # its sequence to another record in the same epoch, which the broker has to take for its repetition.
+            raise Fenced
         if outcome != "ok":
             _rewind(consumer)
             client.recorder.mark("assign")
