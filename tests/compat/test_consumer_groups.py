@@ -324,9 +324,10 @@ def test_who_does_not_give_up_in_time_is_out(new_topic: NewTopic, new_consumer: 
     topic = new_topic(partitions=2)
     slow, other = new_consumer(topic), new_consumer(topic)
     slow.join(rebalance_timeout_ms=600)
+    slow.settle()
+    assert slow.count() == 2
     other.join()
-    told = slow.send(topic_partitions=None)
-    assert told.assignment is not None
+    wait_for(lambda: slow.send().assignment is not None, "the slow member is told")
 
     def is_out() -> bool:
         other.beat()
