@@ -113,7 +113,8 @@ def test_the_others_go_on_when_a_node_dies_and_stop_cleanly_together(cluster: Lo
     assert all(serves_metadata("127.0.0.1", port) for port in ports)
     (victim, *others) = cluster.nodes
     os.kill(victim, signal.SIGKILL)
-    wait_for(lambda: not runs(victim), "it is gone")
+    wait_for(lambda: "has ended with exit code" in cluster.log_path.read_text(), "it is gone")
+    assert not runs(victim)
     assert sum(serves_metadata("127.0.0.1", port) for port in ports) == NODES - 1
     assert all(map(runs, others))
     assert cluster.clean_stops() == 0
