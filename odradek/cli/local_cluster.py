@@ -11,7 +11,7 @@ from typing import NamedTuple
 from odradek.cli.addresses import listen_address
 from odradek.cli.serve import ANY_HOSTS
 from odradek.config import PROPERTIES_ENCODING, BrokerConfig, ConfigError, parse_properties
-from odradek.config.defaults import SINGLE_NODE_TOPIC_DEFAULTS
+from odradek.config.defaults import OWN_TO_EACH_NODE, SINGLE_NODE_TOPIC_DEFAULTS
 from odradek.config.properties import format_properties
 from odradek.net.files import OsFileSystem
 from odradek.net.real import RealClock, SystemRandom
@@ -27,19 +27,6 @@ _MAX_PORT = 65_535
 _REPLICAS = 3
 _MIN_ISR = ".min.isr"
 _CLUSTER_ID, _VOTERS, _FORMATTED = "cluster.id", "initial.controllers", "formatted"
-_OURS = (
-    "process.roles",
-    "node.id",
-    "broker.id",
-    "listeners",
-    "advertised.listeners",
-    "controller.listener.names",
-    "controller.quorum.bootstrap.servers",
-    "controller.quorum.voters",
-    "log.dir",
-    "log.dirs",
-    "metadata.log.dir",
-)
 
 
 class LocalNode(NamedTuple):
@@ -161,7 +148,7 @@ def _properties(host: str, addresses: _Addresses, index: int, data_dir: str, set
         key, separator, value = (part.strip() for part in setting.partition("="))
         if not separator or not key:
             raise ConfigError("", f"--set {setting}: write KEY=VALUE")
-        if key in _OURS:
+        if key in OWN_TO_EACH_NODE:
             raise ConfigError(key, f"--set {key}: each node of the cluster has its own, which is chosen here")
         properties[key] = value
     return properties

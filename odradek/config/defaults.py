@@ -1,4 +1,4 @@
-"""What `odradek serve` takes without `--config`: one node that is broker and controller."""
+"""What nodes are given that we make: without `--config` one that is broker and controller, or those of a cluster."""
 
 from __future__ import annotations
 
@@ -17,6 +17,23 @@ SINGLE_NODE_TOPIC_DEFAULTS: Mapping[str, str] = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
 }
+
+OWN_TO_EACH_NODE = frozenset(
+    {
+        "process.roles",
+        "node.id",
+        "broker.id",
+        "listeners",
+        "advertised.listeners",
+        "controller.listener.names",
+        "controller.quorum.bootstrap.servers",
+        "controller.quorum.voters",
+        "log.dir",
+        "log.dirs",
+        "metadata.log.dir",
+    }
+)
+"""What whoever makes the nodes of a cluster chooses for each of them, and nobody else."""
 
 
 def single_node_defaults(host: str, port: int, *, data_dir: str, advertised_host: str | None = None) -> dict[str, str]:

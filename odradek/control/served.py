@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +15,7 @@ from odradek.control.server import ControlServer
 from odradek.net.files import OsFileSystem
 from odradek.net.listener import bound_socket
 from odradek.node.start_error import StartError, unusable_address
+from odradek.node.starting import has_started
 from odradek.storage.memory_files import MemoryFileSystem
 from odradek.testing.cluster import Cluster, Prepared
 from odradek.testing.options import Options
@@ -164,18 +164,13 @@ async def serve(
         raise StartError(f"--control {control.host}:{control.port}: {error.strerror or error}") from error
     try:
         starting = asyncio.ensure_future(cluster.start())
-        stopping = asyncio.ensure_future(stop.wait())
-        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            starting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await starting
+        if not await has_started(starting, stop):
             return 0
         address = starting.result()
         server.start()
         on_control(f"http://{f'[{control.host}]' if ':' in control.host else control.host}:{server.port}")
         on_ready(address)
-        await stopping
+        await stop.wait()
     finally:
         # What it asks of the nodes has to be answered meanwhile.
         await loop.run_in_executor(None, server.stop)

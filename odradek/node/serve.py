@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 
 from odradek.config import BrokerConfig
 from odradek.node.running import RunningNode, Surroundings
 from odradek.node.start_error import StartError
+from odradek.node.starting import has_started
 from odradek.storage.memory_files import MemoryFileSystem
 
 
@@ -24,16 +24,8 @@ async def serve(config: BrokerConfig, *, in_memory: bool, on_ready: Callable[[st
 
     surroundings = Surroundings(MemoryFileSystem() if in_memory else None)
     process = RunningNode(asyncio.get_running_loop(), config, on_fatal=stop_now, surroundings=surroundings)
-    starting = asyncio.ensure_future(process.start())
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        # Other nodes may keep this one waiting as long as they like.
-        starting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await starting
+    if not await has_started(asyncio.ensure_future(process.start()), stop):
         return 0
-    starting.result()
     listener = config.listeners[0] if not config.broker_listeners else config.broker_listeners[0]
     host = listener.host or "localhost"
     on_ready(f"{f'[{host}]' if ':' in host else host}:{process.port_of(listener.name)}")

@@ -62,7 +62,7 @@ def scan(
         at = position - start
         if at + HEADER_BYTES > len(chunk):
             wanted = min(chunk_bytes, end - position)
-            chunk = file.read(wanted, position) if waits else _read_warm(file, wanted, position)
+            chunk = _read(file, wanted, position, waits)
             start, at = position, 0
             if len(chunk) < HEADER_BYTES:
                 return
@@ -87,7 +87,7 @@ def find(
         at = position - start
         if at + HEADER_BYTES > len(chunk):
             wanted = min(chunk_bytes, end - position)
-            chunk = file.read(wanted, position) if waits else _read_warm(file, wanted, position)
+            chunk = _read(file, wanted, position, waits)
             start, at = position, 0
             if len(chunk) < HEADER_BYTES:
                 return None
@@ -143,7 +143,9 @@ def walk(data: memoryview, position: int = 0) -> Iterator[tuple[StoredBatch, mem
         at += header.size_bytes
 
 
-def _read_warm(file: SegmentFile, size: int, position: int) -> Buffer:
+def _read(file: SegmentFile, size: int, position: int, waits: bool) -> Buffer:
+    if waits:
+        return file.read(size, position)
     chunk = file.read_warm(size, position)
     if chunk is None or len(chunk) < HEADER_BYTES:
         raise NotInMemoryError

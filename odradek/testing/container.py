@@ -18,11 +18,11 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 from odradek.config import ConfigError
+from odradek.config.defaults import OWN_TO_EACH_NODE
 from odradek.config.image import DATA_DIR, image_properties, started_lines
 from odradek.config.listeners import parse_listener_name, parse_map
 from odradek.testing.defaults import HOST
 from odradek.testing.embedded import EmbeddedKafka
-from odradek.testing.options import OWN_TO_EACH_NODE
 
 _ERRORS_MODULE = "testcontainers.core.exceptions"
 _NODE_ID = 1

@@ -7,27 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from odradek.config import ConfigError
+from odradek.config.defaults import OWN_TO_EACH_NODE
 from odradek.testing.releases import MaxVersions, offer_of
 
 PropertyValue = str | int | float | bool
 """A property's value: True is written as Kafka writes it."""
-
-OWN_TO_EACH_NODE = frozenset(
-    {
-        "process.roles",
-        "node.id",
-        "broker.id",
-        "listeners",
-        "advertised.listeners",
-        "controller.listener.names",
-        "controller.quorum.bootstrap.servers",
-        "controller.quorum.voters",
-        "log.dir",
-        "log.dirs",
-        "metadata.log.dir",
-    }
-)
-"""Properties that nobody else chooses."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.test_mixed import ONE_REPLICA, PROTOCOLS, ApacheBroker, check_that_records_pass
+from tests.cluster.test_mixed import ONE_REPLICA, ApacheBroker, broker_under, check_that_records_pass
 from tests.support.apache import Unavailable, earlier_libs
-from tests.support.cluster import Cluster, Node
-from tests.support.process import HOST, free_port
+from tests.support.cluster import Cluster
 
 RELEASE = ("--release-version", "4.0")
 
@@ -32,19 +31,7 @@ def earlier(tmp_path: Path) -> Iterator[ApacheBroker]:
 def test_our_broker_under_an_earlier_controller(tmp_path: Path, earlier: ApacheBroker) -> None:
     """It copies what that one leads, and is copied by it."""
     earlier.start()
-    port = free_port()
-    ours = Node(
-        tmp_path / "ours",
-        2,
-        {
-            "process.roles": "broker",
-            "listeners": f"PLAINTEXT://{HOST}:{port}",
-            "listener.security.protocol.map": PROTOCOLS,
-            "controller.listener.names": "CONTROLLER",
-            "controller.quorum.bootstrap.servers": f"{HOST}:{earlier.controller_port}",
-        },
-    )
-    ours.port = port
+    ours = broker_under(tmp_path / "ours", earlier)
     ours.format(*RELEASE)
     try:
         ours.start()

@@ -92,21 +92,27 @@ def check_that_records_pass(servers: str, nodes: set[int]) -> None:
     assert {(each.partition(), each.value()) for each in read} == set(sent)
 
 
-def test_our_broker_under_an_apache_controller(tmp_path: Path, apache: ApacheBroker) -> None:
-    apache.start()
+def broker_under(directory: Path, controller: ApacheBroker) -> Node:
+    """Node 2, ours, which is not formatted yet."""
     port = free_port()
     ours = Node(
-        tmp_path / "ours",
+        directory,
         2,
         {
             "process.roles": "broker",
             "listeners": f"PLAINTEXT://{HOST}:{port}",
             "listener.security.protocol.map": PROTOCOLS,
             "controller.listener.names": "CONTROLLER",
-            "controller.quorum.bootstrap.servers": f"{HOST}:{apache.controller_port}",
+            "controller.quorum.bootstrap.servers": f"{HOST}:{controller.controller_port}",
         },
     )
     ours.port = port
+    return ours
+
+
+def test_our_broker_under_an_apache_controller(tmp_path: Path, apache: ApacheBroker) -> None:
+    apache.start()
+    ours = broker_under(tmp_path / "ours", apache)
     ours.format()
     try:
         ours.start()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, cast
 
+from odradek.broker.fetch.reader import release
 from odradek.broker.fetch.session import FetchedPartition, PartitionKey, SessionCache
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import NO_EPOCH, Isolation, Partition
-from odradek.ports.network import FileRange, Reply
+from odradek.ports.network import Reply
 from odradek.storage.log import Log
 from odradek.storage.log_results import LogSlice
 from odradek.storage.segment import ColdLookupError
@@ -98,7 +99,7 @@ class PlainFetchApi:
                 found = self._slice(log, fetched, end, max_bytes - total, isolation, is_first=total == 0)
                 if found is None:
                     for answer in answers:
-                        _release(answer.records)
+                        release(answer.records)
                     return None
                 part = found
                 total += part.size
@@ -134,7 +135,7 @@ class PlainFetchApi:
                 return part
         except (KafkaError, ColdLookupError):
             pass
-        _release(part.records)
+        release(part.records)
         return None
 
     def _partition(self, key: PartitionKey) -> Partition | None:
@@ -147,9 +148,3 @@ class PlainFetchApi:
         except KafkaError:
             return None
         return partition
-
-
-def _release(records: object) -> None:
-    """Give back a file range that will not be sent."""
-    if not isinstance(records, bytes | bytearray | memoryview):
-        cast("FileRange", records).release()

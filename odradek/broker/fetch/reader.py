@@ -311,8 +311,13 @@ def failed_partition(fetched: FetchedPartition, code: ErrorCode) -> PartitionDat
 
 def release_records(response: PartitionData) -> None:
     """Give back the file range of a response that will not be sent."""
-    records = response.records
-    if records is not None and not isinstance(records, bytes | bytearray | memoryview):
+    if response.records is not None:
+        release(response.records)
+    response.records = b""
+
+
+def release(records: object) -> None:
+    """Give back a file range that will not be sent; what is in memory needs nothing."""
+    if not isinstance(records, bytes | bytearray | memoryview):
         range_: FileRange = records  # type: ignore[assignment] # storage's RecordsSource is a FileRange
         range_.release()
-    response.records = b""
