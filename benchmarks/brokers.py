@@ -18,7 +18,7 @@ from odradek.wire.messages.delete_topics import DeleteTopicsRequest, DeleteTopic
 from tests.support.apache import VERSION, ApacheKafka, Unavailable, kafka_libs, require
 from tests.support.odradek import Odradek
 from tests.support.process import BrokerProcess, wait_for
-from tests.support.requests import connect, create_topic, list_offset
+from tests.support.requests import connect, create_topic
 
 SETTINGS = {
     "group.initial.rebalance.delay.ms": "0",
@@ -33,7 +33,6 @@ APACHE_HEAP = ("-Xmx1g", "-Xms1g")
 """The heap that Kafka's start script gives a broker."""
 READY_POLL_S = 0.005
 DELETION_TIMEOUT_S = 60.0
-_LATEST = -1
 
 
 class MeasuredApache(ApacheKafka):
@@ -93,9 +92,19 @@ APACHE_AGAIN = Side("apache-again", f"Apache Kafka {VERSION} again", APACHE.new)
 
 
 def missing() -> str | None:
-    """What this machine lacks for a measurement, in a sentence; None where nothing is missing."""
+    """What this machine lacks for a comparison, in a sentence; None where nothing is missing."""
+    return without_proc() or without_apache()
+
+
+def without_proc() -> str | None:
+    """Why nothing can be measured here, in a sentence; None where it can."""
     if not sys.platform.startswith("linux") or not procfs.available():
         return "CPU time and memory are read from Linux's /proc, which is not here"
+    return None
+
+
+def without_apache() -> str | None:
+    """Why Apache Kafka cannot be run here, in a sentence; None where it can."""
     try:
         require("java")
         kafka_libs()
@@ -119,10 +128,10 @@ def running(side: Side, directory: Path) -> Iterator[Odradek | MeasuredApache]:
 
 
 @contextmanager
-def topic(broker: BrokerProcess, name: str) -> Iterator[str]:
-    """A topic with one partition; deleted at the exit, when its files are waited for."""
+def topic(broker: BrokerProcess, name: str, partitions: int = 1) -> Iterator[str]:
+    """A topic; deleted at the exit, when its files are waited for."""
     with connect(broker) as connection:
-        create_topic(connection, name)
+        create_topic(connection, name, partitions)
     try:
         yield name
     finally:
@@ -140,9 +149,3 @@ def delete_topic(broker: BrokerProcess, name: str) -> None:
         f"the files of {name} are deleted",
         DELETION_TIMEOUT_S,
     )
-
-
-def end_offset(broker: BrokerProcess, name: str) -> int:
-    """The end of a topic's only partition: how many records have arrived."""
-    with connect(broker) as connection:
-        return list_offset(connection, name, _LATEST).offset

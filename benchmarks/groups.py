@@ -18,7 +18,7 @@ from benchmarks.brokers import running
 from benchmarks.group_load import PROTOCOLS, SCENARIOS, GroupResult, Scenario, arguments
 from benchmarks.report import Comparison, cells, compare, console, machine
 from benchmarks.runner import in_turn, leave_on_sigterm
-from benchmarks.workloads import ClientFailed, client
+from benchmarks.workloads.base import ClientFailed, client
 from tests.support.process import BrokerFailed, BrokerProcess
 
 CLIENT_TIMEOUT_S = 300.0

@@ -15,7 +15,7 @@ from rich.table import Table
 from benchmarks.brokers import Side
 from benchmarks.runner import Plan, Results, Run
 from benchmarks.stats import Spread, ratios, spread
-from benchmarks.workloads import Workload
+from benchmarks.workloads.base import Workload
 from tests.support.apache import ROOT
 
 MIB = 1 << 20
@@ -48,7 +48,7 @@ FIGURES: dict[str, Figure] = {
 
 def comparisons(results: Results, workload: Workload, sides: tuple[Side, Side]) -> dict[str, Comparison]:
     """Every figure of one workload."""
-    subject, reference = (results.runs[workload.name][side.key] for side in sides)
+    subject, reference = (results.runs.get(workload.name, {}).get(side.key, []) for side in sides)
     return {
         name: compare([figure(run) for run in subject], [figure(run) for run in reference])
         for name, figure in FIGURES.items()
@@ -63,7 +63,7 @@ def console() -> Console:
 
 def print_report(console: Console, plan: Plan, results: Results, sides: tuple[Side, Side]) -> None:
     """Tables of what was measured, then what failed."""
-    measured = [workload for workload in plan.workloads if results.runs[workload.name][sides[0].key]]
+    measured = [workload for workload in plan.workloads if results.runs.get(workload.name, {}).get(sides[0].key)]
     if measured:
         console.print(_throughput_table(results, measured, sides))
         console.print(_latency_table(results, measured, sides))
@@ -91,7 +91,8 @@ def as_json(plan: Plan, results: Results, sides: tuple[Side, Side]) -> dict[str,
                     for name, comparison in comparisons(results, workload, sides).items()
                 },
                 "runs": {
-                    key: [dataclasses.asdict(run) for run in runs] for key, runs in results.runs[workload.name].items()
+                    key: [dataclasses.asdict(run) for run in runs]
+                    for key, runs in results.runs.get(workload.name, {}).items()
                 },
             }
             for workload in plan.workloads

@@ -38,6 +38,10 @@ class ToolResult:
     records_per_s: float
     p50_ms: float | None = None
     p99_ms: float | None = None
+    bytes_per_connection: float | None = None
+    """What each of the connections that a workload holds takes of the broker's memory."""
+    resident_series_bytes: tuple[int, ...] = ()
+    """The broker's resident set at equal intervals during the run, where that is what the workload is about."""
 
 
 def producer_command(

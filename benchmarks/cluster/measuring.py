@@ -14,7 +14,7 @@ from benchmarks.cluster import failover
 from benchmarks.cluster.failover import DEFAULT, TIMEOUTS, VICTIMS, fail_over
 from benchmarks.cluster.nodes import Kind, Nodes, running
 from benchmarks.runner import FAILURES
-from benchmarks.workloads import client
+from benchmarks.workloads.base import client
 from tests.support.apache import Unavailable, tools_libs
 
 PRODUCER, MEMORY, FAILOVER, FAILOVER_SHORT = "producer", "memory", "failover", "failover-short"

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from benchmarks.load import Load, LoadFailed, arguments, error_code_position, generate, parse_arguments
+from benchmarks.load.produce import Load, LoadFailed, arguments, error_code_position, generate, parse_arguments
 from odradek.wire.messages.produce import (
     PartitionProduceResponse,
     ProduceRequest,

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,8 @@ STATUS = "Name:\tjava\nVmHWM:\t  204800 kB\nVmRSS:\t  102400 kB\nThreads:\t9\n"
 needs_proc = pytest.mark.skipif(not procfs.available(), reason="no /proc here")
 
 
-def test_cpu_time_is_read_behind_a_name_with_parentheses() -> None:
-    assert procfs.parse_stat(STAT) == procfs.Cpu(own_ticks=1750, reaped_ticks=34)
+def test_the_time_of_ended_children_is_read_behind_a_name_with_parentheses() -> None:
+    assert procfs.parse_reaped_ticks(STAT) == 34
 
 
 def test_sizes_are_in_bytes() -> None:
@@ -34,6 +36,29 @@ def test_the_time_of_a_child_counts_while_it_runs_and_after() -> None:
     assert procfs.cpu_s(os.getpid()) - before_s >= 0.15
     child.communicate(b"\n")
     assert procfs.cpu_s(os.getpid()) - before_s >= 0.15
+
+
+@needs_proc
+def test_the_time_is_exact_and_has_that_of_ended_threads() -> None:
+    def burn() -> None:
+        until_s = time.thread_time() + 0.03
+        while time.thread_time() < until_s:
+            pass
+
+    before_s = procfs.cpu_s(os.getpid())
+    thread = threading.Thread(target=burn)
+    thread.start()
+    thread.join()
+    assert procfs.cpu_s(os.getpid()) - before_s >= 0.03
+
+
+@needs_proc
+def test_a_peak_begins_anew() -> None:
+    held = bytearray(os.urandom(32 << 20))
+    del held
+    before = procfs.peak_resident_bytes(os.getpid())
+    procfs.reset_peak(os.getpid())
+    assert procfs.peak_resident_bytes(os.getpid()) <= before - (16 << 20)
 
 
 @needs_proc

@@ -13,7 +13,8 @@ from benchmarks.__main__ import main
 from benchmarks.report import as_json, compare, comparisons, print_report
 from benchmarks.runner import Plan, Results, Run, in_turn
 from benchmarks.stats import Spread
-from benchmarks.workloads import QUICK, workloads
+from benchmarks.workloads.base import QUICK
+from benchmarks.workloads.catalogue import workloads
 
 SIDES = (brokers.ODRADEK, brokers.APACHE)
 WORKLOADS = workloads(Path("libs"), QUICK)

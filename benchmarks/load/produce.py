@@ -1,7 +1,7 @@
 """Our own load generator: Produce requests over plain sockets, so that no client library is the bottleneck.
 
-``python -m benchmarks.load HOST PORT TOPIC`` writes one JSON line. The batch is made once and sent again and again;
-only the correlation id changes, and of an answer only that id and the error code are read.
+``python -m benchmarks.load.produce HOST PORT TOPIC`` writes one JSON line. The batch is made once and sent again
+and again; only the correlation id changes, and of an answer only that id and the error code are read.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def arguments(load: Load) -> list[str]:
 
 
 def parse_arguments(argv: list[str]) -> Load:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description="Send Produce requests.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.load.produce", description="Send Produce requests.")
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     parser.add_argument("topic")

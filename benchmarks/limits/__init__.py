@@ -1,0 +1,1 @@
+"""What the bare machine does with the same bytes, without a broker."""

@@ -1,0 +1,1 @@
+"""Load generators, each a client process of its own, so that no client library is the bottleneck."""

@@ -1,0 +1,1 @@
+"""What is measured: each workload drives one broker with its clients."""

@@ -1,0 +1,23 @@
+"""All workloads, in the order in which a round runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.workloads import java, produce
+from benchmarks.workloads.base import QUICK, Scale, Workload
+
+SOURCES: tuple[Callable[[Path | None, Scale], list[Workload]], ...] = (
+    java.workloads,
+    produce.workloads,
+)
+"""What each module offers; the first argument are the jars of Kafka's tools, None where they are missing."""
+
+
+def workloads(libs: Path | None, scale: Scale) -> list[Workload]:
+    """Those of all topics; Kafka's tools only where ``libs`` has their jars."""
+    return [workload for source in SOURCES for workload in source(libs, scale)]
+
+
+NAMES = tuple(workload.name for workload in workloads(Path(), QUICK))
