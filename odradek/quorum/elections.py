@@ -77,7 +77,7 @@ class Elections:
         if self._is_closed or isinstance(role, LeaderState) or role.deadline_ms == NEVER_MS:
             return
         delay_ms = max(0.0, role.deadline_ms - self._state.clock.monotonic_ms())
-        self._timer = self._cluster.scheduler.call_later(delay_ms, self._woken)
+        self._timer = self._cluster.scheduler.call_later(delay_ms, lambda: self._state.attempt(self._woken))
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -101,7 +101,9 @@ class Elections:
         elif state.is_voter:
             state.become_prospective()
         else:
-            self._timer = self._cluster.scheduler.call_later(self._settings.fetch_timeout_ms, self._woken)
+            self._timer = self._cluster.scheduler.call_later(
+                self._settings.fetch_timeout_ms, lambda: state.attempt(self._woken)
+            )
 
     # As a nominee
 
@@ -143,7 +145,7 @@ class Elections:
         )
         self._cluster.control.send(
             *address, request, VoteResponse, timeout_ms=self._settings.request_timeout_ms
-        ).on_done(lambda answer: self._voted(role, voter, answer))
+        ).on_done(lambda answer: state.attempt(lambda: self._voted(role, voter, answer)))
 
     def _voted(self, role: Nominee, voter: VoterNode, answer: Promise[VoteResponse]) -> None:
         state = self._state
@@ -207,7 +209,7 @@ class Elections:
         )
         self._cluster.control.send(
             *address, request, EndQuorumEpochResponse, timeout_ms=self._settings.request_timeout_ms
-        ).on_done(lambda answer: self._told_of_end(role, voter, answer))
+        ).on_done(lambda answer: state.attempt(lambda: self._told_of_end(role, voter, answer)))
 
     def _told_of_end(self, role: Resigned, voter: VoterNode, answer: Promise[EndQuorumEpochResponse]) -> None:
         if self._is_closed:

@@ -94,10 +94,10 @@ class Following:
         if download is not None:
             self._cluster.fetches.send(
                 *address, self._snapshot_request(download), snapshots.FetchSnapshotResponse, timeout_ms=timeout_ms
-            ).on_done(lambda answer: self._got_piece(token, download, answer))
+            ).on_done(lambda answer: state.attempt(lambda: self._got_piece(token, download, answer)))
         else:
             self._cluster.fetches.send(*address, self._request(), FetchResponse, timeout_ms=timeout_ms).on_done(
-                lambda answer: self._got(token, answer)
+                lambda answer: state.attempt(lambda: self._got(token, answer))
             )
 
     def _address(self, role: Follower | Unattached) -> Address | None:

@@ -18,6 +18,7 @@ from odradek.quorum.replica import Replica
 from odradek.quorum.roles import Follower, Nominee, Resigned, Role, Unattached
 from odradek.quorum.settings import QuorumSettings
 from odradek.quorum.voters import VoterEndpoint, VoterNode
+from odradek.wire.errors import KafkaError
 from odradek.wire.uuids import ZERO_UUID, Uuid
 
 _log = logging.getLogger(__name__)
@@ -213,6 +214,14 @@ class QuorumState:
         if self._random is None:
             return NEVER_MS
         return self.clock.monotonic_ms() + self._random.below(max(1, self.settings.election_timeout_ms // 10))
+
+    def attempt(self, step: Callable[[], None]) -> None:
+        """Do what time or an answer brings; a node whose disk fails by it has said so, and stops: nobody waits here."""
+        try:
+            step()
+        except KafkaError:
+            if not self.replica.has_failed:
+                raise
 
     def _save(self, election: ElectionState) -> None:
         if election != self.election:

@@ -394,7 +394,10 @@ class Shard(Generic[S]):
     def _break(self, error: Exception) -> None:
         """What is in memory and what is in the log may differ from here on: start again from the log."""
         if self.state is ShardState.ACTIVE:
-            _log.error("coordinator shard %s is loaded again", self.partition, exc_info=error)
+            is_disk = isinstance(error, KafkaError) and error.code is ErrorCode.KAFKA_STORAGE_ERROR
+            _log.error(
+                "coordinator shard %s is loaded again: %s", self.partition, error, exc_info=None if is_disk else error
+            )
             self._options.on_broken(self)
 
     def _timer_due(self, key: str, operation: TimerOperation) -> None:

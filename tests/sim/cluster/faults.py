@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tests.sim.cluster.late_commit import LateCommit
-from tests.sim.cluster.machine import DATA_DIR, SECOND_DIR
+from tests.sim.cluster.machine import DATA_DIR, SECOND_DIR, Machine
 from tests.sim.cluster.means import Means
 from tests.sim.cluster.network import Link
 from tests.sim.cluster.rare import RareStates
@@ -161,11 +161,7 @@ class Faults:
         machine.has_bad_disk = True
         machine.disk.faults.append(Fault(path, code, only_sync))
 
-        def mend() -> None:
-            self._means.mend_disk(machine)
-            self._means.boot(machine)
-
-        self._means.later(500, 8000, mend)
+        self._means.later(500, 8000, lambda: self._mend(machine))
 
     def _fail_second_dir(self) -> None:
         """One of two disks fails: the node goes on without it, and has others lead what was there (KIP-858).
@@ -181,11 +177,15 @@ class Faults:
         machine.has_bad_disk = True
         machine.disk.faults.append(Fault(SECOND_DIR, errno.EIO, only_sync))
 
-        def mend() -> None:
+        self._means.later(4000, 15_000, lambda: self._mend(machine))
+
+    def _mend(self, machine: Machine) -> None:
+        """As soon as others have what is lost by it."""
+        if self._means.may_mend(machine):
             self._means.mend_disk(machine)
             self._means.boot(machine)
-
-        self._means.later(4000, 15_000, mend)
+        else:
+            self._means.later(500, 2000, lambda: self._mend(machine))
 
     def _lose_power(self) -> None:
         machine = self._means.any_machine()

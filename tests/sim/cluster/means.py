@@ -9,6 +9,7 @@ from odradek.ports import Promise
 from tests.sim.cluster.kernel import Kernel
 from tests.sim.cluster.machine import BROKER_PORT, CONTROLLER_PORT, Machine
 from tests.sim.cluster.network import Link, Network
+from tests.sim.cluster.view import is_outlived
 
 
 class Means:
@@ -51,16 +52,22 @@ class Means:
     def mend_disk(self, machine: Machine) -> None:
         """The disk works again, and the machine starts anew.
 
-        What it could not sync is gone then. Were it still in the page cache, the next node would take it for synced,
-        as the system does.
+        What it could not sync is gone then, unless nobody else has it. Were it still in the page cache, the next node
+        would take it for synced, as the system does: it may stay there only if the power is not cut any more.
         """
         if machine.has_bad_disk:
-            if any(fault.code == errno.EIO for fault in machine.disk.faults):
+            if _cannot_sync(machine) and self.may_mend(machine):
                 machine.lose_power()
             else:
                 machine.kill()
             machine.disk.faults.clear()
             machine.has_bad_disk = False
+
+    def may_mend(self, machine: Machine) -> bool:
+        """Whether nothing that is committed gets lost with what a machine could not sync."""
+        if not (self.spares_others and _cannot_sync(machine)):
+            return True
+        return self.may_die(machine) and is_outlived(machine, self.machines)
 
     def may_die(self, machine: Machine) -> bool:
         """Whether a machine's death can cost nothing that is committed."""
@@ -147,3 +154,7 @@ def asking(one: Machine, other: Machine) -> list[Link]:
     """What a node asks another's controller goes there, and comes back."""
     port = f"{other.host}:{CONTROLLER_PORT}"
     return [(one.host, port), (port, one.host)]
+
+
+def _cannot_sync(machine: Machine) -> bool:
+    return any(fault.code == errno.EIO for fault in machine.disk.faults)

@@ -71,6 +71,28 @@ def misplaced(machine: Machine) -> list[str]:
     return sorted(wanted ^ there)
 
 
+def is_outlived(machine: Machine, machines: Sequence[Machine]) -> bool:
+    """Whether of all that a machine shares with others one of them, which is up, has all that is committed."""
+    nodes = [other.node for other in machines if other is not machine and other.node is not None and other.is_started]
+    if not nodes:
+        return False
+    image = max((node.quorum.loader.image for node in nodes), key=lambda image: image.offset)
+    brokers = image.cluster.brokers
+    able = {
+        node.config.node_id
+        for node in nodes
+        if (known := brokers.get(node.config.node_id)) is not None
+        and known.epoch == node.broker.lifecycle.epoch
+        and not known.fenced
+    }
+    return all(
+        able.intersection(partition.isr)
+        for topic in image.topics.by_name.values()
+        for partition in topic.partitions.values()
+        if machine.node_id in partition.replicas and len(partition.replicas) > 1
+    )
+
+
 def is_fully_replicated(machines: Sequence[Machine], topic: str, partitions: int) -> bool:
     """Whether all nodes are up, known to the controller as they are, and in sync in all partitions."""
     epochs = {}

@@ -212,6 +212,20 @@ def test_a_vote_that_cannot_be_written_is_not_granted() -> None:
     assert len(scene.fatal) == 1
 
 
+def test_a_node_that_cannot_write_that_it_is_a_candidate_says_so_once_and_asks_nobody() -> None:
+    scene = Scene()
+
+    def fail(_state: object, _voters: object) -> None:
+        raise OSError("disk gone")
+
+    scene.world.advance(scene.settings.election_timeout_ms / 10)
+    scene.state.save = fail  # type: ignore[method-assign, assignment]
+    assert scene.answer_votes(granted=True, pre=True)
+    assert len(scene.fatal) == 1
+    assert not scene.answer_votes(granted=True, pre=False)
+    assert not scene.raft.is_leader
+
+
 def test_an_epoch_that_was_heard_of_is_not_forgotten_by_a_restart() -> None:
     scene = Scene()
     scene.lead()
