@@ -1,43 +1,53 @@
 """Our own load generator: Produce requests over plain sockets, so that no client library is the bottleneck.
 
-``python -m benchmarks.load.produce HOST PORT TOPIC`` writes one JSON line. The batch is made once and sent again
-and again; only the correlation id changes, and of an answer only that id and the error code are read.
+``python -m benchmarks.load.produce HOST PORT TOPIC`` writes one JSON line. A batch is made once and sent again and
+again: only the correlation id changes, and with sequences these and the checksum. Of each answer the length, that id
+and the error code are looked at.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import json
-import selectors
+import random
+import select
 import socket
-import struct
+import string
 import sys
 import time
-from array import array
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.stats import quantile
-from tests.support.batches import batch
+from benchmarks.load.answers import ExpectedAnswers, LoadFailed
+from benchmarks.load.pipe import ANSWER_TIMEOUT_S, Budget, Latencies, Pipe
+from benchmarks.load.ring import Ring, SequencedRing
+from benchmarks.load.sequences import Producer
+from odradek.wire.errors import ErrorCode
+from odradek.wire.messages.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
+from odradek.wire.records.compression import Codec, compress
+from odradek.wire.records.header import NO_PRODUCER_EPOCH, NO_PRODUCER_ID, RECORDS_AT
+from tests.support.batches import Lies, batch
 from tests.support.requests import NAMED_PRODUCE_VERSION, produce_request
-from tests.support.wire import encode_request, framed
+from tests.support.wire import Connection, encode_request, framed
 
-ANSWER_TIMEOUT_S = 30.0
-CORRELATION_ID_AT = 8
-"""Behind the frame's length, the API key and the version."""
-RECEIVE_BYTES = 1 << 16
-_LENGTH_AND_ID = struct.Struct(">ii")
-_INT16 = struct.Struct(">h")
-
-
-class LoadFailed(Exception):
-    """The broker refused a batch, closed the connection or fell silent."""
+SLOTS = 128
+"""How many requests a ring has, unless more than half as many shall be in flight."""
+TRANSACTION_TIMEOUT_MS = 60_000
+_SEED = 1
+_ACKS_NONE, _ACKS_LEADER = 0, 1
+_NO_PRODUCER = Producer(NO_PRODUCER_ID, NO_PRODUCER_EPOCH)
+_LETTERS = bytes(ord(string.ascii_uppercase[value % 26]) for value in range(256))
 
 
 @dataclass(frozen=True)
 class Load:
-    """What to send: ends after ``seconds`` or ``max_batches``, whichever comes first."""
+    """What to send: ends after ``seconds`` or ``max_batches``, whichever comes first.
+
+    With ``acks`` 0 there are no answers: ``in_flight`` requests are sent at once, as fast as the sockets take them, and
+    behind them one with acks 1, whose answer says that the broker has come so far.
+    """
 
     host: str
     port: int
@@ -47,174 +57,183 @@ class Load:
     in_flight: int = 5
     connections: int = 1
     acks: int = 1
+    idempotent: int = 0
+    """1: each connection has a producer id of its own, and its batches have sequences."""
+    compression: str = Codec.NONE.config_name
     seconds: float = 5.0
     max_batches: int = 1 << 31
 
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What was acknowledged, and how long each request took from its send to its answer."""
+    """What was acknowledged, and how long each request took from its send to its answer, where there are answers."""
 
     records: int
     requests: int
     records_per_s: float
-    p50_ms: float
-    p99_ms: float
+    p50_ms: float | None
+    p99_ms: float | None
 
 
 def generate(load: Load) -> LoadResult:
     """Send until the load is done and everything is answered. Raises LoadFailed, OSError."""
-    timestamp_ms = int(time.time() * 1000)
-    records = batch([b"x" * load.record_bytes] * load.records_per_batch, timestamp_ms=timestamp_ms)
-    request = framed(
-        encode_request(produce_request(load.topic, records, acks=load.acks), NAMED_PRODUCE_VERSION, correlation_id=0)
-    )
-    budget = Budget(load.max_batches)
-    pipes = [Pipe(load, request, budget) for _ in range(load.connections)]
+    if load.idempotent and load.acks == _ACKS_NONE:
+        raise ValueError("a producer without answers has no sequences")
+    pipes = _pipes(load)
+    gc.disable()
     try:
-        begun = time.perf_counter()
-        _drive(pipes, load.in_flight, begun + load.seconds)
-        elapsed_s = time.perf_counter() - begun
+        begun_s = time.perf_counter()
+        deadline_s = begun_s + load.seconds
+        if load.acks == _ACKS_NONE:
+            _stream(pipes, load, deadline_s)
+        elif load.connections == 1:
+            _drive_one(pipes[0], load.in_flight, deadline_s)
+        else:
+            _drive(pipes, load.in_flight, deadline_s)
+        elapsed_s = time.perf_counter() - begun_s
     finally:
+        gc.enable()
         for pipe in pipes:
             pipe.socket.close()
-    latencies_s = sorted(latency for pipe in pipes for latency in pipe.latencies_s)
-    return LoadResult(
-        records=len(latencies_s) * load.records_per_batch,
-        requests=len(latencies_s),
-        records_per_s=len(latencies_s) * load.records_per_batch / elapsed_s,
-        p50_ms=quantile(latencies_s, 0.5) * 1000,
-        p99_ms=quantile(latencies_s, 0.99) * 1000,
-    )
+    return _result(load, pipes, elapsed_s)
 
 
-@dataclass
-class Budget:
-    """Batches that may still be sent, over all connections."""
-
-    batches: int
-
-    def take(self, wanted: int) -> int:
-        taken = min(wanted, self.batches)
-        self.batches -= taken
-        return taken
-
-
-class Pipe:
-    """One connection with its requests in flight."""
-
-    def __init__(self, load: Load, request: bytes, budget: Budget) -> None:
-        self.socket = socket.create_connection((load.host, load.port), timeout=ANSWER_TIMEOUT_S)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.setblocking(False)
-        self.latencies_s = array("d")
-        self._front, self._rest = request[:CORRELATION_ID_AT], request[CORRELATION_ID_AT + 4 :]
-        self._error_code_at = error_code_position(load.topic)
-        self._budget = budget
-        self._next_id = 1
-        self._sent_at_s: deque[float] = deque()
-        self._unsent = memoryview(b"")
-        self._received = bytearray()
-        self._buffer = bytearray(RECEIVE_BYTES)
-
-    @property
-    def in_flight(self) -> int:
-        return len(self._sent_at_s)
-
-    @property
-    def has_unsent(self) -> bool:
-        return bool(self._unsent)
-
-    def send(self, count: int) -> None:
-        """Put up to ``count`` more requests in flight, as the budget allows."""
-        parts: list[bytes] = []
-        now_s = time.perf_counter()
-        for _ in range(self._budget.take(count)):
-            parts += (self._front, self._next_id.to_bytes(4, "big"), self._rest)
-            self._next_id += 1
-            self._sent_at_s.append(now_s)
-        self._unsent = memoryview(b"".join((self._unsent, *parts)))
-        self.flush()
-
-    def flush(self) -> None:
-        """Send what the socket takes."""
-        try:
-            while self._unsent:
-                self._unsent = self._unsent[self.socket.send(self._unsent) :]
-        except BlockingIOError:
-            pass
-
-    def receive(self) -> int:
-        """Read what there is; returns the number of answers. Raises LoadFailed."""
-        size = self.socket.recv_into(self._buffer)
-        if not size:
-            raise LoadFailed("the broker closed the connection")
-        self._received += self._buffer[:size]
-        now_s = time.perf_counter()
-        answers = position = 0
-        while len(self._received) - position >= _LENGTH_AND_ID.size:
-            length, correlation_id = _LENGTH_AND_ID.unpack_from(self._received, position)
-            if len(self._received) - position < length + 4:
-                break
-            self._check(position, length, correlation_id)
-            self.latencies_s.append(now_s - self._sent_at_s.popleft())
-            position += length + 4
-            answers += 1
-        del self._received[:position]
-        return answers
-
-    def _check(self, position: int, length: int, correlation_id: int) -> None:
-        if not self._sent_at_s or correlation_id != self._next_id - len(self._sent_at_s):
-            raise LoadFailed(f"an answer to {correlation_id} out of order")
-        if length + 4 < self._error_code_at + 2:
-            raise LoadFailed(f"an answer of {length} bytes")
-        (error_code,) = _INT16.unpack_from(self._received, position + self._error_code_at)
-        if error_code:
-            raise LoadFailed(f"the broker answered with error code {error_code}")
-
-
-def error_code_position(topic: str) -> int:
-    """Where a frame with a Produce answer (version 9 to 12) for one partition of ``topic`` has its error code.
-
-    Raises ValueError where the name's length would not fit into the one byte that is assumed.
-    """
-    name_bytes = len(topic.encode())
-    if name_bytes > 126:
-        raise ValueError("the topic's name is too long")
-    frame_length, correlation_id, header_tags, topic_count, name_length, partition_count, index = 4, 4, 1, 1, 1, 1, 4
-    return (
-        frame_length + correlation_id + header_tags + topic_count + name_length + name_bytes + partition_count + index
-    )
-
-
-def _drive(pipes: list[Pipe], depth: int, deadline_s: float) -> None:
-    with selectors.DefaultSelector() as selector:
+def _result(load: Load, pipes: Sequence[Pipe], elapsed_s: float) -> LoadResult:
+    requests = sum(pipe.sent_requests for pipe in pipes)
+    p50_s = p99_s = None
+    if load.acks != _ACKS_NONE:
+        latencies = Latencies()
         for pipe in pipes:
-            pipe.send(depth)
-            selector.register(pipe.socket, _interest(pipe), pipe)
-        while any(pipe.in_flight for pipe in pipes):
-            ready = selector.select(ANSWER_TIMEOUT_S)
+            latencies.extend(pipe.latencies)
+        p50_s, p99_s = latencies.quantiles_s((0.5, 0.99))
+    else:
+        requests += load.connections
+    records = requests * load.records_per_batch
+    return LoadResult(
+        records=records,
+        requests=requests,
+        records_per_s=records / elapsed_s,
+        p50_ms=None if p50_s is None else p50_s * 1000,
+        p99_ms=None if p99_s is None else p99_s * 1000,
+    )
+
+
+def _pipes(load: Load) -> list[Pipe]:
+    """Connected, with nothing sent."""
+    slots = max(SLOTS, 2 * load.in_flight)
+    budget = Budget(load.max_batches)
+    expected = ExpectedAnswers(load.topic, slots, load.in_flight)
+    waits = load.connections == 1 or load.acks == _ACKS_NONE
+    shared = None if load.idempotent else Ring(*request_and_batch(load), slots)
+    pipes: list[Pipe] = []
+    try:
+        for _ in range(load.connections):
+            ring = shared or _sequenced_ring(load, slots)
+            sock = socket.create_connection((load.host, load.port), timeout=ANSWER_TIMEOUT_S)
+            pipes.append(Pipe(sock, ring, expected, load.in_flight, budget, waits=waits))
+    except BaseException:
+        for pipe in pipes:
+            pipe.socket.close()
+        raise
+    return pipes
+
+
+def _sequenced_ring(load: Load, slots: int) -> Ring:
+    producer = _init_producer_id(load)
+    return SequencedRing(*request_and_batch(load, producer), slots, load.records_per_batch)
+
+
+def request_and_batch(load: Load, producer: Producer = _NO_PRODUCER) -> tuple[bytes, bytes]:
+    """A whole frame, and the batch in it, whose records have letters for values that are not all the same."""
+    chosen = random.Random(_SEED)
+    values = [chosen.randbytes(load.record_bytes).translate(_LETTERS) for _ in range(load.records_per_batch)]
+    sequence = -1 if producer == _NO_PRODUCER else 0
+    timestamp_ms = int(time.time() * 1000)
+    records = batch(values, timestamp_ms=timestamp_ms, producer=(*producer, sequence))
+    codec = Codec[load.compression.upper()]
+    if codec is not Codec.NONE:
+        records = batch(
+            values,
+            timestamp_ms=timestamp_ms,
+            producer=(*producer, sequence),
+            payload=compress(codec, records[RECORDS_AT:]),
+            lies=Lies(attributes=codec),
+        )
+    request = produce_request(load.topic, records, acks=load.acks)
+    return framed(encode_request(request, NAMED_PRODUCE_VERSION, correlation_id=0)), records
+
+
+def _init_producer_id(load: Load) -> Producer:
+    with Connection(load.host, load.port) as connection:
+        request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=TRANSACTION_TIMEOUT_MS)
+        deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
+        while True:
+            answer = connection.call(request, InitProducerIdResponse)
+            if not answer.error_code:
+                return Producer(answer.producer_id, answer.producer_epoch)
+            if answer.error_code != ErrorCode.COORDINATOR_LOAD_IN_PROGRESS or time.monotonic() > deadline_s:
+                raise LoadFailed(f"no producer id: error code {answer.error_code}")
+            time.sleep(0.05)
+
+
+def _drive_one(pipe: Pipe, depth: int, deadline_s: float) -> None:
+    pipe.send(depth, time.perf_counter())
+    while pipe.in_flight:
+        pipe.turn(deadline_s)
+
+
+def _drive(pipes: Sequence[Pipe], depth: int, deadline_s: float) -> None:
+    active: dict[int, Pipe] = {}
+    sending: set[int] = set()
+    with select.epoll() as poll:
+        for pipe in pipes:
+            pipe.send(depth, time.perf_counter())
+            if pipe.in_flight:
+                active[pipe.socket.fileno()] = pipe
+                poll.register(pipe.socket, select.EPOLLIN)
+        for fd, pipe in active.items():
+            _poll_as_needed(poll, fd, pipe, sending)
+        while active:
+            ready = poll.poll(ANSWER_TIMEOUT_S)
             if not ready:
                 raise LoadFailed(f"no answer for {ANSWER_TIMEOUT_S:g} s")
-            more = time.perf_counter() < deadline_s
-            for key, events in ready:
-                _serve(key.data, events, more=more)
-                wanted = _interest(key.data)
-                if key.events != wanted:
-                    selector.modify(key.fileobj, wanted, key.data)
+            for fd, events in ready:
+                pipe = active[fd]
+                if events & select.EPOLLOUT:
+                    pipe.flush()
+                if events & ~select.EPOLLOUT:
+                    pipe.turn(deadline_s)
+                if pipe.has_unsent or sending:
+                    _poll_as_needed(poll, fd, pipe, sending)
+                if not pipe.in_flight:
+                    poll.unregister(fd)
+                    del active[fd]
 
 
-def _serve(pipe: Pipe, events: int, *, more: bool) -> None:
-    if events & selectors.EVENT_WRITE:
-        pipe.flush()
-    if events & selectors.EVENT_READ:
-        answers = pipe.receive()
-        if more:
-            pipe.send(answers)
+def _poll_as_needed(poll: select.epoll, fd: int, pipe: Pipe, sending: set[int]) -> None:
+    """Ask whether the socket takes more if there is more; ``sending`` are those that are asked about."""
+    if pipe.has_unsent and fd not in sending:
+        sending.add(fd)
+        poll.modify(fd, select.EPOLLIN | select.EPOLLOUT)
+    elif not pipe.has_unsent and fd in sending:
+        sending.remove(fd)
+        poll.modify(fd, select.EPOLLIN)
 
 
-def _interest(pipe: Pipe) -> int:
-    return selectors.EVENT_READ | (selectors.EVENT_WRITE if pipe.has_unsent else 0)
+def _stream(pipes: Sequence[Pipe], load: Load, deadline_s: float) -> None:
+    """Send without answers, then on each connection one request whose answer comes behind all that was sent."""
+    now_s = time.perf_counter()
+    while now_s < deadline_s and not pipes[0].budget.is_spent:
+        for pipe in pipes:
+            pipe.send(load.in_flight, now_s)
+        now_s = time.perf_counter()
+    answered = dataclasses.replace(load, acks=_ACKS_LEADER)
+    ring, expected = Ring(*request_and_batch(answered), 1), ExpectedAnswers(load.topic, 1, 1)
+    last = [Pipe(pipe.socket, ring, expected, 1, Budget(1), waits=True) for pipe in pipes]
+    for pipe in last:
+        pipe.send(1, now_s)
+    for pipe in last:
+        pipe.turn(deadline_s=0.0)
 
 
 def arguments(load: Load) -> list[str]:
