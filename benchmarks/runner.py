@@ -47,7 +47,8 @@ class Plan:
 class Run:
     """One run of a workload against one broker, or of what it is compared with.
 
-    CPU seconds are user and system, of the processes with children; the limit's are all the client's.
+    CPU seconds are user and system, of the processes with children; the limit's are the client's, but for what its
+    server tells of.
     """
 
     records: int
@@ -255,7 +256,15 @@ def _run_limit(workload: Workload, parent: Path) -> Run | None:
         if result is None:
             return None
         used_s = _children_cpu_s() + time.process_time() - before_s
-        return _as_run(result, broker_cpu_s=0.0, client_cpu_s=used_s, wall_s=wall_s, resident_bytes=0, peak_bytes=0)
+        server_s = result.server_cpu_s or 0.0
+        return _as_run(
+            result,
+            broker_cpu_s=server_s,
+            client_cpu_s=max(0.0, used_s - server_s),
+            wall_s=wall_s,
+            resident_bytes=0,
+            peak_bytes=0,
+        )
 
 
 def _as_run(

@@ -40,6 +40,8 @@ class ToolResult:
     p99_ms: float | None = None
     bytes_per_connection: float | None = None
     """What each of the connections that a workload holds takes of the broker's memory."""
+    server_cpu_s: float | None = None
+    """CPU seconds of what stands for the broker in a limit; a broker's are measured by the runner."""
     resident_series_bytes: tuple[int, ...] = ()
     """The broker's resident set at equal intervals during the run, where that is what the workload is about."""
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.workloads import java, produce
+from benchmarks.workloads import consume, java, produce, sessions
 from benchmarks.workloads.base import QUICK, Scale, Workload
 
 SOURCES: tuple[Callable[[Path | None, Scale], list[Workload]], ...] = (
     java.workloads,
     produce.workloads,
+    consume.workloads,
+    sessions.workloads,
 )
 """What each module offers; the first argument are the jars of Kafka's tools, None where they are missing."""
 

@@ -1,0 +1,303 @@
+"""Our own consumers at the end of a topic, with a steady producer in the same process: one clock for both ends.
+
+``python -m benchmarks.load.tail HOST PORT TOPIC`` writes one JSON line. The topic has to be empty.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import selectors
+import sys
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from benchmarks.load.channel import SILENCE_TIMEOUT_S, Channel
+from benchmarks.load.fetch import find_topic_id
+from benchmarks.load.fetch_wire import VERSIONS, FetchFailed, FetchSession, Limits, RequestWriter
+from benchmarks.load.tail_wire import CommitWriter, ProduceWriter, check_commit, check_produce
+from benchmarks.stats import quantile
+from tests.support.batches import batch
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What is produced and who reads it.
+
+    Batches go to `active` partitions in turn; each second it is the turn of the next so many of the topic's.
+    """
+
+    host: str
+    port: int
+    topic: str
+    partitions: int = 1
+    active: int = 1
+    consumers: int = 1
+    """Each has a connection and a session of all partitions."""
+    commit_every: int = 0
+    """After how many answers with records a consumer commits for its group, over another connection; 0: no groups."""
+    batches: int = 1000
+    batches_per_s: int = 1000
+    records_per_batch: int = 10
+    record_bytes: int = 100
+    version: int = VERSIONS[-1]
+    max_wait_ms: int = 500
+
+
+@dataclass(frozen=True)
+class TailResult:
+    """What was read by all consumers together; latencies are from a batch's send to its last byte's arrival."""
+
+    records: int
+    fetches: int
+    commits: int
+    records_per_s: float
+    fetches_per_s: float
+    p50_ms: float
+    p99_ms: float
+
+
+def group_id(topic: str, number: int) -> str:
+    """The group of consumer `number`."""
+    return f"{topic}-{number}"
+
+
+def follow(tail: Tail) -> TailResult:
+    """Produce at a steady rate until all has been sent and read by all. Raises FetchFailed, OSError."""
+    run = _Run(tail)
+    try:
+        return run.measure()
+    finally:
+        run.close()
+
+
+class Producer:
+    """Sends what is due, and keeps when each batch was sent."""
+
+    def __init__(self, tail: Tail) -> None:
+        self.sent = 0
+        self.sent_at_s: list[list[float]] = [[] for _ in range(tail.partitions)]
+        """Of each partition's batches, in order."""
+        self.channel = Channel(tail.host, tail.port)
+        self._tail = tail
+        self._answered = 0
+        records = batch([b"x" * tail.record_bytes] * tail.records_per_batch, timestamp_ms=int(time.time() * 1000))
+        self._writer = ProduceWriter(tail.topic, records)
+
+    @property
+    def is_done(self) -> bool:
+        return self._answered == self._tail.batches
+
+    def send_due(self, elapsed_s: float) -> None:
+        """Send all batches whose time has come."""
+        due = min(self._tail.batches, int(elapsed_s * self._tail.batches_per_s) + 1)
+        while self.sent < due:
+            partition = partition_of(self._tail, self.sent)
+            self.sent += 1
+            frame = self._writer.write(self.sent, partition)
+            self.sent_at_s[partition].append(time.perf_counter())
+            self.channel.send(frame)
+
+    def next_due_s(self) -> float | None:
+        """When the next batch is to be sent, after the begin; None if there is none."""
+        return self.sent / self._tail.batches_per_s if self.sent < self._tail.batches else None
+
+    def receive(self) -> None:
+        for start, end in self.channel.receive():
+            self._answered += 1
+            check_produce(self.channel.buffer, start, end, self._answered, self._tail.topic)
+
+
+def partition_of(tail: Tail, number: int) -> int:
+    """Where batch `number`, counted from 0, goes."""
+    first = number // tail.batches_per_s * tail.active
+    return (first + number % tail.active) % tail.partitions
+
+
+class Commits:
+    """What a consumer commits for its group, over a connection of its own as clients do."""
+
+    def __init__(self, tail: Tail, number: int) -> None:
+        self.channel = Channel(tail.host, tail.port)
+        self.answered = 0
+        self._sent = 0
+        self._reads = 0
+        self._tail = tail
+        self._writer = CommitWriter(group_id(tail.topic, number), tail.topic)
+
+    @property
+    def is_done(self) -> bool:
+        return self.answered == self._sent
+
+    def note_read(self, partition: int, offset: int) -> None:
+        """An answer with records has been read; commits `offset` if it is time to."""
+        self._reads += 1
+        if self._reads % self._tail.commit_every == 0:
+            self._sent += 1
+            self.channel.send(self._writer.write(self._sent, partition, offset))
+
+    def receive(self) -> None:
+        for start, end in self.channel.receive():
+            self.answered += 1
+            check_commit(self.channel.buffer, start, end, self.answered, self._tail.topic)
+
+
+class Consumer:
+    """Long polls, one fetch at a time, and commits now and then."""
+
+    def __init__(self, tail: Tail, number: int, producer: Producer, writer: RequestWriter) -> None:
+        limits = Limits(max_wait_ms=tail.max_wait_ms)
+        offsets = dict.fromkeys(range(tail.partitions), 0)
+        self.channel = Channel(tail.host, tail.port)
+        self.commits = Commits(tail, number) if tail.commit_every else None
+        self.latencies_s = array("d")
+        """Of each batch that has been read."""
+        self.fetches = 0
+        self._session = FetchSession(writer, tail.version, offsets, limits, incremental=True)
+        self._tail = tail
+        self._producer = producer
+        self._read_batches = [0] * tail.partitions
+
+    @property
+    def is_done(self) -> bool:
+        has_all = len(self.latencies_s) == self._tail.batches
+        return has_all and (self.commits is None or self.commits.is_done)
+
+    def poll(self) -> None:
+        """Send the next fetch."""
+        self.channel.send(self._session.request())
+
+    def receive(self) -> None:
+        """Read an answer, if it is whole, and fetch again, unless everything has been read."""
+        for start, end in self.channel.receive():
+            now_s = time.perf_counter()
+            self.fetches += 1
+            moved = -1
+            for answer in self._session.accept(self.channel.buffer, start, end):
+                if answer.record_bytes:
+                    moved = answer.partition
+                    self._note(moved, now_s)
+            if len(self.latencies_s) < self._tail.batches:
+                self.poll()
+            if moved >= 0 and self.commits is not None:
+                self.commits.note_read(moved, self._session.offsets[moved])
+
+    def _note(self, partition: int, now_s: float) -> None:
+        sent_at_s = self._producer.sent_at_s[partition]
+        read = self._session.offsets[partition] // self._tail.records_per_batch
+        if read > len(sent_at_s):
+            raise FetchFailed(f"partition {partition} has more records than were sent to it")
+        for number in range(self._read_batches[partition], read):
+            self.latencies_s.append(now_s - sent_at_s[number])
+        self._read_batches[partition] = read
+
+
+class _Run:
+    def __init__(self, tail: Tail) -> None:
+        self._tail = tail
+        topic_id = find_topic_id(tail.host, tail.port, tail.topic)
+        self._producer = Producer(tail)
+        writer = RequestWriter(tail.version, tail.topic, topic_id, Limits(max_wait_ms=tail.max_wait_ms))
+        self._consumers = [Consumer(tail, number, self._producer, writer) for number in range(tail.consumers)]
+        # Unlike poll and epoll, select waits for less than a millisecond where it is told so.
+        self._selector = selectors.SelectSelector()
+        self._watch(self._producer.channel, self._producer.receive)
+        for consumer in self._consumers:
+            self._watch(consumer.channel, consumer.receive)
+            if consumer.commits is not None:
+                self._watch(consumer.commits.channel, consumer.commits.receive)
+
+    def measure(self) -> TailResult:
+        consumers, producer = self._consumers, self._producer
+        for consumer in consumers:
+            consumer.poll()
+        while any(not consumer.fetches for consumer in consumers):
+            if not self._serve(SILENCE_TIMEOUT_S):
+                raise FetchFailed(f"no session after {SILENCE_TIMEOUT_S:g} s")
+        before = sum(consumer.fetches for consumer in consumers)
+        begun_s = time.perf_counter()
+        while (due_s := producer.next_due_s()) is not None:
+            elapsed_s = time.perf_counter() - begun_s
+            if elapsed_s >= due_s:
+                producer.send_due(elapsed_s)
+                self._serve(0.0)
+            else:
+                self._serve(due_s - elapsed_s)
+            self._expect_progress(elapsed_s)
+        while not (producer.is_done and all(consumer.is_done for consumer in consumers)):
+            self._serve(SILENCE_TIMEOUT_S)
+            self._expect_progress(time.perf_counter() - begun_s)
+        elapsed_s = time.perf_counter() - begun_s
+        return self._result(elapsed_s, sum(consumer.fetches for consumer in consumers) - before)
+
+    def close(self) -> None:
+        self._selector.close()
+        self._producer.channel.close()
+        for consumer in self._consumers:
+            consumer.channel.close()
+            if consumer.commits is not None:
+                consumer.commits.channel.close()
+
+    def _watch(self, channel: Channel, receive: Callable[[], None]) -> None:
+        self._selector.register(channel.socket, selectors.EVENT_READ, receive)
+
+    def _serve(self, timeout_s: float) -> int:
+        """Read what comes within the time; from how many connections."""
+        ready = self._selector.select(timeout_s)
+        for key, _ in ready:
+            key.data()
+        return len(ready)
+
+    def _expect_progress(self, elapsed_s: float) -> None:
+        """Steady work is done soon after its last batch; a broker that is far behind would never be."""
+        if elapsed_s > self._tail.batches / self._tail.batches_per_s + SILENCE_TIMEOUT_S:
+            read = min(len(consumer.latencies_s) for consumer in self._consumers)
+            raise FetchFailed(f"{read} batches of {self._tail.batches} were read in {elapsed_s:.0f} s")
+
+    def _result(self, elapsed_s: float, fetches: int) -> TailResult:
+        latencies_s = sorted(latency for consumer in self._consumers for latency in consumer.latencies_s)
+        records = len(latencies_s) * self._tail.records_per_batch
+        return TailResult(
+            records=records,
+            fetches=fetches,
+            commits=sum(each.commits.answered for each in self._consumers if each.commits is not None),
+            records_per_s=records / elapsed_s,
+            fetches_per_s=fetches / elapsed_s,
+            p50_ms=quantile(latencies_s, 0.5) * 1000,
+            p99_ms=quantile(latencies_s, 0.99) * 1000,
+        )
+
+
+def arguments(tail: Tail) -> list[str]:
+    """The command line, behind the program's name, that says the same as ``tail``."""
+    options = [tail.host, str(tail.port), tail.topic]
+    for field in dataclasses.fields(Tail)[3:]:
+        options += [f"--{field.name.replace('_', '-')}", str(getattr(tail, field.name))]
+    return options
+
+
+def parse_arguments(argv: Sequence[str]) -> Tail:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.load.tail", description="Produce, and read at the end.")
+    parser.add_argument("host")
+    parser.add_argument("port", type=int)
+    parser.add_argument("topic")
+    for field in dataclasses.fields(Tail)[3:]:
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=int, default=field.default)
+    return Tail(**vars(parser.parse_args(argv)))
+
+
+def main(argv: Sequence[str]) -> int:
+    try:
+        result = follow(parse_arguments(argv))
+    except (FetchFailed, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(json.dumps(dataclasses.asdict(result)) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
