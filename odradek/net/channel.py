@@ -216,8 +216,13 @@ class Channel(FrameReader):
             return 0
         replies = self._run_handler(self.info, frames)
         self._counters.requests += len(replies)
-        for reply in replies:
-            self._answer(reply)
+        if self.closed or any(isinstance(reply, Outcome) for reply in replies):
+            for reply in replies:
+                self._answer(reply)
+        else:
+            self._output.append_run(replies)
+            if self._output.size_bytes > self._context.limits.max_unsent_bytes:
+                self._review()
         return len(replies)
 
     def _dispatch_buffer(self, buffer: FrameBuffer) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from odradek.ports.files import Buffer
-from odradek.ports.network import Chunk, FileRange
+from odradek.ports.network import Chunk, FileRange, Outcome, Reply
 
 INLINE_RANGE_BYTES = 32 * 1024
 """File ranges up to this size are read and sent along with the bytes around them: fewer system calls."""
@@ -112,6 +112,25 @@ class Output:
         self.size_bytes += 4 + size
         chunks.append(size.to_bytes(4, "big"))
         chunks.extend(reply)
+
+    def append_run(self, replies: Sequence[Reply]) -> None:
+        """Queue several replies, each behind its length; short ones leave as one chunk. None may be an `Outcome`."""
+        joined: list[bytes] = []
+        for reply in replies:
+            assert not isinstance(reply, Outcome)
+            if len(reply) == 1 and isinstance(only := reply[0], bytes) and len(only) < PREFIX_COPY_BYTES:
+                joined += (len(only).to_bytes(4, "big"), only)
+            else:
+                self._append_joined(joined)
+                joined = []
+                self.append(reply)
+        self._append_joined(joined)
+
+    def _append_joined(self, pieces: Sequence[bytes]) -> None:
+        if pieces:
+            chunk = b"".join(pieces)
+            self._chunks.append(chunk)
+            self.size_bytes += len(chunk)
 
     def send(self, sock: OutSocket) -> int:
         """Hand over what the socket takes; returns the bytes sent. `size_bytes` says what is left.

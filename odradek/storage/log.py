@@ -17,7 +17,7 @@ from odradek.storage.log_config import LogConfig
 from odradek.storage.log_files import delete_segments, sync_files
 from odradek.storage.log_reads import LogReads
 from odradek.storage.log_results import AppendInfo, AppendOrigin
-from odradek.storage.markers import apply_batch
+from odradek.storage.markers import apply_batch, apply_run
 from odradek.storage.producer_snapshot import SnapshotFiles
 from odradek.storage.producers import ProducerStateManager
 from odradek.storage.recovery import rebuild_producers
@@ -143,7 +143,7 @@ class Log(LogReads):
             max_timestamp_ms = now_ms
         if leader_epoch != self.leader_epochs.latest_epoch and leader_epoch >= 0:
             self.assign_epoch(leader_epoch, first_offset)
-        self._write((batches,), headers, base_offsets, offset - 1, max_timestamp_ms, now_ms)
+        self._write(batches, headers, base_offsets, offset - 1, max_timestamp_ms, now_ms)
         return AppendInfo(
             first_offset, offset - 1, now_ms if is_stamped else -1, self.log_start_offset, max_timestamp_ms
         )
@@ -165,21 +165,19 @@ class Log(LogReads):
             return None
         base_offsets = []
         offset = first_offset = self.log_end_offset
+        max_timestamp_ms = -1
         for header in headers:
             base_offsets.append(offset)
             offset += header.last_offset_delta + 1
-        max_timestamp_ms = max(header.max_timestamp_ms for header in headers)
-        size = sum(map(len, batches))
-        try:
-            if self.segments.active.should_roll(self.config, size, offset - 1, max_timestamp_ms, now_ms):
-                return None
-        except OSError as error:
-            raise self._failed(error) from error
+            if header.max_timestamp_ms > max_timestamp_ms:
+                max_timestamp_ms = header.max_timestamp_ms
+        if self._is_full(sum(map(len, batches)), offset - 1, max_timestamp_ms, now_ms):
+            return None
         for batch, base_offset in zip(batches, base_offsets, strict=True):
             rewrite_base_offset_and_epoch(batch, 0, base_offset, leader_epoch)
         if leader_epoch != self.leader_epochs.latest_epoch and leader_epoch >= 0:
             self.assign_epoch(leader_epoch, first_offset)
-        self._write(batches, headers, base_offsets, offset - 1, max_timestamp_ms, now_ms)
+        self._write_to_active(batches, headers, base_offsets, offset - 1, is_run=True)
         return AppendInfo(first_offset, offset - 1, -1, self.log_start_offset, max_timestamp_ms)
 
     def append_as_follower(self, batches: Buffer) -> AppendInfo | None:
@@ -199,7 +197,7 @@ class Log(LogReads):
         base_offsets = [header.base_offset for header in headers]
         last_offset = headers[-1].last_offset
         max_timestamp_ms = max(header.max_timestamp_ms for header in headers)
-        self._write((view,), headers, base_offsets, last_offset, max_timestamp_ms, self._env.clock.now_ms())
+        self._write(view, headers, base_offsets, last_offset, max_timestamp_ms, self._env.clock.now_ms())
         return AppendInfo(base_offsets[0], last_offset, -1, self.log_start_offset, max_timestamp_ms)
 
     def assign_epoch(self, leader_epoch: int, start_offset: int) -> None:
@@ -403,33 +401,44 @@ class Log(LogReads):
         self.leader_epochs.move(f"{directory}/{LEADER_EPOCH_CHECKPOINT}")
 
     def _write(
-        self, pieces: Sequence[Buffer], headers: Sequence[BatchHeader], base_offsets: Sequence[int], last_offset: int,
+        self, batches: Buffer, headers: Sequence[BatchHeader], base_offsets: Sequence[int], last_offset: int,
         max_timestamp_ms: int, now_ms: int,
     ) -> None:  # fmt: skip
-        """Write to the active segment, which may be a new one, and bring indexes and producer state up to date.
-
-        `pieces` are all batches in one buffer, or data batches with a buffer for each.
-        """
-        config = self.config
-        segment = self.segments.active
-        try:
-            is_full = segment.should_roll(config, sum(map(len, pieces)), last_offset, max_timestamp_ms, now_ms)
-        except OSError as error:
-            raise self._failed(error) from error
-        if is_full:
+        """`_write_to_active` a buffer with all batches, behind a roll if it is time for one."""
+        if self._is_full(len(batches), last_offset, max_timestamp_ms, now_ms):
             # Not at the first batch: where compaction left out what was before it, there would be a gap between
             # segments, which looks like the loss of a segment's end once the log is compacted no more.
             self.roll(last_offset - MAX_RELATIVE_OFFSET)
-            segment = self.segments.active
+        self._write_to_active((batches,), headers, base_offsets, last_offset, is_run=False)
+
+    def _is_full(self, size: int, last_offset: int, max_timestamp_ms: int, now_ms: int) -> bool:
+        """Whether `size` more bytes up to `last_offset` belong into a new segment."""
+        try:
+            return self.segments.active.should_roll(self.config, size, last_offset, max_timestamp_ms, now_ms)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _write_to_active(
+        self, pieces: Sequence[Buffer], headers: Sequence[BatchHeader], base_offsets: Sequence[int], last_offset: int,
+        *, is_run: bool,
+    ) -> None:  # fmt: skip
+        """Write to the active segment, and bring indexes and producer state up to date.
+
+        `pieces` are all batches in one buffer, or those of a run (see `append_run`) with a buffer for each.
+        """
+        index_interval_bytes = self.config.index_interval_bytes
+        segment = self.segments.active
         position = segment.log.size
         try:
             segment.log.append(*pieces)
             at = 0
             for header, base_offset in zip(headers, base_offsets, strict=True):
-                segment.note(header, base_offset + header.last_offset_delta, position + at, config.index_interval_bytes)
-                if header.producer_id >= 0:
+                segment.note(header, base_offset + header.last_offset_delta, position + at, index_interval_bytes)
+                if header.producer_id >= 0 and not is_run:
                     self._update_producer(segment, header, base_offset, pieces[0], at)
                 at += header.length + LOG_OVERHEAD_BYTES
+            if is_run and headers[0].producer_id >= 0:
+                apply_run(self.producers, headers, base_offsets)
         except (OSError, CorruptFileError) as error:
             raise self._failed(error) from error
         except Exception:
@@ -437,7 +446,7 @@ class Log(LogReads):
             segment.take_back(position)
             raise
         self.log_end_offset = last_offset + 1
-        if last_offset + 1 - self.recovery_point >= config.flush_messages:
+        if last_offset + 1 - self.recovery_point >= self.config.flush_messages:
             self.flush()
 
     def _update_producer(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from odradek.ports.files import Buffer
-from odradek.storage.producers import CompletedTransaction, ProducerStateManager
+from odradek.storage.producers import WINDOW_BATCHES, CompletedTransaction, ProducerBatch, ProducerStateManager
 from odradek.wire.records.batch import iter_records
-from odradek.wire.records.header import CONTROL_BIT, TRANSACTIONAL_BIT, BatchHeader, increment_sequence
+from odradek.wire.records.header import CONTROL_BIT, MAX_SEQUENCE, TRANSACTIONAL_BIT, BatchHeader, increment_sequence
 
+_new_tuple = tuple.__new__
 _ABORT = 0
 _COMMIT = 1
 _MIN_KEY_BYTES = 4
@@ -60,3 +62,13 @@ def apply_batch(
         bool(attributes & TRANSACTIONAL_BIT),
     )  # fmt: skip
     return None
+
+
+def apply_run(producers: ProducerStateManager, headers: Sequence[BatchHeader], base_offsets: Sequence[int]) -> None:
+    """Data batches of one producer were written one behind the other, outside of transactions."""
+    batches = []
+    for header, base_offset in zip(headers[-WINDOW_BATCHES:], base_offsets[-WINDOW_BATCHES:], strict=True):
+        _, _, _, _, _, _, delta, _, max_timestamp_ms, _, _, base_sequence, _ = header
+        last_sequence = (base_sequence + delta) & MAX_SEQUENCE
+        batches.append(_new_tuple(ProducerBatch, (last_sequence, base_offset + delta, delta, max_timestamp_ms)))
+    producers.apply_run(headers[0].producer_id, headers[0].producer_epoch, batches)

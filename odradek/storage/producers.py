@@ -6,7 +6,7 @@ An append is checked before it is written (`find_duplicate`, `check_data`, `chec
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from odradek.storage.txn_index import AbortedTransaction
@@ -293,6 +293,18 @@ class ProducerStateManager:
             first_offset = last_offset - offset_delta
             entry.txn_first_offset = first_offset
             self._ongoing[first_offset] = _OpenTransaction(producer_id, first_offset)
+
+    def apply_run(self, producer_id: int, epoch: int, batches: Sequence[ProducerBatch]) -> None:
+        """Several batches of data were written outside of transactions, of which these are the latest."""
+        entry = self._producers.get(producer_id)
+        if entry is None:
+            entry = self._producers[producer_id] = ProducerEntry(producer_id)
+        if epoch != entry.producer_epoch:
+            entry.producer_epoch = epoch
+            entry.batches.clear()
+        entry.batches += batches
+        del entry.batches[:-WINDOW_BATCHES]
+        entry.last_timestamp_ms = batches[-1].timestamp_ms
 
     def apply_marker(
         self, producer_id: int, epoch: int, coordinator_epoch: int, offset: int, timestamp_ms: int, *, is_abort: bool

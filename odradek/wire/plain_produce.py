@@ -7,6 +7,7 @@ that of `odradek.wire.messages.produce`, which reads and writes everything else.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from odradek.wire.errors import ProtocolError
@@ -18,14 +19,13 @@ FIRST_WITH_TOPIC_IDS = 13
 
 _ONE = 2
 """The length of an array of one element, as a compact array begins."""
-_ENDS_BYTES = 3
+_ENDS = bytes(3)
+_ENDS_BYTES = len(_ENDS)
 """Of the partition, the topic and the request: no tagged fields."""
 
 _START = struct.Struct(">BhiBB")
 _PARTITION = struct.Struct(">Bi")
 _START_WITH_ID = struct.Struct(">BhiB16sBi")
-_REPLY_START = struct.Struct(">ixBB")
-_REPLY_PARTITION = struct.Struct(">BixxqqqB8x")
 _REPLY_WITH_ID = struct.Struct(">ixB16sBixxqqqB8x")
 
 
@@ -68,6 +68,31 @@ def read_plain(frame: memoryview, body_at: int, version: int) -> PlainProduce | 
     return PlainProduce(topic, partition, acks, frame[position:end])
 
 
+class PlainForm:
+    """What a plain request has in common with those that its client sends after it: all but the records, mostly."""
+
+    __slots__ = ("_frame_bytes", "_front", "_records_at", "body_at")
+
+    def __init__(self, frame: memoryview, body_at: int, request: PlainProduce) -> None:
+        """`request` was read from `frame`."""
+        self.body_at = body_at
+        self._frame_bytes = len(frame)
+        self._records_at = len(frame) - _ENDS_BYTES - len(request.records)
+        self._front = bytes(frame[body_at : self._records_at])
+
+    def records(self, frame: memoryview) -> memoryview | None:
+        """The records in a frame that differs in nothing else behind its header; None if it does."""
+        at = self._records_at
+        if len(frame) != self._frame_bytes or frame[self.body_at : at] != self._front or frame[-_ENDS_BYTES:] != _ENDS:
+            return None
+        return frame[at:-_ENDS_BYTES]
+
+
+@lru_cache(maxsize=64)
+def _named_reply(name_bytes: int) -> struct.Struct:
+    return struct.Struct(f">ixBB{name_bytes}sBixxqqqB8x")
+
+
 def write_plain(
     correlation_id: int,
     topic: str | bytes,
@@ -83,8 +108,6 @@ def write_plain(
             correlation_id, _ONE, topic, _ONE, partition, base_offset, log_append_time_ms, log_start_offset, 1
         )
     name = topic.encode()
-    return (
-        _REPLY_START.pack(correlation_id, _ONE, len(name) + 1)
-        + name
-        + _REPLY_PARTITION.pack(_ONE, partition, base_offset, log_append_time_ms, log_start_offset, 1)
+    return _named_reply(len(name)).pack(
+        correlation_id, _ONE, len(name) + 1, name, _ONE, partition, base_offset, log_append_time_ms, log_start_offset, 1
     )

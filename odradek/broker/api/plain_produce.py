@@ -14,7 +14,7 @@ from odradek.storage.log_config import LogConfig
 from odradek.storage.log_results import AppendInfo
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import KafkaError
-from odradek.wire.plain_produce import PlainProduce, read_plain, write_plain
+from odradek.wire.plain_produce import PlainForm, PlainProduce, read_plain, write_plain
 from odradek.wire.records.header import TRANSACTIONAL_BIT, BatchHeader, rewrite_base_offset_and_epoch
 
 _ACKS_NONE = 0
@@ -44,14 +44,9 @@ class PlainProduceApi:
         if first is None or first.config.uses_log_append_time:
             # Batches that get their time here are appended one by one: checking them all first would be done twice.
             return ()
-        run = [first]
-        while len(run) < len(requests):
-            following = self._admit_next(version, requests[len(run)][1], body_at, run[-1])
-            if following is None:
-                break
-            run.append(following)
-        if len(run) > 1:
-            return self._append_run(requests, run)
+        batches, headers = self._admit_run(version, requests, body_at, first)
+        if len(batches) > 1:
+            return self._append_run(requests, first, batches, headers)
         reply = self._append(requests[0][0], first)
         return () if reply is None else (reply,)
 
@@ -82,44 +77,65 @@ class PlainProduceApi:
             return None
         return _new_tuple(_Admitted, (request, partition, log.config, batch, header))
 
-    def _admit_next(self, version: int, frame: memoryview, body_at: int, before: _Admitted) -> _Admitted | None:
-        """`_admit` for a request that is handled right after another one; None also if it goes elsewhere."""
-        request = read_plain(frame, body_at, version)
-        if request is None or request[:3] != before.request[:3]:
-            return None
-        try:
-            batch, header = self._admission.admit(request.records, before.config, version)
-        except KafkaError:
-            return None
-        if header.attributes & TRANSACTIONAL_BIT or not _follows(header, before.header):
-            return None
-        return _new_tuple(_Admitted, (request, before.partition, before.config, batch, header))
+    def _admit_run(
+        self, version: int, requests: Sequence[tuple[int, memoryview]], body_at: int, first: _Admitted
+    ) -> tuple[list[memoryview], list[BatchHeader]]:
+        """The checked batches of the requests up to one that may not be appended together with those before it.
+
+        They go to one partition, and either have no producer ids, or are of one producer and in sequence.
+        """
+        request, _, config, batch, header = first
+        form = PlainForm(requests[0][1], body_at, request)
+        batches, headers = [batch], [header]
+        producer_id, epoch = header.producer_id, header.producer_epoch
+        sequence = header.base_sequence + header.last_offset_delta + 1
+        for _, frame in requests[1:]:
+            records = form.records(frame)
+            if records is None:
+                other = read_plain(frame, body_at, version)
+                if other is None or other[:3] != request[:3]:
+                    break
+                records = other.records
+            try:
+                batch, header = self._admission.admit(records, config, version)
+            except KafkaError:
+                break
+            if header.attributes & TRANSACTIONAL_BIT or header.producer_id != producer_id:
+                break
+            if producer_id >= 0:
+                if header.producer_epoch != epoch or header.base_sequence != sequence:
+                    break
+                sequence += header.last_offset_delta + 1
+            batches.append(batch)
+            headers.append(header)
+        return batches, headers
 
     def _append(self, correlation_id: int, admitted: _Admitted) -> Reply | None:
         request, partition, _, batch, header = admitted
         try:
             info = self._replicas.append(partition, batch, (header,), all_replicas=request.acks == _ACKS_ALL)
         except Exception:  # noqa: BLE001 - the long way meets it again, and tells the client
-            _restore(admitted)
+            _restore(batch, header)
             return None
         return [_reply(correlation_id, request, info, info.first_offset)]
 
-    def _append_run(self, requests: Sequence[tuple[int, memoryview]], run: Sequence[_Admitted]) -> Sequence[Reply]:
-        batches = [each.batch for each in run]
-        headers = [each.header for each in run]
+    def _append_run(
+        self, requests: Sequence[tuple[int, memoryview]], first: _Admitted,
+        batches: Sequence[memoryview], headers: Sequence[BatchHeader],
+    ) -> Sequence[Reply]:  # fmt: skip
         try:
-            info = self._replicas.append_run(run[0].partition, batches, headers)
+            info = self._replicas.append_run(first.partition, batches, headers)
         except Exception:  # noqa: BLE001 - the long way meets it again, and tells the client
-            for each in run:
-                _restore(each)
+            for batch, header in zip(batches, headers, strict=True):
+                _restore(batch, header)
             return ()
         if info is None:
             return ()
         replies = []
         offset = info.first_offset
-        for (correlation_id, _), each in zip(requests, run, strict=False):
-            replies.append([_reply(correlation_id, each.request, info, offset)])
-            offset += each.header.last_offset_delta + 1
+        for (correlation_id, _), header in zip(requests, headers, strict=False):
+            replies.append([_reply(correlation_id, first.request, info, offset)])
+            offset += header.last_offset_delta + 1
         return replies
 
     def _partition(self, topic: str | bytes, index: int) -> Partition | None:
@@ -141,16 +157,9 @@ class _Admitted(NamedTuple):
     header: BatchHeader
 
 
-def _follows(header: BatchHeader, before: BatchHeader) -> bool:
-    """Whether a batch is the next one of the producer of `before`, or both have no producer id."""
-    if header.producer_id != before.producer_id or header.producer_epoch != before.producer_epoch:
-        return False
-    return header.producer_id < 0 or header.base_sequence == before.last_sequence + 1
-
-
-def _restore(admitted: _Admitted) -> None:
-    """Give the request's batch the look that it came with."""
-    rewrite_base_offset_and_epoch(admitted.request.records, 0, 0, admitted.header.leader_epoch)
+def _restore(batch: memoryview, header: BatchHeader) -> None:
+    """Give a request's batch the look that it came with."""
+    rewrite_base_offset_and_epoch(batch, 0, 0, header.leader_epoch)
 
 
 def _reply(correlation_id: int, request: PlainProduce, info: AppendInfo, base_offset: int) -> bytes:

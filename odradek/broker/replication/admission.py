@@ -8,7 +8,13 @@ from odradek.storage.log_config import MAX_DECOMPRESSED_MESSAGE_BYTES, LogConfig
 from odradek.wire.errors import ErrorCode
 from odradek.wire.records.batch import rebuild_batch
 from odradek.wire.records.compression import Codec
-from odradek.wire.records.header import BatchHeader, TimestampType, parse_header, set_max_timestamp
+from odradek.wire.records.header import (
+    LOG_OVERHEAD_BYTES,
+    BatchHeader,
+    TimestampType,
+    parse_header,
+    set_max_timestamp,
+)
 from odradek.wire.records.validation import (
     NotOneBatchError,
     RecordRules,
@@ -44,7 +50,7 @@ class Admission:
         if not records:
             raise _no_batch()
         header = check_batch(records, config.max_message_bytes, allow_zstd=produce_version >= FIRST_WITH_ZSTD)
-        batch = memoryview(records)[: header.size_bytes]
+        batch = memoryview(records)[: header.length + LOG_OVERHEAD_BYTES]
         if config is not self._config:
             self._remember(config)
         codec = self._codec

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
-from typing import TypeAlias, cast
+from typing import Protocol, TypeAlias, cast
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
-Crc: TypeAlias = Callable[[Buffer, int], int]
+
+
+class Crc(Protocol):
+    """The CRC-32C of `data`, continuing from `value`; an unsigned 32-bit number."""
+
+    def __call__(self, data: Buffer, value: int = 0, /) -> int: ...
 
 
 def _portable() -> Crc:
     """The implementation for platforms without the crc32c package: the same values, many times slower."""
     from crcmod.predefined import mkPredefinedCrcFun  # type: ignore[import-untyped]  # ships no types
 
-    function: Crc = mkPredefinedCrcFun("crc-32c")
+    function: Callable[[bytes, int], int] = mkPredefinedCrcFun("crc-32c")
 
-    def crc32c(data: Buffer, value: int = 0) -> int:
+    def crc32c(data: Buffer, value: int = 0, /) -> int:
         # crcmod takes no memoryview
         return function(bytes(data), value)
 
@@ -51,9 +56,5 @@ def _implementation() -> Crc:
     return packaged
 
 
-_crc32c = _implementation()
-
-
-def crc32c(data: Buffer, value: int = 0) -> int:
-    """The CRC-32C of `data`, continuing from `value`; an unsigned 32-bit number."""
-    return _crc32c(data, value)
+crc32c = _implementation()
+"""See `Crc`."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odradek.net.output import INLINE_RANGE_BYTES, SLICE_BYTES, FileCutError, Output
+from odradek.net.output import INLINE_RANGE_BYTES, PREFIX_COPY_BYTES, SLICE_BYTES, FileCutError, Output
 from odradek.ports.files import Buffer
 from odradek.ports.network import Chunk, ConnectionInfo, Reply
 from odradek.ports.promise import Promise
@@ -88,18 +88,24 @@ class PickySocket:
 
 @given(
     replies=st.lists(
-        st.lists(st.one_of(st.binary(max_size=50), st.integers(0, 400_000)), max_size=4), min_size=1, max_size=6
+        st.lists(
+            st.one_of(st.binary(max_size=50), st.integers(0, 400_000), st.just(bytes(PREFIX_COPY_BYTES))), max_size=4
+        ),
+        min_size=1,
+        max_size=6,
     ),
     takes=st.lists(st.integers(1, 500_000), min_size=1, max_size=10),
+    is_run=st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
 def test_bytes_arrive_whole_however_little_the_socket_takes(
-    descriptor: int, replies: list[list[bytes | int]], takes: list[int]
+    descriptor: int, replies: list[list[bytes | int]], takes: list[int], is_run: bool
 ) -> None:
     takes = [max(take, 2000) for take in takes]
     ranges: list[Range] = []
     output = Output(sendfile=False)
     expected = b""
+    queued: list[list[Chunk]] = []
     for reply in replies:
         chunks: list[Chunk] = []
         body = b""
@@ -111,8 +117,13 @@ def test_bytes_arrive_whole_however_little_the_socket_takes(
                 ranges.append(Range(descriptor, 77, part))
                 chunks.append(ranges[-1])
                 body += CONTENT[77 : 77 + part]
-        output.append(chunks)
+        queued.append(chunks)
         expected += framed(body)
+    if is_run:
+        output.append_run(queued)
+    else:
+        for each in queued:
+            output.append(each)
     sock = PickySocket(takes)
     assert output.size_bytes == len(expected)
     sent = 0

@@ -12,8 +12,8 @@ from odradek.storage.log_results import AppendOrigin
 from odradek.storage.producer_snapshot import decode_snapshot
 from odradek.storage.txn_index import AbortedTransaction
 from odradek.wire.errors import ErrorCode, KafkaError
-from odradek.wire.records.header import MAX_SEQUENCE
-from tests.unit.storage.support import DIRECTORY, NOW_MS, Disk, marker
+from odradek.wire.records.header import MAX_SEQUENCE, parse_header
+from tests.unit.storage.support import DIRECTORY, NOW_MS, Disk, batch, marker
 
 PRODUCER = 7
 
@@ -247,3 +247,25 @@ def test_a_damaged_snapshot_is_not_used() -> None:
     disk.open(is_clean=True)
     assert send(disk, 0) == 0
     assert disk.log.log_end_offset == 1
+
+
+@pytest.mark.parametrize("count", [2, 4, 5, 6, 11])
+def test_a_run_of_a_producers_batches_leaves_what_they_leave_one_by_one(count: int) -> None:
+    one_by_one, together = Disk().log, Disk().log
+    batches = [
+        batch(
+            b"v", b"w", timestamp_ms=NOW_MS + number, producer_id=PRODUCER, producer_epoch=0, base_sequence=2 * number
+        )
+        for number in range(count + 1)
+    ]
+    views = [memoryview(bytearray(each)) for each in batches[1:]]
+    together.append_as_leader(bytearray(batches[0]), leader_epoch=0, now_ms=NOW_MS)
+    assert together.append_run(views, [parse_header(each) for each in views], leader_epoch=0, now_ms=NOW_MS) is not None
+    for each in batches:
+        one_by_one.append_as_leader(each, leader_epoch=0, now_ms=NOW_MS)
+    mine, theirs = together.producers.entry(PRODUCER), one_by_one.producers.entry(PRODUCER)
+    assert mine is not None
+    assert theirs is not None
+    assert mine.batches == theirs.batches
+    assert len(mine.batches) == min(count + 1, 5)
+    assert (mine.producer_epoch, mine.last_timestamp_ms) == (0, NOW_MS + count)

@@ -15,13 +15,14 @@ from odradek.security.acl import AllowAll
 from odradek.server.dispatcher import Dispatcher
 from odradek.server.handlers import erase
 from odradek.server.lane import Lane
+from odradek.storage.segment import Segment
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.headers import RequestHeader
 from odradek.wire.messages.produce import PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData
 from odradek.wire.persistent.metadata.partition_change_record import PartitionChangeRecord
 from odradek.wire.records.batch import build_batch
-from odradek.wire.records.header import parse_header
+from odradek.wire.records.header import BatchHeader, parse_header
 from odradek.wire.records.record import Record
 from tests.unit.broker.scene import CONNECTION, Scene
 from tests.unit.storage.support import stored_batches
@@ -86,10 +87,10 @@ def _joined(reply: Reply) -> bytes | Outcome:
 
 def frame(
     version: int, topics: Sequence[TopicProduceData], *, acks: int = 1, client_id: str | None = "me", rest: bytes = b"",
-    transactional_id: str | None = None,
+    transactional_id: str | None = None, timeout_ms: int = 30_000,
 ) -> bytes:  # fmt: skip
     header = RequestHeader(request_api_key=0, request_api_version=version, correlation_id=7, client_id=client_id)
-    body = ProduceRequest(acks=acks, timeout_ms=30_000, topic_data=list(topics), transactional_id=transactional_id)
+    body = ProduceRequest(acks=acks, timeout_ms=timeout_ms, topic_data=list(topics), transactional_id=transactional_id)
     return header.encode(2 if version >= 9 else 1) + body.encode(version) + rest
 
 
@@ -277,6 +278,16 @@ def test_requests_for_one_partition_are_answered_together(short: Broker, long: B
     together(short, long, version, "t", [batch(), batch()], answered=2, acks=acks, client_id="")
 
 
+def test_what_else_requests_say_may_differ(short: Broker, long: Broker) -> None:
+    other_time = frame(13, [data(short, "t", batch())], timeout_ms=29_999)
+    plain = frame(13, [data(short, "t", batch())])
+    frames = [plain, other_time, plain, plain[:-1] + b"\x01\x00"]
+    replies, answered = short.send_together(frames)
+    assert (replies, answered) == ([long.send(each) for each in frames], 3)
+    frames = [plain, plain[:-2] + b"\x01\x00"]
+    assert short.send_together(frames) == ([long.send(each) for each in frames], 1)
+
+
 def test_a_producers_batches_are_appended_together_once_it_is_known(short: Broker, long: Broker) -> None:
     together(short, long, 13, "t", [sequence(0), sequence(3)], answered=0)
     together(short, long, 13, "t", [sequence(6), sequence(9), sequence(12)], answered=3)
@@ -361,14 +372,15 @@ def test_a_failure_while_several_are_written_leaves_nothing_and_is_told_to_each(
     log = short.scene.replicas.partition(TopicPartition("t", 0)).local_log()
     short.send(frame(13, [data(short, "t", batch())]))
     calls = []
+    note = Segment.note
 
-    def fail_once(*arguments: object, **named: object) -> bool:
-        calls.append(arguments)
+    def fail_once(segment: Segment, header: BatchHeader, *place: int) -> None:
+        calls.append(place)
         if len(calls) == 2:
             raise ArithmeticError("unforeseen")
-        return False
+        note(segment, header, *place)
 
-    monkeypatch.setattr(type(log.segments.active), "should_roll", fail_once)
+    monkeypatch.setattr(type(log.segments.active), "note", fail_once)
     replies, answered = short.send_together([frame(13, [data(short, "t", batch())])] * 2)
     assert answered == 0
     assert len(replies) == 2
