@@ -6,7 +6,7 @@ DATA ?= odradek-data
 LISTEN ?= localhost:9092
 LONG_CLUSTER_CASES := tests/compat/cluster/test_kafka_tools.py tests/compat/cluster/test_killed.py
 
-.PHONY: run test recipes cluster lint check docs faults simulate mutations conformance differential programs image jars oracles apache bench bench-cluster clean
+.PHONY: run test recipes cluster lint check docs faults simulate mutations conformance differential programs image jars oracles apache bench bench-quick bench-cluster clean
 
 run: $(VENV)/.runtime
 	@echo "Data: $(DATA). Once it is ready, send a first message from another terminal:"
@@ -83,8 +83,12 @@ conformance: $(VENV)/.development
 differential: $(VENV)/.development
 	$(BIN)/python -m tests.differential --seed 1 --seed 2 --seed 3 --sequences 25
 
+# Beside Apache Kafka and the bare machine: all of it, an hour, into docs/performance-results.md; or under 3 minutes.
 bench: $(VENV)/.development
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --json docs/performance/figures.json --page docs
+
+bench-quick: $(VENV)/.development
+	$(BIN)/python -m benchmarks --quick --json build/bench-quick.json
 
 bench-cluster: $(VENV)/.development
 	$(BIN)/python -m benchmarks.cluster

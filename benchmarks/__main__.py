@@ -1,34 +1,51 @@
-"""``python -m benchmarks``: measure Odradek beside Apache Kafka and write down what came out."""
+"""``python -m benchmarks``: measure Odradek beside Apache Kafka and the bare machine, and write down what came out."""
 
 from __future__ import annotations
 
-import json
+import datetime
+import os
 import sys
 import tempfile
+from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 
 import click
 
-from benchmarks import brokers, report
-from benchmarks.runner import Plan, leave_on_sigterm, measure
-from benchmarks.workloads.base import FULL, QUICK
+from benchmarks import brokers, figures, page, report
+from benchmarks.figures import Figures, Taken, UnreadableFigures
+from benchmarks.machine import machine, versions
+from benchmarks.runner import STARTUP, Plan, Results, leave_on_sigterm, measure
+from benchmarks.workloads.base import FULL, GROUPS, QUICK, Scale, Workload
 from benchmarks.workloads.catalogue import NAMES, workloads
 from tests.support.apache import Unavailable, tools_libs
 
-STARTUP = "startup"
-QUICK_TIME_LIMIT_S = 165.0
-FULL_TIME_LIMIT_S = 1800.0
+QUICK_TIME_LIMIT_S = 150.0
+FULL_TIME_LIMIT_S = 2700.0
+FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--rounds", type=click.IntRange(1), help="Rounds that count, after one that warms up.  [5; quick: 3]")
-@click.option("--quick", is_flag=True, help="Less work per run; under 3 minutes in all.")
-@click.option("--only", type=click.Choice([STARTUP, *NAMES]), multiple=True, help="Measure only this; repeatable.")
+@click.option("--quick", is_flag=True, help="A selection, and less work per run; under 3 minutes in all.")
 @click.option(
-    "--json",
-    "json_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write all figures and runs to this file.",
+    "--only",
+    type=click.Choice([STARTUP, *GROUPS, *NAMES]),
+    multiple=True,
+    metavar="NAME|GROUP",
+    help="Measure only this; repeatable.",
+)
+@click.option("--list", "lists", is_flag=True, help="List what there is to measure.")
+@click.option("--json", "json_path", type=FILE, help="Write all figures and runs to this file, after each round.")
+@click.option(
+    "--merge",
+    "merged_paths",
+    type=FILE,
+    multiple=True,
+    help="Figures of an earlier run; what is measured now takes the place of what it has. May be the file of --json.",
+)
+@click.option(
+    "--page", "page_directory", type=click.Path(path_type=Path, file_okay=False), help="Write page and plots there."
 )
 @click.option(
     "--directory", type=click.Path(path_type=Path, file_okay=False), help="Where the brokers keep their data."
@@ -38,36 +55,118 @@ def main(
     rounds: int | None,
     quick: bool,
     only: tuple[str, ...],
+    lists: bool,
     json_path: Path | None,
+    merged_paths: tuple[Path, ...],
+    page_directory: Path | None,
     directory: Path | None,
     noise_floor: bool,
 ) -> None:
     """Run the same clients against Odradek and Apache Kafka in turn, and compare."""
-    lacking = brokers.missing()
+    lacking = brokers.without_proc()
     if lacking is not None:
         click.echo(f"skipped: {lacking}")
         return
-    leave_on_sigterm()
     scale = QUICK if quick else FULL
-    try:
-        found = workloads(tools_libs(), scale)
-    except Unavailable as reason:
-        click.echo(f"without Kafka's tools: {reason}", err=True)
-        found = workloads(None, scale)
+    if lists:
+        _list(scale)
+        return
+    earlier = _read(merged_paths)
+    sides = _sides(noise_floor)
+    leave_on_sigterm()
+    # As installed, where a start does not compile what has been compiled before.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     plan = Plan(
-        workloads=[workload for workload in found if not only or workload.name in only],
+        workloads=chosen(workloads(_tools(), scale), only, scale),
         scale=scale,
         rounds=rounds or (3 if quick else 5),
         time_limit_s=QUICK_TIME_LIMIT_S if quick else FULL_TIME_LIMIT_S,
         measures_starts=not only or STARTUP in only,
     )
-    sides = (brokers.APACHE_AGAIN if noise_floor else brokers.ODRADEK, brokers.APACHE)
+    taken = _circumstances(scale, rounds, only)
+    titles = {side.key: side.title for side in sides}
+
+    def all_of(results: Results) -> Figures:
+        return figures.merged(earlier, figures.of_results(results, plan.workloads, titles, taken), NAMES)
+
+    def keep(results: Results) -> None:
+        if json_path is not None:
+            json_path.parent.mkdir(parents=True, exist_ok=True)
+            json_path.write_text(figures.to_json(all_of(results)))
+
     with tempfile.TemporaryDirectory(prefix="odradek-bench-", dir=directory) as parent:
-        results = measure(plan, sides, Path(parent), lambda text: click.echo(text, err=True), lambda _: None)
-    report.print_report(report.console(), plan, results, sides)
-    if json_path is not None:
-        json_path.write_text(json.dumps(report.as_json(plan, results, sides), indent=2) + "\n")
+        results = measure(plan, sides, Path(parent), lambda text: click.echo(text, err=True), keep)
+    report.print_report(
+        report.console(),
+        figures.of_results(results, plan.workloads, titles, taken),
+        (sides[0].key, brokers.APACHE.key),
+    )
+    if page_directory is not None:
+        page.write(all_of(results), page_directory)
     sys.exit(1 if results.failures else 0)
+
+
+def chosen(found: Sequence[Workload], only: Sequence[str], scale: Scale) -> list[Workload]:
+    """What is named, or whose group is; without names all, of which a quick measurement has only the quick ones."""
+    if only:
+        return [workload for workload in found if workload.name in only or workload.group in only]
+    return [workload for workload in found if workload.quick or not scale.is_quick]
+
+
+def command(rounds: int | None, scale: Scale, only: Sequence[str]) -> str:
+    """What was called, without the names of files."""
+    words = ["python -m benchmarks"]
+    words += ["--quick"] if scale.is_quick else []
+    words += [f"--rounds {rounds}"] if rounds is not None else []
+    return " ".join([*words, *(f"--only {name}" for name in only)])
+
+
+def _circumstances(scale: Scale, rounds: int | None, only: Sequence[str]) -> Taken:
+    now = datetime.datetime.now(datetime.UTC)
+    return Taken(
+        at=f"{now:%Y-%m-%d %H:%M} UTC",
+        command=command(rounds, scale, only),
+        scale=scale.name,
+        machine={key: value for key, value in machine().items() if key not in ("python", "commit")},
+        versions=versions(),
+    )
+
+
+def _sides(noise_floor: bool) -> tuple[brokers.Side, ...]:
+    """Apache Kafka is left out where it is missing; it is said so."""
+    lacking = brokers.without_apache()
+    if lacking is None:
+        return (brokers.APACHE_AGAIN if noise_floor else brokers.ODRADEK, brokers.APACHE)
+    if noise_floor:
+        raise click.ClickException(lacking)
+    click.echo(f"skipped: {lacking}; Odradek is measured beside the limit alone", err=True)
+    return (brokers.ODRADEK,)
+
+
+def _tools() -> Path | None:
+    try:
+        return tools_libs()
+    except Unavailable as reason:
+        click.echo(f"skipped: Kafka's tools: {reason}", err=True)
+        return None
+
+
+def _read(paths: Sequence[Path]) -> Figures:
+    """A file that is to be written only later may be missing."""
+    try:
+        return reduce(
+            lambda older, newer: figures.merged(older, newer, NAMES),
+            [figures.read(path) for path in paths if path.exists()],
+            Figures(),
+        )
+    except UnreadableFigures as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _list(scale: Scale) -> None:
+    for workload in workloads(Path(), scale):
+        if workload.quick or not scale.is_quick:
+            click.echo(f"{workload.group:15} {workload.name:30} {workload.title}")
 
 
 if __name__ == "__main__":

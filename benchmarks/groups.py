@@ -15,8 +15,10 @@ from rich.table import Table
 
 from benchmarks import brokers, procfs
 from benchmarks.brokers import running
+from benchmarks.figures import Comparison, compare
 from benchmarks.group_load import PROTOCOLS, SCENARIOS, GroupResult, Scenario, arguments
-from benchmarks.report import Comparison, cells, compare, console, machine
+from benchmarks.machine import machine
+from benchmarks.report import cells, console
 from benchmarks.runner import in_turn, leave_on_sigterm
 from benchmarks.workloads.base import ClientFailed, client
 from tests.support.process import BrokerFailed, BrokerProcess

@@ -1,58 +1,20 @@
-"""Results as a table for people and as JSON for programs."""
+"""Figures as tables for a terminal."""
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import platform
-import subprocess
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.brokers import Side
-from benchmarks.runner import Plan, Results, Run
-from benchmarks.stats import Spread, ratios, spread
-from benchmarks.workloads.base import Workload
-from tests.support.apache import ROOT
+from benchmarks.figures import APACHE, ODRADEK, Comparison, Entry, Figures, compare
+from benchmarks.goals import Verdict, verdicts
+from benchmarks.runner import LIMIT
+from benchmarks.stats import Spread
 
 MIB = 1 << 20
 NARROWEST = 150
 """Columns: the tables stay readable in a log file."""
-Figure = Callable[[Run], float | None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """One figure of both sides over all rounds, and the ratio subject to reference taken round by round."""
-
-    subject: Spread | None
-    reference: Spread | None
-    ratio: Spread | None
-
-
-def compare(subject: Sequence[float | None], reference: Sequence[float | None]) -> Comparison:
-    return Comparison(spread(subject), spread(reference), spread(ratios(subject, reference)))
-
-
-FIGURES: dict[str, Figure] = {
-    "records_per_s": lambda run: run.records_per_s,
-    "broker_cpu_s_per_million_records": lambda run: run.broker_cpu_s_per_million,
-    "p50_ms": lambda run: run.p50_ms,
-    "p99_ms": lambda run: run.p99_ms,
-    "client_cpu_share": lambda run: run.client_cpu_s / run.wall_s,
-}
-
-
-def comparisons(results: Results, workload: Workload, sides: tuple[Side, Side]) -> dict[str, Comparison]:
-    """Every figure of one workload."""
-    subject, reference = (results.runs.get(workload.name, {}).get(side.key, []) for side in sides)
-    return {
-        name: compare([figure(run) for run in subject], [figure(run) for run in reference])
-        for name, figure in FIGURES.items()
-    }
 
 
 def console() -> Console:
@@ -61,136 +23,135 @@ def console() -> Console:
     return found if found.width >= NARROWEST else Console(width=NARROWEST)
 
 
-def print_report(console: Console, plan: Plan, results: Results, sides: tuple[Side, Side]) -> None:
-    """Tables of what was measured, then what failed."""
-    measured = [workload for workload in plan.workloads if results.runs.get(workload.name, {}).get(sides[0].key)]
-    if measured:
-        console.print(_throughput_table(results, measured, sides))
-        console.print(_latency_table(results, measured, sides))
-    console.print(_process_table(plan, results, sides))
-    for failure in results.failures:
-        console.print(f"failed: {failure}", markup=False, highlight=False)
-
-
-def as_json(plan: Plan, results: Results, sides: tuple[Side, Side]) -> dict[str, object]:
-    """Everything in the tables and each run behind them. Units end the names; ratios are subject to reference."""
-    subject, reference = sides
-    return {
-        "subject": {"key": subject.key, "title": subject.title},
-        "reference": {"key": reference.key, "title": reference.title},
-        "machine": machine(),
-        "rounds": results.rounds,
-        "scale": dataclasses.asdict(plan.scale),
-        "start": {"ready_s": results.ready_s, "idle_resident_bytes": results.idle_bytes},
-        "peak_resident_bytes": results.peak_bytes,
-        "workloads": {
-            workload.name: {
-                "title": workload.title,
-                "figures": {
-                    name: dataclasses.asdict(comparison)
-                    for name, comparison in comparisons(results, workload, sides).items()
-                },
-                "runs": {
-                    key: [dataclasses.asdict(run) for run in runs]
-                    for key, runs in results.runs.get(workload.name, {}).items()
-                },
-            }
-            for workload in plan.workloads
-        },
-        "failures": results.failures,
-    }
-
-
-def machine() -> dict[str, object]:
-    """What the figures depend on besides the programs."""
-    return {
-        "cpu": _cpu_model(),
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "commit": _commit(),
-    }
-
-
-def _throughput_table(results: Results, workloads: Sequence[Workload], sides: tuple[Side, Side]) -> Table:
-    subject, reference = sides
-    table = Table(
-        title=f"{subject.title} beside {reference.title}; rounds: {results.rounds}; medians, ratios (lowest-highest)",
-        caption="Records of 100 bytes. CPU s: the broker's, per million records. Client busy: its CPU by wall time",
-    )
-    table.add_column("workload")
-    for heading in (f"{subject.key}\nrecords/s", f"{reference.key}\nrecords/s", "ratio"):
-        table.add_column(heading, justify="right")
-    for heading in (f"{subject.key}\nCPU s", f"{reference.key}\nCPU s", "ratio", "client\nbusy"):
-        table.add_column(heading, justify="right")
-    for workload in workloads:
-        figures = comparisons(results, workload, sides)
-        rate, cpu = figures["records_per_s"], figures["broker_cpu_s_per_million_records"]
-        busy = figures["client_cpu_share"]
-        table.add_row(
-            workload.title,
-            *cells(rate, ",.0f"),
-            *cells(cpu, ".2f"),
-            f"{_median(busy.subject, '.2f')} / {_median(busy.reference, '.2f')}",
-        )
-    return table
-
-
-def _latency_table(results: Results, workloads: Sequence[Workload], sides: tuple[Side, Side]) -> Table:
-    table = Table(title="Latency of a send at full load, as the client sees it")
-    table.add_column("workload")
-    for name in ("p50", "p99"):
-        for heading in (f"{sides[0].key}\n{name} ms", f"{sides[1].key}\n{name} ms", "ratio"):
-            table.add_column(heading, justify="right")
-    for workload in workloads:
-        figures = comparisons(results, workload, sides)
-        if figures["p50_ms"].subject is not None:
-            table.add_row(workload.title, *cells(figures["p50_ms"], ".2f"), *cells(figures["p99_ms"], ".2f"))
-    return table
-
-
-def _process_table(plan: Plan, results: Results, sides: tuple[Side, Side]) -> Table:
-    subject, reference = (side.key for side in sides)
-    table = Table(title="The processes")
-    table.add_column("figure")
-    for heading in (subject, reference, "ratio"):
-        table.add_column(heading, justify="right")
-    if results.ready_s:
-        started = compare(results.ready_s[subject], results.ready_s[reference])
-        table.add_row(
-            f"ready after process start, s (median of {len(results.ready_s[subject])})", *cells(started, ".3f")
-        )
-    for title, sizes in (
-        (f"resident {plan.scale.idle_s:g} s after ready, before any client, MiB", results.idle_bytes),
-        ("highest resident set of the whole measurement, MiB", results.peak_bytes),
-    ):
-        if subject in sizes and reference in sizes:
-            table.add_row(title, *cells(compare([sizes[subject] / MIB], [sizes[reference] / MIB]), ",.1f"))
-    return table
+def print_report(console: Console, figures: Figures, sides: tuple[str, str] = (ODRADEK, APACHE)) -> None:
+    """Tables of what was measured, then what is wanted, then what failed."""
+    entries = list(figures.entries.values())
+    if entries:
+        console.print(_throughput_table(figures, entries, sides))
+    timed = [entry for entry in entries if any(value is not None for value in entry.values(sides[0], "p50_ms"))]
+    if timed:
+        console.print(_latency_table(timed, sides))
+    if entries or figures.processes:
+        console.print(_memory_table(figures, entries, sides))
+    wanted = verdicts(figures) if sides == (ODRADEK, APACHE) else []
+    if wanted:
+        console.print(_goal_table(wanted))
+    for name, failure in figures.failures.items():
+        console.print(f"failed: {name}: {failure}", markup=False, highlight=False)
 
 
 def cells(comparison: Comparison, form: str) -> tuple[str, str, str]:
-    ratio = comparison.ratio
-    shown = "-" if ratio is None else f"{ratio.median:.2f} ({ratio.low:.2f}-{ratio.high:.2f})"
-    return _median(comparison.subject, form), _median(comparison.reference, form), shown
+    """Both medians, and the ratio with its lowest and highest round."""
+    return median(comparison.subject, form), median(comparison.reference, form), ratio_cell(comparison.ratio)
 
 
-def _median(values: Spread | None, form: str) -> str:
+def ratio_cell(ratio: Spread | None) -> str:
+    if ratio is None:
+        return "-"
+    return f"{ratio.median:.2f} ({ratio.low:.2f}-{ratio.high:.2f})"
+
+
+def median(values: Spread | None, form: str) -> str:
     return "-" if values is None else format(values.median, form)
 
 
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def _commit() -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+def _throughput_table(figures: Figures, entries: Sequence[Entry], sides: tuple[str, str]) -> Table:
+    subject, reference = sides
+    table = Table(
+        title=f"{figures.titles.get(subject, subject)} beside {figures.titles.get(reference, reference)}; "
+        "medians, ratios (lowest-highest round)",
+        caption="CPU s: the broker's, per million records. Limit: records/s of what the bare machine does. "
+        "Client busy: its CPU by wall time",
+    )
+    table.add_column("workload")
+    for heading in (f"{subject}\nrecords/s", f"{reference}\nrecords/s", "ratio", "of the limit"):
+        table.add_column(heading, justify="right")
+    for heading in (f"{subject}\nCPU s", f"{reference}\nCPU s", "ratio", "client\nbusy", "rounds"):
+        table.add_column(heading, justify="right")
+    for entry in entries:
+        busy = entry.compare("client_cpu_share", reference, subject)
+        table.add_row(
+            entry.title,
+            *cells(entry.compare("records_per_s", reference, subject), ",.0f"),
+            ratio_cell(entry.compare("records_per_s", LIMIT, subject).ratio),
+            *cells(entry.compare("broker_cpu_s_per_million_records", reference, subject), ".2f"),
+            f"{median(busy.subject, '.2f')} / {median(busy.reference, '.2f')}",
+            str(entry.rounds),
         )
-    except OSError:
-        return None
-    return done.stdout.strip() or None
+    return table
+
+
+def _latency_table(entries: Sequence[Entry], sides: tuple[str, str]) -> Table:
+    subject, reference = sides
+    table = Table(title="Latency, as the client sees it")
+    table.add_column("workload")
+    for name in ("p50", "p99"):
+        for heading in (f"{subject}\n{name} ms", f"{reference}\n{name} ms", "ratio"):
+            table.add_column(heading, justify="right")
+    for entry in entries:
+        table.add_row(
+            entry.title,
+            *cells(entry.compare("p50_ms", reference, subject), ".2f"),
+            *cells(entry.compare("p99_ms", reference, subject), ".2f"),
+        )
+    return table
+
+
+def _memory_table(figures: Figures, entries: Sequence[Entry], sides: tuple[str, str]) -> Table:
+    subject, reference = sides
+    table = Table(title="The processes: start, and resident memory")
+    table.add_column("figure")
+    for heading in (subject, reference, "ratio"):
+        table.add_column(heading, justify="right")
+    for title, comparison, form in of_processes(figures, sides):
+        table.add_row(title, *cells(comparison, form))
+    for entry in entries:
+        peak = entry.compare("peak_bytes", reference, subject)
+        table.add_row(f"highest resident set, MiB: {entry.title}", *cells(in_mib(peak), ",.1f"))
+    return table
+
+
+def of_processes(figures: Figures, sides: tuple[str, str]) -> list[tuple[str, Comparison, str]]:
+    """What is known of processes without a workload: title, comparison, and how numbers are written."""
+    found: list[tuple[str, Comparison, str]] = []
+    processes = figures.processes
+    if processes is None:
+        return found
+    started = [list(processes.ready_s.get(side, ())) for side in sides]
+    found.append(("ready after the start of the process, s", compare(*started), ".3f"))
+    idle = [[processes.idle_bytes[side] / MIB] if side in processes.idle_bytes else [] for side in sides]
+    found.append(("resident before any client, MiB", compare(*idle), ",.1f"))
+    return found
+
+
+def in_mib(comparison: Comparison) -> Comparison:
+    """The same with bytes as MiB."""
+
+    def scaled(values: Spread | None) -> Spread | None:
+        return None if values is None else Spread(values.median / MIB, values.low / MIB, values.high / MIB)
+
+    return Comparison(scaled(comparison.subject), scaled(comparison.reference), comparison.ratio)
+
+
+def _goal_table(wanted: Sequence[Verdict]) -> Table:
+    table = Table(title="What is wanted (ratios to Apache Kafka, or what is named)")
+    for heading in ("workload", "figure"):
+        table.add_column(heading)
+    for heading in ("wanted", "measured", ""):
+        table.add_column(heading, justify="right")
+    for verdict in wanted:
+        table.add_row(
+            verdict.workload, verdict.what, verdict.bound, measured_cell(verdict), said(verdict.is_met), style=None
+        )
+    return table
+
+
+def measured_cell(verdict: Verdict) -> str:
+    """The median with its spread; bytes without digits behind the point."""
+    if verdict.measured is not None and verdict.unit:
+        return f"{verdict.measured.median:,.0f}"
+    return ratio_cell(verdict.measured)
+
+
+def said(is_met: bool | None) -> str:
+    return {True: "met", False: "missed", None: "not measured"}[is_met]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import signal
 import sys
@@ -27,6 +28,8 @@ FAILURES = (ClientFailed, UnreadableOutput, BrokerFailed, Closed, ProtocolError,
 """What ends one run and not the others: the client's or the broker's fault, or a request that was refused."""
 LIMIT = "limit"
 """The key of what the bare machine does, beside those of the sides."""
+STARTUP = "startup"
+"""In place of a workload's name: what is measured of processes without one."""
 
 Say = Callable[[str], None]
 Item = TypeVar("Item")
@@ -86,9 +89,8 @@ class Results:
     idle_bytes: dict[str, int] = field(default_factory=dict)
     peak_bytes: dict[str, int] = field(default_factory=dict)
     runs: dict[str, dict[str, list[Run]]] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
-    failed: set[str] = field(default_factory=set)
-    """The names of the workloads that failed."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """By workload."""
     rounds: int = 0
 
 
@@ -118,8 +120,9 @@ def measure(
         try:
             part.measure(nodes)
         except (BrokerFailed, TimeoutError) as error:
-            results.failures.append(f"{nodes} of each broker: {error}")
-            results.failed |= {workload.name for workload in workloads if not results.runs.get(workload.name)}
+            say(f"{nodes} of each broker: {error}")
+            lost = [workload.name for workload in workloads if not results.runs.get(workload.name)]
+            results.failures |= {name: str(error) for name in lost or [STARTUP]}
         after_round(results)
     return results
 
@@ -149,7 +152,10 @@ class _Part:
                 self.say(f"idle for {self.plan.scale.idle_s:g} s")
                 time.sleep(self.plan.scale.idle_s)
                 self.results.idle_bytes = {key: found.resident_bytes() for key, found in self.stands.items()}
-            self._measure_rounds()
+            # What takes minutes has a few rounds of its own; the time limit is for those that may be fewer.
+            few = [workload for workload in self.plan.workloads if workload.rounds_at_most is not None]
+            self._measure_rounds([each for each in self.plan.workloads if each not in few], self.deadline_s)
+            self._measure_rounds(few, math.inf)
             if nodes == SINGLE:
                 self.results.peak_bytes = {key: self._peak_bytes(key) for key in self.stands}
 
@@ -168,16 +174,15 @@ class _Part:
                 with running(side, self.directory / f"start-{number}-{side.key}") as broker:
                     self.results.ready_s.setdefault(side.key, []).append(broker.ready_after_s)
 
-    def _measure_rounds(self) -> None:
+    def _measure_rounds(self, workloads: Sequence[Workload], deadline_s: float) -> None:
         """Round 0 warms the brokers up and does not count. A workload that failed is left out of later rounds."""
         round_s = 0.0
         keys = [*self.stands, LIMIT]
         for number in range(self.plan.rounds + 1):
-            due = [
-                each for each in self.plan.workloads if each.name not in self.results.failed and is_due(each, number)
-            ]
+            failed = self.results.failures
+            due = [each for each in workloads if each.name not in failed and is_due(each, number)]
             begun_s = time.monotonic()
-            if due and number > 1 and begun_s + round_s > self.deadline_s:
+            if due and number > 1 and begun_s + round_s > deadline_s:
                 self.say(f"no time left for round {number}")
                 return
             for place, workload in enumerate(due, start=1):
@@ -208,9 +213,8 @@ class _Part:
     def _note_failure(self, workload: Workload, key: str, reason: str) -> None:
         found = self.stands.get(key)
         tail = "" if found is None or found.running else f"\nits log ends:\n{found.log_tail()}"
-        self.results.failures.append(f"{workload.name} on {found.title if found else key}: {reason}{tail}")
-        self.results.failed.add(workload.name)
-        self.say(self.results.failures[-1])
+        self.results.failures[workload.name] = f"on {found.title if found else key}: {reason}{tail}"
+        self.say(f"failed: {workload.name} {self.results.failures[workload.name]}")
 
 
 def is_due(workload: Workload, number: int) -> bool:

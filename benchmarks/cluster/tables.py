@@ -11,7 +11,9 @@ from rich.table import Table
 from benchmarks.cluster.failover import TIMEOUTS, VICTIMS
 from benchmarks.cluster.measuring import Memory, Plan, Produced, Results
 from benchmarks.cluster.nodes import Kind
-from benchmarks.report import MIB, Comparison, cells, compare, machine
+from benchmarks.figures import Comparison, compare
+from benchmarks.machine import machine
+from benchmarks.report import MIB, cells
 
 _PRODUCED: dict[str, tuple[str, str, Callable[[Produced], float | None]]] = {
     "records_per_s": ("records/s", ",.0f", lambda run: run.records_per_s),

@@ -1,0 +1,221 @@
+"""The page of results: ``python -m benchmarks.page`` writes it, with a plot for each group, from figures that are kept.
+
+python -m benchmarks.page                                  # docs/ again, from docs/performance/figures.json
+python -m benchmarks.page one.json two.json --docs DIR     # from several; what is in a later one counts
+python -m benchmarks.page --check                          # whether the page is what its figures say
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import reduce
+from pathlib import Path
+
+import click
+
+from benchmarks.figures import (
+    APACHE,
+    ODRADEK,
+    Comparison,
+    Entry,
+    Figures,
+    Taken,
+    UnreadableFigures,
+    merged,
+    read,
+    to_json,
+)
+from benchmarks.goals import verdicts
+from benchmarks.plots import plot, short
+from benchmarks.report import in_mib, measured_cell, of_processes, ratio_cell, said
+from benchmarks.runner import LIMIT
+from benchmarks.stats import Spread
+from benchmarks.workloads.base import GROUPS
+from benchmarks.workloads.catalogue import NAMES
+from tests.support.apache import ROOT
+
+DOCS = ROOT / "docs"
+PAGE = Path("performance-results.md")
+FIGURES_FILE = Path("performance") / "figures.json"
+HEAD = """\
+---
+hide: [toc]
+---
+
+<!-- Written by `python -m benchmarks.page` from performance/figures.json. -->
+
+# Performance: figures
+
+What [performance](performance.md) speaks of, measured. Medians of all rounds; in parentheses the lowest and the highest
+round. Ratios are Odradek's figure by Apache Kafka's and taken within a round, so that what slows the machine down for a
+while is in both. *Of the limit* is Odradek's records/s by what the bare machine does with the same bytes, without a
+broker. All figures with every single run are in [figures.json](performance/figures.json).
+"""
+
+
+def files(figures: Figures) -> dict[Path, str]:
+    """All that is written below ``docs``: the page, a plot for each group that has figures, and the figures."""
+    found = {PAGE: page(figures), FIGURES_FILE: to_json(figures)}
+    for group, title in GROUPS.items():
+        entries = figures.group(group)
+        if entries:
+            found[Path("performance") / f"{group}.svg"] = plot(group, title, entries)
+    return found
+
+
+def write(figures: Figures, docs: Path) -> None:
+    """The files in ``docs``; plots of groups that have no figures are removed."""
+    wanted = files(figures)
+    for name, text in wanted.items():
+        path = docs / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for stray in (docs / "performance").glob("*.svg"):
+        if stray.relative_to(docs) not in wanted:
+            stray.unlink()
+
+
+def page(figures: Figures) -> str:
+    """The page, as Markdown."""
+    circumstances = _circumstances(figures)
+    parts = [HEAD, _goals(figures)]
+    for group, title in GROUPS.items():
+        entries = figures.group(group)
+        if entries:
+            parts.append(_group(group, title, entries, circumstances))
+    if figures.processes is not None:
+        rows = [
+            [title, *_cells(comparison, form)] for title, comparison, form in of_processes(figures, (ODRADEK, APACHE))
+        ]
+        parts.append("## Start and memory without clients\n\n" + _table(["", "Odradek", "Apache Kafka", "ratio"], rows))
+    if figures.failures:
+        failed = [f"- `{name}`: {failure}" for name, failure in figures.failures.items()]
+        parts.append("## What failed\n\n" + "\n".join(failed) + "\n")
+    parts.append(_taken(circumstances))
+    return "\n".join(parts)
+
+
+def _goals(figures: Figures) -> str:
+    rows = [
+        [each.workload, each.what, each.bound, measured_cell(each), _emphasized(each.is_met)]
+        for each in verdicts(figures)
+    ]
+    if not rows:
+        return ""
+    met = sum(row[-1] == "met" for row in rows)
+    return (
+        f"## What is wanted\n\nOf {len(rows)} goals {met} are met; the median decides. They are ratios to Apache Kafka "
+        "where nothing else is named.\n\n" + _table(["workload", "figure", "wanted", "measured", ""], rows, texts=2)
+    )
+
+
+def _emphasized(is_met: bool | None) -> str:
+    return "**missed**" if is_met is False else said(is_met)
+
+
+def _group(group: str, title: str, entries: Sequence[Entry], circumstances: Sequence[Taken]) -> str:
+    plotted = f'<div class="plot">\n--8<-- "docs/performance/{group}.svg"\n</div>\n'
+    many = len(circumstances) > 1
+    headings = [
+        "workload",
+        "Odradek records/s",
+        "Kafka records/s",
+        "ratio",
+        "of the limit",
+        "CPU ratio",
+        "p50 ms",
+        "p99 ms",
+    ]
+    headings += ["p99 ratio", "peak MiB", "rounds", *(["taken"] if many else [])]
+    rows = []
+    for entry in entries:
+        rate, peak = entry.compare("records_per_s"), in_mib(entry.compare("peak_bytes"))
+        p50, p99 = entry.compare("p50_ms"), entry.compare("p99_ms")
+        row = [entry.title, _short(rate.subject), _short(rate.reference), ratio_cell(rate.ratio)]
+        row += [ratio_cell(entry.compare("records_per_s", LIMIT).ratio)]
+        row += [ratio_cell(entry.compare("broker_cpu_s_per_million_records").ratio)]
+        row += [_pair(p50), _pair(p99), ratio_cell(p99.ratio), _pair(peak), str(entry.rounds)]
+        rows.append([*row, str(circumstances.index(entry.taken) + 1)] if many else row)
+    return f"## {title}\n\n{plotted}\n{_table(headings, rows)}"
+
+
+def _circumstances(figures: Figures) -> list[Taken]:
+    found: list[Taken] = []
+    for taken in [entry.taken for entry in figures.entries.values()] + [
+        each.taken for each in (figures.processes,) if each is not None
+    ]:
+        if taken not in found:
+            found.append(taken)
+    return sorted(found, key=lambda taken: taken.at)
+
+
+def _taken(circumstances: Sequence[Taken]) -> str:
+    lines = ["## When and where\n"]
+    for number, taken in enumerate(circumstances, start=1):
+        found = taken.machine
+        memory = found.get("memory_bytes")
+        size = f", {memory / (1 << 30):.0f} GiB" if isinstance(memory, int) and memory else ""
+        versions = ", ".join(f"{name} {version}" for name, version in taken.versions.items())
+        lines.append(f"{number}. {taken.at}: `{taken.command}`")
+        lines.append(f"    - {found.get('cores')} cores of {found.get('cpu')}{size}, {found.get('system')}")
+        lines.append(f"    - {versions}")
+    return "\n".join(lines) + "\n"
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> str:
+    """The first columns are text, the others are figures."""
+    marks = ["---"] * texts + ["---:"] * (len(headings) - texts)
+    return "\n".join("| " + " | ".join(row) + " |" for row in (headings, marks, *map(_unbroken, rows))) + "\n"
+
+
+def _unbroken(row: Sequence[str]) -> list[str]:
+    """With hyphens in ratios at which no line ends."""
+    return [row[0], *(cell.replace("-", "\N{NON-BREAKING HYPHEN}") if "(" in cell else cell for cell in row[1:])]
+
+
+def _cells(comparison: Comparison, form: str) -> tuple[str, str, str]:
+    subject, reference = (
+        "-" if each is None else format(each.median, form) for each in (comparison.subject, comparison.reference)
+    )
+    return subject, reference, ratio_cell(comparison.ratio)
+
+
+def _short(values: Spread | None) -> str:
+    return "-" if values is None else short(values.median)
+
+
+def _pair(comparison: Comparison) -> str:
+    """Odradek's and Apache Kafka's medians."""
+    if comparison.subject is None and comparison.reference is None:
+        return "-"
+    return f"{_short(comparison.subject)} / {_short(comparison.reference)}"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--docs", type=click.Path(path_type=Path, file_okay=False), default=DOCS, help="Where to write.")
+@click.option("--check", is_flag=True, help="Write nothing; exit code 1 if something else is there.")
+def main(paths: tuple[Path, ...], docs: Path, check: bool) -> None:
+    """Write the page of results and its plots."""
+    try:
+        figures = reduce(
+            lambda older, newer: merged(older, newer, NAMES), [read(path) for path in paths or (docs / FIGURES_FILE,)]
+        )
+    except (UnreadableFigures, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    if not check:
+        write(figures, docs)
+        return
+    stale = [str(name) for name, text in files(figures).items() if not is_written(docs / name, text)]
+    if stale:
+        click.echo(f"not what the figures say: {', '.join(stale)}; run python -m benchmarks.page", err=True)
+        sys.exit(1)
+
+
+def is_written(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text() == text
+
+
+if __name__ == "__main__":
+    main()

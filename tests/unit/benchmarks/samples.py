@@ -1,0 +1,81 @@
+"""Figures as a measurement would leave them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from benchmarks.figures import Entry, Figures, Processes, Taken
+from benchmarks.runner import Run
+from benchmarks.workloads.base import CONSUMING, Goal
+
+TAKEN = Taken(
+    at="2026-01-02 03:04 UTC",
+    command="python -m benchmarks",
+    scale="full",
+    machine={"cpu": "a processor", "cores": 2, "memory_bytes": 8 << 30, "system": "Linux"},
+    versions={"Odradek": "1.0", "Apache Kafka": "4.4.0"},
+)
+
+
+def run(
+    records_per_s: float,
+    broker_cpu_s: float = 1.0,
+    *,
+    p99_ms: float | None = None,
+    peak_bytes: int = 0,
+    bytes_per_connection: float | None = None,
+    series: tuple[int, ...] = (),
+) -> Run:
+    """Of two million records."""
+    return Run(
+        records=2_000_000,
+        records_per_s=records_per_s,
+        broker_cpu_s=broker_cpu_s,
+        client_cpu_s=1.0,
+        wall_s=2.0,
+        resident_bytes=1 << 20,
+        p50_ms=p99_ms,
+        p99_ms=p99_ms,
+        peak_bytes=peak_bytes,
+        bytes_per_connection=bytes_per_connection,
+        resident_series_bytes=series,
+    )
+
+
+def entry(
+    name: str,
+    runs: Mapping[str, Sequence[Run]],
+    *,
+    goal: Goal | None = None,
+    group: str = CONSUMING,
+    title: str | None = None,
+    taken: Taken = TAKEN,
+) -> Entry:
+    return Entry(name, title or name, group, goal, taken, runs)
+
+
+def figures(*entries: Entry, processes: Processes | None = None, failures: dict[str, str] | None = None) -> Figures:
+    return Figures(
+        titles={"odradek": "Odradek 1.0", "apache": "Apache Kafka 4.4.0"},
+        entries={each.name: each for each in entries},
+        processes=processes,
+        failures=failures or {},
+    )
+
+
+CONSUMER = entry(
+    "consumer",
+    {
+        "odradek": [run(300_000.0, 1.0), run(500_000.0, 3.0)],
+        "apache": [run(100_000.0, 4.0), run(250_000.0, 4.0)],
+        "limit": [run(600_000.0, 0.0), run(1_000_000.0, 0.0)],
+    },
+    goal=Goal(records_per_s_at_least=1.2, cpu_at_most=0.3),
+    title="ConsumerPerformance",
+)
+PROCESSES = Processes(
+    TAKEN,
+    ready_s={"odradek": [0.3, 0.4], "apache": [3.0, 2.0]},
+    idle_bytes={"odradek": 50 << 20, "apache": 400 << 20},
+)
+SAMPLE = figures(CONSUMER, processes=PROCESSES, failures={"raw-single": "on Odradek: [gone]"})
