@@ -34,7 +34,7 @@ END_TIMEOUT_S = 10.0
 _REQUEST = struct.Struct(">qi")
 """Where in the file, and how many bytes."""
 _LENGTH = struct.Struct(">i")
-_HOST = "127.0.0.1"
+HOST = "127.0.0.1"
 _MODULE = "benchmarks.limits.consume"
 
 
@@ -93,7 +93,7 @@ def bare_consume(directory: Path, reading: Reading, timeout_s: float) -> ToolRes
 
 def serve(path: Path) -> None:
     """Answer one connection after the other, until this process is ended."""
-    with socket.create_server((_HOST, 0)) as listener, path.open("rb") as file:
+    with socket.create_server((HOST, 0)) as listener, path.open("rb") as file:
         sys.stdout.write(f"{listener.getsockname()[1]}\n")
         sys.stdout.flush()
         while True:
@@ -118,7 +118,7 @@ def _answer(connection: socket.socket, descriptor: int) -> None:
 
 def receive(port: int, total_bytes: int, answer_bytes: int, passes: int) -> Received:
     """Ask for what follows the last whole batch, until the file has been read `passes` times. Raises FetchFailed."""
-    receiver = Receiver(_HOST, port)
+    receiver = Receiver(HOST, port)
     latencies_s = array("d")
     batches = 0
     try:

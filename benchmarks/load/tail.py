@@ -8,16 +8,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import selectors
 import sys
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.load.channel import SILENCE_TIMEOUT_S, Channel
+from benchmarks.load.channel import Channel
 from benchmarks.load.fetch import find_topic_id
 from benchmarks.load.fetch_wire import VERSIONS, FetchFailed, FetchSession, Limits, RequestWriter
+from benchmarks.load.steady import SteadyLoop
 from benchmarks.load.tail_wire import CommitWriter, ProduceWriter, check_commit, check_produce
 from benchmarks.stats import quantile
 from tests.support.batches import batch
@@ -75,35 +75,29 @@ def follow(tail: Tail) -> TailResult:
 
 
 class Producer:
-    """Sends what is due, and keeps when each batch was sent."""
+    """Sends batches, and keeps when each of them was sent."""
 
     def __init__(self, tail: Tail) -> None:
-        self.sent = 0
         self.sent_at_s: list[list[float]] = [[] for _ in range(tail.partitions)]
         """Of each partition's batches, in order."""
         self.channel = Channel(tail.host, tail.port)
         self._tail = tail
+        self._sent = 0
         self._answered = 0
         records = batch([b"x" * tail.record_bytes] * tail.records_per_batch, timestamp_ms=int(time.time() * 1000))
         self._writer = ProduceWriter(tail.topic, records)
 
     @property
     def is_done(self) -> bool:
-        return self._answered == self._tail.batches
+        return self._answered == self._sent
 
-    def send_due(self, elapsed_s: float) -> None:
-        """Send all batches whose time has come."""
-        due = min(self._tail.batches, int(elapsed_s * self._tail.batches_per_s) + 1)
-        while self.sent < due:
-            partition = partition_of(self._tail, self.sent)
-            self.sent += 1
-            frame = self._writer.write(self.sent, partition)
-            self.sent_at_s[partition].append(time.perf_counter())
-            self.channel.send(frame)
-
-    def next_due_s(self) -> float | None:
-        """When the next batch is to be sent, after the begin; None if there is none."""
-        return self.sent / self._tail.batches_per_s if self.sent < self._tail.batches else None
+    def send(self) -> None:
+        """Send the next batch."""
+        partition = partition_of(self._tail, self._sent)
+        self._sent += 1
+        frame = self._writer.write(self._sent, partition)
+        self.sent_at_s[partition].append(time.perf_counter())
+        self.channel.send(frame)
 
     def receive(self) -> None:
         for start, end in self.channel.receive():
@@ -202,60 +196,34 @@ class _Run:
         self._producer = Producer(tail)
         writer = RequestWriter(tail.version, tail.topic, topic_id, Limits(max_wait_ms=tail.max_wait_ms))
         self._consumers = [Consumer(tail, number, self._producer, writer) for number in range(tail.consumers)]
-        # Unlike poll and epoll, select waits for less than a millisecond where it is told so.
-        self._selector = selectors.SelectSelector()
-        self._watch(self._producer.channel, self._producer.receive)
+        self._loop = SteadyLoop()
+        self._loop.watch(self._producer.channel, self._producer.receive)
         for consumer in self._consumers:
-            self._watch(consumer.channel, consumer.receive)
+            self._loop.watch(consumer.channel, consumer.receive)
             if consumer.commits is not None:
-                self._watch(consumer.commits.channel, consumer.commits.receive)
+                self._loop.watch(consumer.commits.channel, consumer.commits.receive)
 
     def measure(self) -> TailResult:
-        consumers, producer = self._consumers, self._producer
+        consumers, producer, tail = self._consumers, self._producer, self._tail
         for consumer in consumers:
             consumer.poll()
-        while any(not consumer.fetches for consumer in consumers):
-            if not self._serve(SILENCE_TIMEOUT_S):
-                raise FetchFailed(f"no session after {SILENCE_TIMEOUT_S:g} s")
+        self._loop.serve_until(lambda: all(consumer.fetches for consumer in consumers), "no sessions")
         before = sum(consumer.fetches for consumer in consumers)
-        begun_s = time.perf_counter()
-        while (due_s := producer.next_due_s()) is not None:
-            elapsed_s = time.perf_counter() - begun_s
-            if elapsed_s >= due_s:
-                producer.send_due(elapsed_s)
-                self._serve(0.0)
-            else:
-                self._serve(due_s - elapsed_s)
-            self._expect_progress(elapsed_s)
-        while not (producer.is_done and all(consumer.is_done for consumer in consumers)):
-            self._serve(SILENCE_TIMEOUT_S)
-            self._expect_progress(time.perf_counter() - begun_s)
-        elapsed_s = time.perf_counter() - begun_s
+        elapsed_s = self._loop.run(
+            tail.batches,
+            tail.batches_per_s,
+            producer.send,
+            lambda: producer.is_done and all(consumer.is_done for consumer in consumers),
+        )
         return self._result(elapsed_s, sum(consumer.fetches for consumer in consumers) - before)
 
     def close(self) -> None:
-        self._selector.close()
+        self._loop.close()
         self._producer.channel.close()
         for consumer in self._consumers:
             consumer.channel.close()
             if consumer.commits is not None:
                 consumer.commits.channel.close()
-
-    def _watch(self, channel: Channel, receive: Callable[[], None]) -> None:
-        self._selector.register(channel.socket, selectors.EVENT_READ, receive)
-
-    def _serve(self, timeout_s: float) -> int:
-        """Read what comes within the time; from how many connections."""
-        ready = self._selector.select(timeout_s)
-        for key, _ in ready:
-            key.data()
-        return len(ready)
-
-    def _expect_progress(self, elapsed_s: float) -> None:
-        """Steady work is done soon after its last batch; a broker that is far behind would never be."""
-        if elapsed_s > self._tail.batches / self._tail.batches_per_s + SILENCE_TIMEOUT_S:
-            read = min(len(consumer.latencies_s) for consumer in self._consumers)
-            raise FetchFailed(f"{read} batches of {self._tail.batches} were read in {elapsed_s:.0f} s")
 
     def _result(self, elapsed_s: float, fetches: int) -> TailResult:
         latencies_s = sorted(latency for consumer in self._consumers for latency in consumer.latencies_s)

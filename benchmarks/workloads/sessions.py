@@ -7,13 +7,14 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.limits.tail import bare_tail
 from benchmarks.load.tail import Tail, TailResult, arguments, group_id
 from benchmarks.tools import ToolResult
 from benchmarks.workloads.base import TAILING, Described, Scale, Workload, client, expect
 from tests.support.process import BrokerProcess
 from tests.support.requests import await_coordinator, connect
 
-SECONDS, QUICK_SECONDS = 4, 2
+SECONDS, QUICK_SECONDS = 3, 2
 COMMIT_EVERY = 10
 """At 100 batches a second, which is 10 commits a second of each group: often, to see them at all."""
 
@@ -36,6 +37,17 @@ class Tailing(Described):
         result = run_tail(tail, self.scale.client_timeout_s)
         expect(tail.batches * tail.records_per_batch * tail.consumers, result.records, "consumed records")
         return ToolResult(result.records, result.records_per_s, result.p50_ms, result.p99_ms)
+
+    def limit(self, directory: Path) -> ToolResult | None:
+        return bare_tail(
+            directory,
+            batches=self.tail.batches,
+            batches_per_s=self.tail.batches_per_s,
+            records_per_batch=self.tail.records_per_batch,
+            record_bytes=self.tail.record_bytes,
+            readers=self.tail.consumers,
+            timeout_s=self.scale.client_timeout_s,
+        )
 
 
 def workloads(libs: Path | None, scale: Scale) -> list[Workload]:  # noqa: ARG001 - Kafka's tools are not used here

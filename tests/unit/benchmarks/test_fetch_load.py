@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.limits import consume as limits
+from benchmarks.limits.tail import bare_tail
 from benchmarks.load.fetch import Fetch, arguments, consume, parse_arguments
 from benchmarks.load.fetch_wire import FetchFailed
 from benchmarks.load.produce import Load, generate
@@ -106,6 +107,16 @@ def test_the_bare_machine_reads_the_same_batches(tmp_path: Path) -> None:
     assert result.records == 50 * 10 * 3
     assert result.server_cpu_s is not None
     assert result.server_cpu_s >= 0
+
+
+def test_the_bare_machine_sends_every_batch_to_every_reader(tmp_path: Path) -> None:
+    result = bare_tail(
+        tmp_path, batches=40, batches_per_s=400, records_per_batch=10, record_bytes=100, readers=3, timeout_s=20.0
+    )
+    assert result.records == 40 * 10 * 3
+    assert result.records_per_s <= 3 * 10 * 400 * 1.05
+    assert result.p99_ms is not None
+    assert 0 < result.p99_ms < 5000
 
 
 def test_files_are_written_before_they_are_dropped_from_memory(tmp_path: Path) -> None:
