@@ -95,9 +95,38 @@ class Dispatcher:
             body_at = _CLIENT_ID_AT + max(client_id_size, 0) + 1
             if client_id_size >= -1 and body_at <= len(frame) and not frame[body_at - 1]:
                 reply = route.plain(version, correlation_id, frame, body_at)
+                if type(reply) is Promise:
+                    return self._later_plain(route, connection, frame, reply)
                 if reply is not None:
-                    return reply
-        is_large = len(frame) > LARGE_FRAME_BYTES and api_key != ApiKey.PRODUCE
+                    return reply  # type: ignore[return-value] # no promise, see above
+        return self._handle(route, connection, frame)
+
+    def _later_plain(
+        self, route: _Route, connection: ConnectionInfo, frame: memoryview, plain: Promise[Reply | None]
+    ) -> Promise[Reply]:
+        """The promise of what `plain` comes to; if that is nothing, the request goes the ordinary way then."""
+        result: Promise[Reply] = Promise()
+
+        def settle(_settled: Promise[Reply | None]) -> None:
+            reply: Reply | Promise[Reply] | None
+            try:
+                reply = plain.result()
+                if reply is None:
+                    reply = self._handle(route, connection, frame)
+            except Exception as error:  # noqa: BLE001 - logged by _closing; costs one connection
+                reply = _closing(connection, error)
+            if isinstance(reply, Promise):
+                result.follow(reply)
+            else:
+                result.resolve(reply)
+
+        result.on_abandoned(plain.abandon)
+        plain.on_done(settle)
+        return result
+
+    def _handle(self, route: _Route, connection: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
+        """Answer a frame the ordinary way: decode, handle, encode."""
+        is_large = len(frame) > LARGE_FRAME_BYTES and route.key != ApiKey.PRODUCE
         if is_large or connection.id in self._lane.queues:
             return self._lane.put(connection.id, lambda: self._in_turns(route, connection, frame))
         context, request = self._read(route, connection, frame)

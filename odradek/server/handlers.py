@@ -28,9 +28,9 @@ Sliced = Coroutine[Promise[object], None, Resp | Promise[Resp]]
 Answer = Message | Promise[Message] | Promise[Message | None] | None
 """What any other handler returns."""
 
-Plain = Callable[[int, int, memoryview, int], Reply | None]
+Plain = Callable[[int, int, memoryview, int], "Reply | Promise[Reply | None] | None"]
 """(version, correlation id, frame, where its body begins) to the whole reply, header included; None, with nothing
-changed, for a request that has to go the ordinary way. Raises nothing."""
+changed, for a request that has to go the ordinary way. A promise of either is one that is pending. Raises nothing."""
 
 
 PlainRun = Callable[[int, Sequence[tuple[int, memoryview]], int], Sequence[Reply]]

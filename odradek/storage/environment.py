@@ -11,6 +11,10 @@ from odradek.storage.file_pool import FilePool
 DEFAULT_PRODUCER_EXPIRATION_MS = 86_400_000
 
 
+def _tell_nobody() -> None:
+    """Nobody wants to know."""
+
+
 class LogEnvironment(NamedTuple):
     """The ports, the open files, and whom to tell when a disk fails."""
 
@@ -23,6 +27,8 @@ class LogEnvironment(NamedTuple):
     """Called with the log directory and what went wrong in it."""
     producer_expiration_ms: int = DEFAULT_PRODUCER_EXPIRATION_MS
     """`producer.id.expiration.ms`."""
+    on_start_moved: Callable[[], None] = _tell_nobody
+    """Called when a log begins to start at another offset."""
 
     @property
     def fs(self) -> FileSystem:

@@ -246,6 +246,7 @@ class Log(LogReads):
             self.producers.clear()
             self.log_end_offset = offset
             self.log_start_offset = offset if log_start_offset is None else log_start_offset
+            self._env.on_start_moved()
             self._lower_checkpoints(offset)
             self.update_high_watermark(self.high_watermark)
             self._env.fs.sync_dir(self.directory)
@@ -269,6 +270,7 @@ class Log(LogReads):
         if offset <= self.log_start_offset:
             return False
         self.log_start_offset = offset
+        self._env.on_start_moved()
         self.leader_epochs.truncate_from_start(offset)
         self.update_high_watermark(max(self.high_watermark, offset))
         return True

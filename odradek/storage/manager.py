@@ -71,8 +71,11 @@ class LogManager:
         self.settings = settings if settings is not None else LogManagerSettings()
         pool = FilePool(fs, self.settings.max_open_files)
         self.environment = LogEnvironment(
-            pool, clock, scheduler, executor, random, self._dir_failed, self.settings.producer_expiration_ms
-        )
+            pool, clock, scheduler, executor, random, self._dir_failed, self.settings.producer_expiration_ms,
+            self._start_moved,
+        )  # fmt: skip
+        self.log_starts = 0
+        """How often any log began to start at another offset."""
         self.previous_broker_epoch = UNKNOWN_BROKER_EPOCH
         """The epoch of the clean stop before this start, -1 after any other."""
         self.on_dir_failure: Callable[[str], None] | None = None
@@ -523,6 +526,9 @@ class LogManager:
             work()
         except OSError as error:
             self._dir_failed(log_dir, error)
+
+    def _start_moved(self) -> None:
+        self.log_starts += 1
 
     def _dir_failed(self, log_dir: str, error: Exception) -> None:
         if log_dir in self._offline:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from odradek.broker.fetch.tracking import Tracking
+from odradek.broker.replication.partition import Partition
 from odradek.ports import Clock, Random
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.fetch import FetchRequest, PartitionData
-from odradek.wire.plain_fetch import PlainAnswer, PlainPartition
+from odradek.wire.plain_fetch import PlainPartition
 
 INVALID_SESSION_ID = 0
 INITIAL_EPOCH = 0
@@ -36,6 +38,10 @@ class FetchedPartition:
     log_start_offset: int
     told_high_watermark: int = _UNKNOWN_OFFSET
     told_log_start_offset: int = _UNKNOWN_OFFSET
+    partition: Partition | None = None
+    """Which one that is, while the session is tracked."""
+    turn: int = 0
+    """When it is read, before those with a larger number, while the session is tracked."""
 
     def is_news(self, high_watermark: int, log_start_offset: int) -> bool:
         """Whether the client was told something else of the partition's offsets."""
@@ -71,9 +77,12 @@ class Session:
     epoch: int
     created_ms: float
     last_used_ms: float
+    tracking: Tracking | None = None
 
     def update(self, request: FetchRequest) -> None:
         """Add and change what the request names, drop what it forgets."""
+        if self.tracking is not None:
+            self.tracking.is_stale = True
         for partition in partitions_of(request, by_id=self.uses_topic_ids):
             known = self.partitions.get(partition.key)
             if known is not None:
@@ -85,8 +94,11 @@ class Session:
             for index in topic.partitions:
                 self.partitions.pop((name, index), None)
 
-    def move(self, partitions: Iterable[tuple[bytes, PlainPartition]]) -> bool:
-        """Note where the partitions of a plain request are read from; False if one of them is not in the session."""
+    def move(self, partitions: Iterable[tuple[bytes, PlainPartition]], tracking: Tracking) -> bool:
+        """Note where the partitions of a plain request are read from; False if one of them is not in the session.
+
+        `tracking` is that of the session, which has to look at them.
+        """
         for topic_id, asked in partitions:
             known = self.partitions.get((topic_id, asked.partition))
             if known is None:
@@ -96,21 +108,8 @@ class Session:
             known.current_leader_epoch = asked.current_leader_epoch
             known.last_fetched_epoch = asked.last_fetched_epoch
             known.log_start_offset = asked.log_start_offset
+            tracking.changed[known.key] = known
         return True
-
-    def tell(self, answers: Iterable[PlainAnswer]) -> list[PlainAnswer]:
-        """What of its partitions' answers, none of which is an error, is news to the client; it counts as told then."""
-        news = []
-        for answer in answers:
-            key = answer.topic_id, answer.partition
-            partition = self.partitions[key]
-            if answer.size or partition.is_news(answer.high_watermark, answer.log_start_offset):
-                partition.told_high_watermark = answer.high_watermark
-                partition.told_log_start_offset = answer.log_start_offset
-                news.append(answer)
-            if answer.size:
-                self.move_last(key)
-        return news
 
     def move_last(self, key: PartitionKey) -> None:
         """Let the others go first next time: without this, a busy partition could starve them."""
@@ -242,6 +241,8 @@ class SessionCache:
         session = self._sessions.pop(session_id, None)
         if session is not None:
             self.partition_count -= len(session.partitions)
+            if session.tracking is not None:
+                session.tracking.close()
 
     def _evict(self, now_ms: float, newcomer_size: int, *, is_follower: bool) -> bool:
         """Make room: an idle session goes, or a smaller one than the newcomer; followers keep theirs from clients."""

@@ -10,6 +10,7 @@ from odradek.broker.replication.partition import Partition
 from odradek.broker.replication.replica_selector import ReadingClient
 from odradek.broker.replication.replication import Replication
 from odradek.broker.replication.waiting import WaitingRoom
+from odradek.broker.replication.watching import Watchers
 from odradek.metadata.image import MetadataImage, PartitionImage
 from odradek.ports import Clock, Promise, Scheduler, Timing
 from odradek.storage.log_config import LogConfig
@@ -51,6 +52,10 @@ class ReplicaManager:
         """Who waits for records to be committed, and for what else changes about a partition."""
         self.waiting_replicas: WaitingRoom[TopicPartition] = WaitingRoom(between_nodes.scheduler)
         """Who waits for records to be appended, committed or not: the fetches of replicas on other brokers."""
+        self.readers: Watchers[TopicPartition] = Watchers(between_nodes.scheduler)
+        """The fetch sessions of consumers, which are told of the same as those who wait for it."""
+        self.waiting_timing = between_nodes
+        """By which time whoever waits for partitions waits."""
         self._scheduler = scheduler
         self._log_config_of = log_config_of
         self._partitions: dict[TopicPartition, Partition] = {}
@@ -361,6 +366,7 @@ class ReplicaManager:
     def _wake(self, name: TopicPartition) -> None:
         """Something other than its records has changed about a partition."""
         self.waiting.moved(name)
+        self.readers.moved(name)
         self.waiting_replicas.moved(name)
 
     def _resigned(self, partition: Partition) -> None:
@@ -369,5 +375,6 @@ class ReplicaManager:
 
     def _watermark_moved(self, partition: Partition) -> None:
         self.waiting.moved(partition.topic_partition)
+        self.readers.moved(partition.topic_partition)
         if not partition.is_alone and self.selects_by_rack:
             self.waiting_replicas.moved(partition.topic_partition)
