@@ -19,6 +19,10 @@ _REPLACED = (
     "A parked request that a later one of the same member replaces is answered REBALANCE_IN_PROGRESS; "
     "Kafka never answers it.",
 )
+_FIRST_STAYS = (
+    "Of two assignments that a leader hands in for one generation the first is written and handed out; Kafka hands out "
+    "the first and writes both, so that the second one comes into force when another coordinator takes over.",
+)
 FIRST_WITH_MEMBER_LIST = 3
 FIRST_WITH_MANDATORY_PROTOCOL = 5
 
@@ -33,7 +37,15 @@ class GroupMembershipApi:
         """The declarations of these APIs."""
         return [
             erase(Handler(JoinGroupRequest, self._join, Operation.READ, ResourceType.GROUP, _join_failed, _REPLACED)),
-            erase(Handler(SyncGroupRequest, self._sync, Operation.READ, ResourceType.GROUP, differences=_REPLACED)),
+            erase(
+                Handler(
+                    SyncGroupRequest,
+                    self._sync,
+                    Operation.READ,
+                    ResourceType.GROUP,
+                    differences=_REPLACED + _FIRST_STAYS,
+                )
+            ),
             erase(Handler(HeartbeatRequest, self._heartbeat, Operation.READ, ResourceType.GROUP)),
             erase(
                 Handler(

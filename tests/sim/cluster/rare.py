@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 
 from odradek.ports import Promise, spawn
 from tests.sim.cluster.machine import Machine
 from tests.sim.cluster.means import Means, asking
-from tests.sim.cluster.view import Led, leads_quorum, log_of, newest_leaders
+from tests.sim.cluster.network import Link
+from tests.sim.cluster.view import Led, is_outlived, leads_quorum, log_of, newest_leaders
 
 LONGER_THAN_SESSIONS_MS = 7000.0
 """A broker that is away for that long leads nothing any more."""
@@ -115,18 +116,24 @@ class RareStates:
         shrunk = await means.until(_ISR_SHRINKS_WITHIN_MS, lambda: set(partition.isr) == in_sync)
         if shrunk and leader.is_started and member.is_started and partition.is_leader:
             await means.sleep(self._random.uniform(200, 2000))
-            cut = means.replication(member, means.machines)
-            means.block(cut)
-            member.lose_power()
-            await means.sleep(self._random.uniform(100, 1000))
-            means.boot(member)
-            if await means.until(_STARTS_WITHIN_MS, lambda: member.is_started):
-                leader.kill()
-                means.unblock(links)
-                await means.sleep(self._random.uniform(1, 1.5) * LONGER_THAN_SESSIONS_MS)
-                means.boot(leader)
-            means.unblock(cut)
+            if is_outlived(member, means.machines):
+                await self._lose(member, leader, links)
         means.unblock(links)
+
+    async def _lose(self, member: Machine, leader: Machine, links: Sequence[Link]) -> None:
+        """As `lost_member` goes on; `links` are unblocked when the leader has gone."""
+        means = self._means
+        cut = means.replication(member, means.machines)
+        means.block(cut)
+        member.lose_power()
+        await means.sleep(self._random.uniform(100, 1000))
+        means.boot(member)
+        if await means.until(_STARTS_WITHIN_MS, lambda: member.is_started):
+            leader.kill()
+            means.unblock(links)
+            await means.sleep(self._random.uniform(1, 1.5) * LONGER_THAN_SESSIONS_MS)
+            means.boot(leader)
+        means.unblock(cut)
 
     async def stale_candidate(self) -> None:
         """A voter that has missed committed metadata is back just when the quorum's leader goes."""

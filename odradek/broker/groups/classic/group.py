@@ -40,6 +40,8 @@ class ClassicGroup:
         self.pending_join: dict[str, None] = {}
         """Ids that were handed out with MEMBER_ID_REQUIRED, whose owners have yet to join."""
         self.pending_sync: dict[str, None] = {}
+        self.stores_generation: int | None = None
+        """The generation whose assignment is being written."""
         self.new_member_added = False
         """Somebody joined during the initial rebalance delay, which is prolonged then."""
         self.subscribed_topics: tuple[str, ...] | None = None

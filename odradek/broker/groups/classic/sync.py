@@ -44,7 +44,11 @@ class Syncing:
         self._rebalances.answer_sync(member, SyncGroupResponse(error_code=ErrorCode.REBALANCE_IN_PROGRESS))
         member.sync_reply = reply
         self._rebalances.synced(group, member.member_id)
-        return self._store(group, request) if group.leader == member.member_id else NOTHING
+        # A leader that asks again, perhaps with another assignment, gets the one that is on its way into the log. Kafka
+        # writes both and hands out the first, and a coordinator that takes over hands out the last.
+        if group.leader != member.member_id or group.stores_generation == group.generation:
+            return NOTHING
+        return self._store(group, request)
 
     def _check(self, request: SyncGroupRequest) -> tuple[ClassicGroup, ClassicMember]:
         group = self._table.classic(request.group_id)
@@ -60,10 +64,12 @@ class Syncing:
     def _store(self, group: ClassicGroup, request: SyncGroupRequest) -> CoordinatorResult[None]:
         assignments = dict.fromkeys(group.members, NO_ASSIGNMENT)
         assignments.update({entry.member_id: entry.assignment for entry in request.assignments})
-        generation = group.generation
+        generation = group.stores_generation = group.generation
         _log.info("group %s: assignment of generation %d from %s", group.group_id, generation, request.member_id)
 
         def stored(error: KafkaError | None) -> None:
+            if group.stores_generation == generation:
+                group.stores_generation = None
             if group.state is not GroupState.COMPLETING_REBALANCE or group.generation != generation:
                 return  # overtaken by another rebalance, which has answered everyone
             if error is None:

@@ -95,6 +95,20 @@ def test_a_late_sync_is_answered_from_the_stable_group() -> None:
     assert groups.answer(groups.sync(follower.member_id, 1)).assignment == b"2"
 
 
+def test_a_leader_that_hands_in_two_assignments_gets_the_first_and_so_it_stays_after_a_restart() -> None:
+    groups = Groups()
+    leader, follower = (answer.member_id for answer in groups.form(2))
+    groups.log.commits_at_once = False
+    first = groups.sync(leader, 1, {leader: b"1", follower: b"2"})
+    second = groups.sync(leader, 1, {leader: b"2", follower: b"1"})
+    assert groups.answer(first).error_code == ErrorCode.REBALANCE_IN_PROGRESS
+    groups.log.commit(SHARD)
+    assert groups.answer(second).assignment == b"1"
+    assert groups.answer(groups.sync(follower, 1)).assignment == b"2"
+    groups.restart()
+    assert groups.answer(groups.sync(follower, 1)).assignment == b"2"
+
+
 def test_a_new_member_makes_everyone_join_again() -> None:
     groups = Groups()
     (first,) = groups.stable()
