@@ -6,6 +6,7 @@ import struct
 
 from odradek.wire.messages.produce import PartitionProduceResponse, ProduceResponse, TopicProduceResponse
 from tests.support.requests import NAMED_PRODUCE_VERSION
+from tests.support.wire import framed
 
 _BEFORE_RESPONSE = 4 + 4 + 1
 """Bytes of a frame in front of the response: its length, the correlation id and no tagged fields."""
@@ -17,11 +18,16 @@ class LoadFailed(Exception):
     """The broker refused a batch, closed the connection or fell silent."""
 
 
-def answer_bytes(topic: str) -> int:
-    """The size of a frame that accepts a batch for one partition of ``topic``; it is the same for all offsets."""
+def accepting_answer(topic: str) -> bytes:
+    """A whole frame that says that a batch for the first partition is at offset 0; to the request with id 0."""
     accepted = PartitionProduceResponse(index=0, error_code=0, base_offset=0)
     response = ProduceResponse(responses=[TopicProduceResponse(name=topic, partition_responses=[accepted])])
-    return _BEFORE_RESPONSE + len(response.encode(NAMED_PRODUCE_VERSION))
+    return framed(bytes(_BEFORE_RESPONSE - 4) + response.encode(NAMED_PRODUCE_VERSION))
+
+
+def answer_bytes(topic: str) -> int:
+    """The size of a frame that accepts a batch for one partition of ``topic``; it is the same for all offsets."""
+    return len(accepting_answer(topic))
 
 
 def error_code_position(topic: str) -> int:

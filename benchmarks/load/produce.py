@@ -7,7 +7,6 @@ and the error code are looked at.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import gc
 import json
@@ -21,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.load.answers import ExpectedAnswers, LoadFailed
+from benchmarks.load.command_line import parse
 from benchmarks.load.pipe import ANSWER_TIMEOUT_S, Budget, Latencies, Pipe
 from benchmarks.load.ring import Ring, SequencedRing
 from benchmarks.load.sequences import Producer
@@ -236,28 +236,9 @@ def _stream(pipes: Sequence[Pipe], load: Load, deadline_s: float) -> None:
         pipe.turn(deadline_s=0.0)
 
 
-def arguments(load: Load) -> list[str]:
-    """The command line, behind the program's name, that says the same as ``load``."""
-    options = [load.host, str(load.port), load.topic]
-    for field in dataclasses.fields(Load)[3:]:
-        options += [f"--{field.name.replace('_', '-')}", str(getattr(load, field.name))]
-    return options
-
-
-def parse_arguments(argv: list[str]) -> Load:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.load.produce", description="Send Produce requests.")
-    parser.add_argument("host")
-    parser.add_argument("port", type=int)
-    parser.add_argument("topic")
-    for field in dataclasses.fields(Load)[3:]:
-        kind = type(field.default)
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
-    return Load(**vars(parser.parse_args(argv)))
-
-
 def main(argv: list[str]) -> int:
     try:
-        result = generate(parse_arguments(argv))
+        result = generate(parse(Load, "benchmarks.load.produce", "Send Produce requests.", argv))
     except (LoadFailed, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

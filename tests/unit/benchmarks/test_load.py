@@ -1,112 +1,23 @@
 from __future__ import annotations
 
-import socket
 import struct
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import pytest
 
 from benchmarks.load.answers import ExpectedAnswers, LoadFailed, answer_bytes, error_code_position
+from benchmarks.load.command_line import arguments, parse
 from benchmarks.load.pipe import Latencies
-from benchmarks.load.produce import Load, arguments, generate, parse_arguments
-from odradek.wire.messages.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
+from benchmarks.load.produce import Load, generate
 from odradek.wire.messages.produce import (
     PartitionProduceResponse,
-    ProduceRequest,
     ProduceResponse,
     TopicProduceResponse,
 )
 from odradek.wire.records.compression import Codec, decompress
-from tests.support.batches import Batch, batches
 from tests.support.requests import NAMED_PRODUCE_VERSION
 from tests.support.wire import framed
-
-HEADER_BYTES = 2 + 2 + 4 + 2 + len("raw") + 1
-
-
-class Broker:
-    """Answers Produce requests on loopback and keeps them; the answers to those from ``spoilt_from`` on are changed."""
-
-    def __init__(self, spoilt_from: int, spoil: Callable[[bytearray], object]) -> None:
-        self.requests: list[ProduceRequest] = []
-        self.connections: list[int] = []
-        """Of each request, by number."""
-        self._spoilt_from = spoilt_from
-        self._spoil = spoil
-        self.piece_bytes: int | None = None
-        """How much of an answer is sent at once; None for all of it."""
-        self._producers = 0
-        self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def batches(self) -> list[Batch]:
-        """Those of all requests, each of which has one."""
-        return [_only(batches(request.topic_data[0].partition_data[0].records)) for request in self.requests]
-
-    def _accept(self) -> None:
-        accepted = 0
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            accepted += 1
-            threading.Thread(target=self._serve, args=(connection, accepted), daemon=True).start()
-
-    def _serve(self, connection: socket.socket, number: int) -> None:
-        with suppress(ConnectionError), connection, connection.makefile("rb") as stream:  # a load that failed hangs up
-            while len(length := stream.read(4)) == 4:
-                (frame_bytes,) = struct.unpack(">i", length)
-                frame = stream.read(frame_bytes)
-                if len(frame) < frame_bytes:
-                    return
-                with self._lock:
-                    answer = self._handle(frame, number)
-                piece = self.piece_bytes or len(answer)
-                for at in range(0, len(answer), max(piece, 1)):
-                    connection.sendall(answer[at : at + piece])
-
-    def _handle(self, frame: bytes, connection: int) -> bytes:
-        if struct.unpack_from(">h", frame) == (InitProducerIdRequest.API_KEY,):
-            self._producers += 1
-            version = struct.unpack_from(">h", frame, 2)[0]
-            identity = InitProducerIdResponse(producer_id=1000 + self._producers, producer_epoch=3)
-            return framed(frame[4:8] + b"\x00" + identity.encode(version))
-        request = ProduceRequest.decode(frame[HEADER_BYTES:], NAMED_PRODUCE_VERSION)
-        self.requests.append(request)
-        self.connections.append(connection)
-        if not request.acks:
-            return b""
-        partition = PartitionProduceResponse(index=0, error_code=0, base_offset=1 << 40)
-        topic = TopicProduceResponse(name=request.topic_data[0].name, partition_responses=[partition])
-        payload = frame[4:8] + b"\x00" + ProduceResponse(responses=[topic]).encode(NAMED_PRODUCE_VERSION)
-        answer = bytearray(framed(payload))
-        if len(self.requests) > self._spoilt_from:
-            self._spoil(answer)
-        return bytes(answer)
-
-
-def _only(found: Iterator[Batch]) -> Batch:
-    (one,) = found
-    return one
-
-
-@contextmanager
-def broker(spoilt_from: int = 1 << 31, spoil: Callable[[bytearray], object] = bytearray.clear) -> Iterator[Broker]:
-    opened = Broker(spoilt_from, spoil)
-    try:
-        yield opened
-    finally:
-        opened.close()
+from tests.unit.benchmarks.answering import broker, error_code
 
 
 def test_all_batches_are_sent_answered_and_counted() -> None:
@@ -191,10 +102,6 @@ def test_the_time_ends_a_load_without_a_limit() -> None:
     assert result.requests == len(server.requests) >= 5
 
 
-def error_code(number: int) -> Callable[[bytearray], object]:
-    return lambda answer: struct.pack_into(">h", answer, error_code_position("bench"), number)
-
-
 SPOILT = {
     "error code 3": error_code(3),
     "an answer to 5 out of order": lambda answer: struct.pack_into(">i", answer, 4, 5),
@@ -267,4 +174,4 @@ def test_a_name_whose_length_takes_two_bytes_is_refused() -> None:
 def test_the_command_line_says_the_same_load() -> None:
     load = Load("127.0.0.1", 9092, "bench", records_per_batch=600, in_flight=7, connections=64, acks=-1, seconds=1.5)
     load = replace(load, idempotent=1, compression="zstd")
-    assert parse_arguments(arguments(load)) == load
+    assert parse(Load, "program", "", arguments(load)) == load

@@ -1,0 +1,125 @@
+"""The most that producing can be on this machine: what comes is written into one file, and each frame gets an answer.
+
+``python -m benchmarks.limits.produce FILE TOPIC`` writes its port to its first line. Of a frame it reads the length,
+the correlation id and whether there is to be an answer; batches are not looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.load.answers import accepting_answer
+from tests.support.apache import ROOT
+
+END_TIMEOUT_S = 10.0
+RECEIVE_BYTES = 1 << 20
+_HOST = "127.0.0.1"
+_MODULE = "benchmarks.limits.produce"
+_FRONT = struct.Struct(">i4xi7xh")
+"""Of a frame of our load generator: its length, the correlation id, and behind the client's name the acks."""
+_INT32 = struct.Struct(">i")
+_CORRELATION_ID_AT = 4
+
+
+@dataclass(frozen=True)
+class ReceiverProcess:
+    """Where to send to."""
+
+    host: str
+    port: int
+    pid: int
+
+
+@contextmanager
+def receiving(directory: Path, topic: str) -> Iterator[ReceiverProcess]:
+    """A process that receives batches for ``topic``, until the exit; what comes goes into a file in ``directory``."""
+    command = [sys.executable, "-m", _MODULE, str(directory / "received"), topic]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        yield ReceiverProcess(_HOST, int(process.stdout.readline()), process.pid)
+    finally:
+        process.kill()
+        process.communicate(timeout=END_TIMEOUT_S)
+
+
+class Receiver:
+    """One connection's frames: all bytes go into a file, and whole frames are answered."""
+
+    def __init__(self, sock: socket.socket, descriptor: int, answer: bytes) -> None:
+        self.socket = sock
+        self._descriptor = descriptor
+        self._answer = bytearray(answer)
+        self._buffer = bytearray(RECEIVE_BYTES)
+        self._view = memoryview(self._buffer)
+        self._kept_bytes = 0
+        """Of the next frame's front, at the buffer's begin."""
+        self._missing_bytes = 0
+        """Of the frame that has begun."""
+        self._owed = b""
+        """The answer to that one."""
+
+    def turn(self) -> bool:
+        """Take what is there; whether the connection goes on."""
+        size = self.socket.recv_into(self._view[self._kept_bytes :])
+        if not size:
+            return False
+        end = self._kept_bytes + size
+        os.write(self._descriptor, self._view[self._kept_bytes : end])
+        answers = self._take_frames(end)
+        if answers:
+            self.socket.sendall(answers)
+        return True
+
+    def _take_frames(self, end: int) -> bytes:
+        """The answers to the frames that are whole now."""
+        answers: list[bytes] = []
+        at = self._missing_bytes
+        while at <= end:
+            answers.append(self._owed)
+            self._owed = b""
+            if end - at < _FRONT.size:
+                break
+            length, correlation_id, acks = _FRONT.unpack_from(self._buffer, at)
+            if acks:
+                _INT32.pack_into(self._answer, _CORRELATION_ID_AT, correlation_id)
+                self._owed = bytes(self._answer)
+            at += _INT32.size + length
+        self._kept_bytes = max(0, end - at)
+        self._missing_bytes = max(0, at - end)
+        if self._kept_bytes:
+            self._buffer[: self._kept_bytes] = self._buffer[at:end]
+        return b"".join(answers)
+
+
+def serve(path: Path, topic: str) -> None:
+    """Until this process is ended."""
+    answer = accepting_answer(topic)
+    with socket.create_server((_HOST, 0)) as listener, path.open("wb") as file, select.epoll() as poll:
+        sys.stdout.write(f"{listener.getsockname()[1]}\n")
+        sys.stdout.flush()
+        poll.register(listener, select.EPOLLIN)
+        receivers: dict[int, Receiver] = {}
+        while True:
+            for fd, _ in poll.poll():
+                if fd == listener.fileno():
+                    connection, _ = listener.accept()
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    poll.register(connection, select.EPOLLIN)
+                    receivers[connection.fileno()] = Receiver(connection, file.fileno(), answer)
+                elif not receivers[fd].turn():
+                    poll.unregister(fd)
+                    receivers.pop(fd).socket.close()
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), sys.argv[2])

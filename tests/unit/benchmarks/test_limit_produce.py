@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.limits.produce import Receiver, receiving
+from benchmarks.load.answers import ExpectedAnswers, accepting_answer
+from benchmarks.load.produce import Load, generate, request_and_batch
+from benchmarks.load.ring import Ring
+
+TOPIC = "bench"
+REQUESTS = 5
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 7, 100, 260, 261, 1 << 20])
+@pytest.mark.parametrize("acks", [0, 1])
+def test_frames_in_any_pieces_are_written_and_answered_in_order(tmp_path: Path, piece_bytes: int, acks: int) -> None:
+    ring = Ring(*request_and_batch(Load("", 0, TOPIC, acks=acks)), REQUESTS)
+    sent = b"".join(ring.buffers(0, REQUESTS))
+    ours, theirs = socket.socketpair()
+    with ours, theirs, (tmp_path / "received").open("wb") as file:
+        receiver = Receiver(theirs, file.fileno(), accepting_answer(TOPIC))
+        for at in range(0, len(sent), piece_bytes):
+            ours.sendall(sent[at : at + piece_bytes])
+            assert receiver.turn()
+        theirs.shutdown(socket.SHUT_WR)
+        with ours.makefile("rb") as stream:
+            answers = stream.read()
+        ours.shutdown(socket.SHUT_WR)
+        assert not receiver.turn()
+    assert (tmp_path / "received").read_bytes() == sent
+    expected = ExpectedAnswers(TOPIC, REQUESTS, REQUESTS)
+    assert len(answers) == acks * REQUESTS * expected.answer_bytes
+    if acks:
+        expected.check(bytearray(answers), 0, REQUESTS)
+
+
+@pytest.mark.parametrize(("records", "connections", "acks"), [(600, 1, 1), (1, 3, 1), (1, 1, 0)])
+def test_the_load_runs_against_the_limits_process(tmp_path: Path, records: int, connections: int, acks: int) -> None:
+    load = Load("", 0, TOPIC, records_per_batch=records, connections=connections, acks=acks, max_batches=50)
+    with receiving(tmp_path, TOPIC) as bare:
+        requests = generate(replace(load, host=bare.host, port=bare.port, seconds=20.0)).requests
+    assert requests == 50 + (acks == 0)
+    one, _ = request_and_batch(load)
+    assert (tmp_path / "received").stat().st_size == requests * len(one)
