@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.workloads import connections, consume, java, produce, sessions
+from benchmarks.workloads import connections, consume, java, mixed, produce, sessions
 from benchmarks.workloads.base import QUICK, Scale, Workload
 
 SOURCES: tuple[Callable[[Path | None, Scale], list[Workload]], ...] = (
@@ -14,6 +14,7 @@ SOURCES: tuple[Callable[[Path | None, Scale], list[Workload]], ...] = (
     consume.workloads,
     sessions.workloads,
     connections.workloads,
+    mixed.workloads,
 )
 """What each module offers; the first argument are the jars of Kafka's tools, None where they are missing."""
 

@@ -9,9 +9,10 @@ import pytest
 
 from benchmarks import brokers, procfs
 from benchmarks.load.produce import generate
-from benchmarks.workloads import connections, produce
+from benchmarks.workloads import connections, mixed, produce
 from benchmarks.workloads.base import QUICK
 from benchmarks.workloads.connections import ManyConnections
+from benchmarks.workloads.mixed import Mixed
 from benchmarks.workloads.produce import RawLoad
 from tests.support.process import BrokerProcess
 from tests.support.requests import connect, create_topic, list_offset
@@ -19,6 +20,7 @@ from tests.support.requests import connect, create_topic, list_offset
 LATEST = -1
 RAW = [workload for workload in produce.workloads(None, QUICK) if isinstance(workload, RawLoad)]
 MANY = [workload for workload in connections.workloads(None, QUICK) if isinstance(workload, ManyConnections)]
+LONG = [workload for workload in mixed.workloads(None, QUICK) if isinstance(workload, Mixed)]
 
 pytestmark = pytest.mark.skipif(not procfs.available(), reason="no /proc here")
 
@@ -52,3 +54,14 @@ def test_connections_are_held_by_a_process_of_their_own(broker: BrokerProcess) -
     assert result.records == end_offset(broker, "held") == 20
     assert result.bytes_per_connection is not None
     assert result.resident_series_bytes
+
+
+def test_producing_and_consuming_at_once_is_sampled(broker: BrokerProcess) -> None:
+    with connect(broker) as connection:
+        create_topic(connection, "mixed", LONG[0].partitions)
+    workload = replace(LONG[0], tail=replace(LONG[0].tail, batches=100))
+    workload.prepare(broker, "mixed")
+    result = workload.run(broker, "mixed")
+    assert result.records == 100 * 100 * 2
+    assert len(result.resident_series_bytes) > 20
+    assert min(result.resident_series_bytes) > 10 << 20
