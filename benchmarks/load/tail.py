@@ -1,6 +1,6 @@
 """Our own consumers at the end of a topic, with a steady producer in the same process: one clock for both ends.
 
-``python -m benchmarks.load.tail HOST PORT TOPIC`` writes one JSON line. The topic has to be empty.
+``python -m benchmarks.load.tail HOST PORT TOPIC`` writes one JSON line. Nobody else may produce to the topic.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.load.channel import Channel
@@ -20,7 +20,17 @@ from benchmarks.load.fetch_wire import VERSIONS, FetchFailed, FetchSession, Limi
 from benchmarks.load.steady import SteadyLoop
 from benchmarks.load.tail_wire import CommitWriter, ProduceWriter, check_commit, check_produce
 from benchmarks.stats import quantile
+from odradek.wire.messages.list_offsets import (
+    ListOffsetsPartition,
+    ListOffsetsRequest,
+    ListOffsetsResponse,
+    ListOffsetsTopic,
+)
 from tests.support.batches import batch
+from tests.support.wire import Connection
+
+LATEST = -1
+"""The timestamp that stands for a log's end."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,18 @@ class Producer:
             check_produce(self.channel.buffer, start, end, self._answered, self._tail.topic)
 
 
+def end_offsets(tail: Tail) -> dict[int, int]:
+    """Where each partition ends. Raises FetchFailed."""
+    wanted = [ListOffsetsPartition(partition_index=index, timestamp=LATEST) for index in range(tail.partitions)]
+    request = ListOffsetsRequest(replica_id=-1, topics=[ListOffsetsTopic(name=tail.topic, partitions=wanted)])
+    with Connection(tail.host, tail.port) as connection:
+        answers = connection.call(request, ListOffsetsResponse).topics[0].partitions
+    for answer in answers:
+        if answer.error_code:
+            raise FetchFailed(f"the end of partition {answer.partition_index}: error code {answer.error_code}")
+    return {answer.partition_index: answer.offset for answer in answers}
+
+
 def partition_of(tail: Tail, number: int) -> int:
     """Where batch `number`, counted from 0, goes."""
     first = number // tail.batches_per_s * tail.active
@@ -142,15 +164,18 @@ class Commits:
 class Consumer:
     """Long polls, one fetch at a time, and commits now and then."""
 
-    def __init__(self, tail: Tail, number: int, producer: Producer, writer: RequestWriter) -> None:
+    def __init__(
+        self, tail: Tail, number: int, producer: Producer, writer: RequestWriter, ends: Mapping[int, int]
+    ) -> None:
+        """`ends` are the offsets behind what is in the partitions already."""
         limits = Limits(max_wait_ms=tail.max_wait_ms)
-        offsets = dict.fromkeys(range(tail.partitions), 0)
         self.channel = Channel(tail.host, tail.port)
         self.commits = Commits(tail, number) if tail.commit_every else None
         self.latencies_s = array("d")
         """Of each batch that has been read."""
         self.fetches = 0
-        self._session = FetchSession(writer, tail.version, offsets, limits, incremental=True)
+        self._session = FetchSession(writer, tail.version, ends, limits, incremental=True)
+        self._ends = ends
         self._tail = tail
         self._producer = producer
         self._read_batches = [0] * tail.partitions
@@ -181,7 +206,7 @@ class Consumer:
 
     def _note(self, partition: int, now_s: float) -> None:
         sent_at_s = self._producer.sent_at_s[partition]
-        read = self._session.offsets[partition] // self._tail.records_per_batch
+        read = (self._session.offsets[partition] - self._ends[partition]) // self._tail.records_per_batch
         if read > len(sent_at_s):
             raise FetchFailed(f"partition {partition} has more records than were sent to it")
         for number in range(self._read_batches[partition], read):
@@ -195,7 +220,8 @@ class _Run:
         topic_id = find_topic_id(tail.host, tail.port, tail.topic)
         self._producer = Producer(tail)
         writer = RequestWriter(tail.version, tail.topic, topic_id, Limits(max_wait_ms=tail.max_wait_ms))
-        self._consumers = [Consumer(tail, number, self._producer, writer) for number in range(tail.consumers)]
+        ends = end_offsets(tail)
+        self._consumers = [Consumer(tail, number, self._producer, writer, ends) for number in range(tail.consumers)]
         self._loop = SteadyLoop()
         self._loop.watch(self._producer.channel, self._producer.receive)
         for consumer in self._consumers:

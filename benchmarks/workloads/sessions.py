@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.limits.tail import bare_tail
 from benchmarks.load.tail import Tail, TailResult, arguments, group_id
 from benchmarks.tools import ToolResult
-from benchmarks.workloads.base import TAILING, Described, Scale, Workload, client, expect
+from benchmarks.workloads.base import TAILING, ClientFailed, Described, Scale, Workload, client, expect
+from tests.support.batches import batch
 from tests.support.process import BrokerProcess
-from tests.support.requests import await_coordinator, connect
+from tests.support.requests import await_coordinator, connect, produce
+from tests.support.wire import Connection
 
 SECONDS, QUICK_SECONDS = 3, 2
 COMMIT_EVERY = 10
 """At 100 batches a second, which is 10 commits a second of each group: often, to see them at all."""
+
+
+INDEX_INTERVAL_BYTES = 4096
+"""`index.interval.bytes`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +34,8 @@ class Tailing(Described):
     tail: Tail
 
     def prepare(self, broker: BrokerProcess, topic: str) -> None:
+        with connect(broker) as connection:
+            begin_indexes(connection, topic, self.partitions)
         if self.tail.commit_every:
             with connect(broker) as connection:
                 for number in range(self.tail.consumers):
@@ -81,6 +90,21 @@ def workloads(libs: Path | None, scale: Scale) -> list[Workload]:  # noqa: ARG00
         )
     )
     return found
+
+
+def begin_indexes(connection: Connection, topic: str, partitions: int) -> None:
+    """Have all partitions hold more than is written between two entries of their indexes.
+
+    What begins then is steady: where many new partitions come to their first entries together, Apache Kafka waits for
+    the disk to have a place for these, for half a second and more.
+    """
+    # Of now: behind a batch of long ago, each partition would begin another segment.
+    records = batch([bytes(INDEX_INTERVAL_BYTES)], timestamp_ms=int(time.time() * 1000))
+    for _ in range(2):
+        for partition in range(partitions):
+            error_code = produce(connection, topic, records, partition=partition).error_code
+            if error_code:
+                raise ClientFailed(f"a first batch for partition {partition}: error code {error_code}")
 
 
 def run_tail(tail: Tail, timeout_s: float) -> TailResult:
