@@ -276,7 +276,9 @@ class BrokerPart:
         config = self._static_config
         replicas = self.replicas
         admission = Admission(
-            self._ports.clock, check_every_record=config.string(RECORD_VALIDATION) == VALIDATE_RECORDS
+            self._ports.clock,
+            check_every_record=config.string(RECORD_VALIDATION) == VALIDATE_RECORDS,
+            executor=self._ports.executor,
         )
         metadata = MetadataApi(
             replicas,

@@ -10,9 +10,10 @@ from odradek.ports.promise import Promise
 
 T = TypeVar("T")
 
-SLICE_MS = 10.0
-"""How long work on many elements goes on before others have their turn."""
-_LOOK_EVERY = 64
+SLICE_MS = 0.5
+"""How long work on many elements goes on before others have their turn: what such work may add to each of their
+answers. A turn costs some 10 microseconds."""
+_LOOK_EVERY = 16
 """Elements between two looks at the clock."""
 
 
@@ -42,6 +43,12 @@ class Slices:
         self._turns = turns
         self._until_ms = turns.now_ms + SLICE_MS
         self._unlooked = _LOOK_EVERY
+
+    async def pause(self) -> None:
+        """Let others have their turn, if the slice is over. For work that comes in steps of its own."""
+        if self._turns.now_ms >= self._until_ms:
+            await self._turns.next()
+            self._until_ms = self._turns.now_ms + SLICE_MS
 
     async def each(self, items: Iterable[T]) -> AsyncIterator[T]:
         """The items one by one, with a turn for others after every `SLICE_MS` that the caller spends on them.

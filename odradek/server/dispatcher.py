@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from types import CoroutineType
 from typing import cast
 
 from odradek.ports.network import ConnectionInfo, Outcome, Reply
-from odradek.ports.promise import Promise
+from odradek.ports.promise import Promise, flatten, spawn
 from odradek.ports.turns import Turns
 from odradek.security.acl import Authorizer
 from odradek.security.principal import ANONYMOUS
 from odradek.server.context import RequestContext
-from odradek.server.handlers import Answer, AnyHandler, CloseConnection, call, is_sliced
+from odradek.server.handlers import Answer, AnyHandler, CloseConnection, is_sliced
 from odradek.server.lane import Lane
 from odradek.wire.apis import ApiKey, request_header_version, response_class, response_header_version, stable_versions
 from odradek.wire.budget import Budget
@@ -131,11 +133,16 @@ class Dispatcher:
             return self._lane.put(connection.id, lambda: self._in_turns(route, connection, frame))
         context, request = self._read(route, connection, frame)
         try:
-            answer = call(route.handler, context, request)
+            answer: object = route.handler.handle(context, request)
+            if type(answer) is CoroutineType:
+                if route.handler.keeps_order:
+                    work = partial(self._worked_out, route, context, request, answer)
+                    return self._lane.put(connection.id, work, answer.close)
+                answer = flatten(spawn(answer))
         except Exception as error:  # noqa: BLE001 - answered or logged by _failed
             return _failed(route, context, request, error)
         if not isinstance(answer, Promise):
-            return _encode(route, context, answer)
+            return _encode(route, context, answer)  # type: ignore[arg-type] # as in `call`
         return _later(route, context, request, answer)
 
     def _read(self, route: _Route, connection: ConnectionInfo, frame: memoryview) -> tuple[RequestContext, Message]:
@@ -157,6 +164,18 @@ class Dispatcher:
             await self._turns.next()
             try:
                 handled = route.handler.handle(context, request)
+            except Exception as error:  # noqa: BLE001 - answered or logged by _failed
+                return _failed(route, context, request, error)
+            return await self._worked_out(route, context, request, handled)
+        except Exception as error:  # noqa: BLE001 - logged by _closing; costs one connection
+            return _closing(connection, error)
+
+    async def _worked_out(
+        self, route: _Route, context: RequestContext, request: Message, handled: object
+    ) -> Reply | Promise[Reply]:
+        """The reply for what a handler returned, be it sliced or not; never raises."""
+        try:
+            try:
                 answer = await handled if is_sliced(handled) else cast("Answer", handled)
             except Exception as error:  # noqa: BLE001 - answered or logged by _failed
                 return _failed(route, context, request, error)
@@ -165,7 +184,7 @@ class Dispatcher:
             await self._turns.next()
             return _encode(route, context, answer)
         except Exception as error:  # noqa: BLE001 - logged by _closing; costs one connection
-            return _closing(connection, error)
+            return _closing(context.connection, error)
 
 
 class _Route:

@@ -50,7 +50,10 @@ class Handler(Generic[Req, Resp]):
     """
 
     request: type[Req]
-    handle: Callable[[RequestContext, Req], Resp | Promise[Resp] | Promise[Resp | None] | Sliced[Resp] | None]
+    handle: Callable[
+        [RequestContext, Req],
+        Resp | Promise[Resp] | Promise[Resp | None] | Sliced[Resp] | None,
+    ]
     operation: Operation
     resource: ResourceType
     on_error: Callable[[Req, int, KafkaError], Resp] | None = None
@@ -64,6 +67,8 @@ class Handler(Generic[Req, Resp]):
     """A short way for several such requests that arrived together; see `PlainRun`."""
     plain_from: int = 0
     """The lowest version that `plain` and `plain_run` know."""
+    keeps_order: bool = False
+    """What it works out slice by slice is done before the connection's next request is looked at."""
 
     @property
     def api_key(self) -> ApiKey:

@@ -26,11 +26,14 @@ class Lane:
         self._running = False
 
     def put(
-        self, connection_id: str, work: Callable[[], Coroutine[Promise[object], None, T | Promise[T]]]
+        self,
+        connection_id: str,
+        work: Callable[[], Coroutine[Promise[object], None, T | Promise[T]]],
+        drop: Callable[[], None] | None = None,
     ) -> Promise[T]:
         """Do `work` when it is its turn; where it comes to a promise, that one is not waited for here.
 
-        Work that has not begun when nobody waits for it any more is not done.
+        Work that has not begun when nobody waits for it any more is not done; `drop` is called instead.
         """
         result: Promise[T] = Promise()
         abandoned = False
@@ -41,6 +44,8 @@ class Lane:
 
         async def run() -> None:
             if abandoned:
+                if drop is not None:
+                    drop()
                 return
             done = spawn(work())
             result.follow(flatten(done))

@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 UNKNOWN_BROKER_EPOCH = -1
 CLOSING_AT_ONCE = 16
 """How many logs a stop has the executor sync at a time."""
-RETENTION_SLICE_MS = 10.0
+RETENTION_SLICE_MS = 1.0
 """How long one turn of retention may keep the thread from other work."""
 
 StrayTest = Callable[[TopicPartition, bytes | None], bool]

@@ -67,7 +67,8 @@ class LogDirsApi:
                 outcomes[name] = error.code
         return _outcomes(outcomes)
 
-    def _describe(self, _context: RequestContext, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse:
+    async def _describe(self, context: RequestContext, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse:
+        slices = context.slices()
         wanted: dict[TopicPartition, None] | None = None
         if request.topics is not None:
             wanted = {
@@ -79,7 +80,7 @@ class LogDirsApi:
                 results.append(DescribeLogDirsResult(error_code=ErrorCode.KAFKA_STORAGE_ERROR, log_dir=info.path))
                 continue
             by_topic: dict[str, list[DescribeLogDirsPartition]] = {}
-            for log in info.logs:
+            async for log in slices.each(info.logs):
                 name = log.topic_partition
                 if wanted is None or name in wanted:
                     by_topic.setdefault(name.topic, []).append(self._describe_log(log))

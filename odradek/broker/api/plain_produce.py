@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from odradek.broker.replication.admission import Admission
+from odradek.broker.replication.admission import Admission, TakesLongError
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Partition
 from odradek.metadata.topic_names import is_internal
@@ -71,7 +71,7 @@ class PlainProduceApi:
             if acks != _ACKS_LEADER and (acks != _ACKS_ALL or not partition.is_alone):
                 return None
             batch, header = self._admission.admit(records, log.config, version)
-        except KafkaError:
+        except (KafkaError, TakesLongError):
             return None
         if header.attributes & TRANSACTIONAL_BIT:
             return None
@@ -98,7 +98,7 @@ class PlainProduceApi:
                 records = other.records
             try:
                 batch, header = self._admission.admit(records, config, version)
-            except KafkaError:
+            except (KafkaError, TakesLongError):
                 break
             if header.attributes & TRANSACTIONAL_BIT or header.producer_id != producer_id:
                 break

@@ -10,7 +10,7 @@ from typing import cast
 from odradek.broker.api.leaders import leader_endpoints
 from odradek.broker.api.plain_produce import PlainProduceApi
 from odradek.broker.coordinator.result import Producer
-from odradek.broker.replication.admission import Admission
+from odradek.broker.replication.admission import Admission, Opened
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.transactions.verification import (
     NOTHING_TO_VERIFY,
@@ -20,11 +20,11 @@ from odradek.broker.transactions.verification import (
     support_of_produce,
 )
 from odradek.metadata.topic_names import is_internal
-from odradek.ports import Promise, flatten, spawn
+from odradek.ports import Promise, Slices, flatten, spawn
 from odradek.ports.files import Buffer
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
-from odradek.server.handlers import MAX_DECIDED_OBJECTS, CloseConnection, Handler
+from odradek.server.handlers import MAX_DECIDED_OBJECTS, CloseConnection, Handler, Sliced
 from odradek.storage.log import Log
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -59,6 +59,8 @@ FIRST_WITH_LEADERS = 10
 ADMIN_CLIENT_ID = "__admin_client"
 """Kafka's own tools write to internal topics under this client id."""
 UNKNOWN_OFFSET = -1
+MANY_BYTES = 512
+"""A batch of fewer bytes is opened at once, if need be."""
 _PRODUCER = struct.Struct(">qhi")
 _WITHOUT_START = frozenset(
     {
@@ -116,6 +118,7 @@ class ProduceApi:
             plain_run=plain.answer_run,
             plain_from=FIRST_PLAIN,
             max_objects=MAX_DECIDED_OBJECTS,
+            keeps_order=True,
             differences=(
                 "Garbage instead of a batch is CORRUPT_MESSAGE and an unknown codec UNSUPPORTED_COMPRESSION_TYPE, "
                 "where Kafka answers UNKNOWN_SERVER_ERROR, on which the Java client gives up its producer id.",
@@ -126,9 +129,12 @@ class ProduceApi:
 
     def _handle(
         self, context: RequestContext, request: ProduceRequest
-    ) -> ProduceResponse | Promise[ProduceResponse | None] | None:
+    ) -> ProduceResponse | Promise[ProduceResponse | None] | Sliced[ProduceResponse] | None:
         transaction = self._transaction(context, request)
+        takes_long = self._takes_long(context, request)
         if transaction is None:
+            if takes_long:
+                return self._sliced(context, request, NOTHING_TO_VERIFY)
             return self._append_all(context, request, NOTHING_TO_VERIFY)
         producer, sequences = transaction
 
@@ -139,6 +145,8 @@ class ProduceApi:
         ahead = self._verifying.get(producer.producer_id)
         verified = verify() if ahead is None else None
         if verified is not None and verified.done:
+            if takes_long:
+                return self._sliced(context, request, verified.result())
             return self._append_all(context, request, verified.result())
 
         async def wait() -> ProduceResponse | Promise[ProduceResponse | None] | None:
@@ -148,7 +156,10 @@ class ProduceApi:
             try:
                 if ahead is not None:
                     await ahead
-                return self._append_all(context, request, await (verified or verify()))
+                outcome = await (verified or verify())
+                if takes_long:
+                    return await self._append_in_turns(context, request, outcome)
+                return self._append_all(context, request, outcome)
             finally:
                 if self._verifying[producer.producer_id] is end:
                     del self._verifying[producer.producer_id]
@@ -192,6 +203,58 @@ class ProduceApi:
         by_id = context.api_version >= FIRST_WITH_TOPIC_IDS
         return self._replicas.topic_name(topic.topic_id) if by_id else topic.name
 
+    def _takes_long(self, context: RequestContext, request: ProduceRequest) -> bool:
+        """Whether records of the request have to be opened, and are many."""
+        for topic in request.topic_data:
+            for data in topic.partition_data:
+                records = cast("Buffer | None", data.records)
+                if records is None or len(records) < MANY_BYTES:
+                    continue
+                log = self._log(self._topic_name(context, topic), data.index)
+                if log is not None and self._admission.takes_long(records, log.config):
+                    return True
+        return False
+
+    def _log(self, topic: str | None, index: int) -> Log | None:
+        """The log of a partition that is led here; None where there is an error to be told."""
+        if topic is None:
+            return None
+        try:
+            return self._replicas.partition(TopicPartition(topic, index)).leader_log()
+        except KafkaError:
+            return None
+
+    def _sliced(self, context: RequestContext, request: ProduceRequest, verified: Verified) -> Sliced[ProduceResponse]:
+        """`_append_in_turns`, for the dispatcher, which takes None for no reply also here."""
+        return cast("Sliced[ProduceResponse]", self._append_in_turns(context, request, verified))
+
+    async def _append_in_turns(
+        self, context: RequestContext, request: ProduceRequest, verified: Verified
+    ) -> ProduceResponse | Promise[ProduceResponse | None] | None:
+        """`_append_all` with turns for others while records are opened."""
+        slices = context.slices()
+        responses: list[TopicProduceResponse] = []
+        uncommitted = _Uncommitted()
+        for topic in _each_once(request.topic_data):
+            name = self._topic_name(context, topic)
+            answers = []
+            for partition in topic.partition_data:
+                opened = await self._open(context, name, partition, slices)
+                answers.append(self._append(context, request, name, partition, verified, uncommitted, opened))
+            responses.append(
+                TopicProduceResponse(name=topic.name, topic_id=topic.topic_id, partition_responses=answers)
+            )
+        return self._answer(context, request, ProduceResponse(responses=responses), uncommitted)
+
+    async def _open(
+        self, context: RequestContext, topic: str | None, data: PartitionProduceData, slices: Slices
+    ) -> Opened | None:
+        records = cast("Buffer | None", data.records)
+        log = self._log(topic, data.index)
+        if log is None or not self._admission.takes_long(records, log.config):
+            return None
+        return await self._admission.open(records, log.config, context.api_version, slices)
+
     def _append_all(
         self, context: RequestContext, request: ProduceRequest, verified: Verified
     ) -> ProduceResponse | Promise[ProduceResponse | None] | None:
@@ -206,7 +269,12 @@ class ProduceApi:
             responses.append(
                 TopicProduceResponse(name=topic.name, topic_id=topic.topic_id, partition_responses=answers)
             )
-        response = ProduceResponse(responses=responses)
+        return self._answer(context, request, ProduceResponse(responses=responses), uncommitted)
+
+    def _answer(
+        self, context: RequestContext, request: ProduceRequest, response: ProduceResponse, uncommitted: _Uncommitted
+    ) -> ProduceResponse | Promise[ProduceResponse | None] | None:
+        """What the request is answered with after all appends."""
         if uncommitted.is_misdirected and context.api_version >= FIRST_WITH_LEADERS:
             self._add_leaders(context, response)
         if request.acks == ACKS_NONE:
@@ -225,6 +293,7 @@ class ProduceApi:
         data: PartitionProduceData,
         verified: Verified,
         uncommitted: _Uncommitted,
+        opened: Opened | None = None,
     ) -> PartitionProduceResponse:
         answer = PartitionProduceResponse(index=data.index, base_offset=UNKNOWN_OFFSET)
         records = cast("Buffer | None", data.records)
@@ -244,7 +313,10 @@ class ProduceApi:
             if name in verified.errors:
                 raise _unverified(verified.errors[name], context.api_version)
             log = leader_log
-            batch, header = self._admission.admit(records, log.config, context.api_version)
+            if opened is not None and opened.config is log.config:
+                batch, header = opened.admitted()
+            else:
+                batch, header = self._admission.admit(records, log.config, context.api_version, at_once=True)
             if header.is_transactional and header.producer_id >= 0 and self._verifier.is_enabled():
                 log.producers.check_verified(
                     header.producer_id, header.producer_epoch, verified.verifications.get(name)

@@ -13,7 +13,7 @@ from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ProtocolError
 from odradek.wire.records.header import iter_batches
 
-SLICE_MS = 5.0
+SLICE_MS = 1.0
 """How long one turn of loading may keep the thread from other work."""
 
 

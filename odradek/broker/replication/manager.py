@@ -23,7 +23,7 @@ from odradek.wire.uuids import Uuid
 
 _log = logging.getLogger(__name__)
 
-FOLLOW_SLICE_MS = 50.0
+FOLLOW_SLICE_MS = 1.0
 """How long one turn of following the metadata may keep the thread from other work."""
 
 LeadershipListener = Callable[[Partition], None]

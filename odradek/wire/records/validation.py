@@ -6,10 +6,11 @@ topic, and `validate_records` opens the records and checks what Kafka checks of 
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import NamedTuple
 
 from odradek.wire.errors import ErrorCode, KafkaError
-from odradek.wire.records.batch import DEFAULT_RECORDS_LIMIT_BYTES, record_payload
+from odradek.wire.records.batch import DEFAULT_RECORDS_LIMIT_BYTES, STEP_RECORDS, record_payload
 from odradek.wire.records.compression import Codec
 from odradek.wire.records.crc import Buffer, crc32c
 from odradek.wire.records.header import (
@@ -188,7 +189,19 @@ def validate_records(
     decompression are those of `iter_records`, but for a record length that does not end, not compressed, which is
     CORRUPT_MESSAGE (Apache Kafka answers UNKNOWN_SERVER_ERROR).
     """
-    payload = record_payload(batch, header, limit_bytes)
+    steps = validation_steps(record_payload(batch, header, limit_bytes), header, rules, now_ms)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            validated: ValidatedRecords = end.value
+            return validated
+
+
+def validation_steps(
+    payload: bytes, header: BatchHeader, rules: RecordRules, now_ms: int
+) -> Generator[None, None, ValidatedRecords]:
+    """What `validate_records` does with records that are decompressed, in steps of `STEP_RECORDS`."""
     max_record_bytes = MAX_RECORD_BYTES
     overlong_length = ErrorCode.CORRUPT_MESSAGE
     if header.attributes & CODEC_MASK:
@@ -204,6 +217,8 @@ def validate_records(
             max_timestamp_ms = timestamp_ms
         if fields[1] != index:
             consecutive = False
+        if not index % STEP_RECORDS:
+            yield
     checker.raise_if_refused()
     if rules.timestamp_type is TimestampType.LOG_APPEND_TIME:
         max_timestamp_ms = now_ms

@@ -65,7 +65,7 @@ class Scene:
             scheduler=self.world,
             log_config_of=lambda _image, name: self._log_config(name),
         )
-        self.admission = Admission(self.world, check_every_record=check_every_record)
+        self.admission = Admission(self.world, check_every_record=check_every_record, executor=self.world)
         self.verifier = TransactionVerifier(
             self.replicas, NoBrokers(), lambda _id: 0, lambda: True, self.world, TransactionOptions()
         )

@@ -29,7 +29,7 @@ from odradek.broker.groups.table import NOTHING, GroupTable
 
 _log = logging.getLogger(__name__)
 
-_SLICE_MS = 5.0
+_SLICE_MS = 1.0
 """How long one turn of resolving expressions may keep the thread from other work."""
 
 
