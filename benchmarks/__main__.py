@@ -21,7 +21,7 @@ from benchmarks.workloads.catalogue import NAMES, workloads
 from tests.support.apache import Unavailable, tools_libs
 
 QUICK_TIME_LIMIT_S = 150.0
-FULL_TIME_LIMIT_S = 2700.0
+FULL_TIME_LIMIT_S = 5400.0
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -35,6 +35,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="NAME|GROUP",
     help="Measure only this; repeatable.",
 )
+@click.option("--minutes", type=click.FloatRange(0), help="No round begins that would end later.  [90; quick: 2.5]")
 @click.option("--list", "lists", is_flag=True, help="List what there is to measure.")
 @click.option("--json", "json_path", type=FILE, help="Write all figures and runs to this file, after each round.")
 @click.option(
@@ -55,6 +56,7 @@ def main(
     rounds: int | None,
     quick: bool,
     only: tuple[str, ...],
+    minutes: float | None,
     lists: bool,
     json_path: Path | None,
     merged_paths: tuple[Path, ...],
@@ -80,7 +82,7 @@ def main(
         workloads=chosen(workloads(_tools(), scale), only, scale),
         scale=scale,
         rounds=rounds or (3 if quick else 5),
-        time_limit_s=QUICK_TIME_LIMIT_S if quick else FULL_TIME_LIMIT_S,
+        time_limit_s=(QUICK_TIME_LIMIT_S if quick else FULL_TIME_LIMIT_S) if minutes is None else minutes * 60,
         measures_starts=not only or STARTUP in only,
     )
     taken = _circumstances(scale, rounds, only)

@@ -15,7 +15,7 @@ from html import escape
 from benchmarks.figures import APACHE, ODRADEK, Entry
 from benchmarks.runner import LIMIT
 from benchmarks.stats import Spread, spread
-from benchmarks.workloads.base import CONNECTIONS, LATENCY
+from benchmarks.workloads.base import CONNECTIONS, LATENCY, TAILING
 
 SIDES = {ODRADEK: "Odradek", APACHE: "Apache Kafka", LIMIT: "the limit"}
 """From top to bottom in each row."""
@@ -50,6 +50,7 @@ RATE = Panel("records/s (more is better)", "records_per_s")
 CPU = Panel("broker CPU, s per million records (less is better)", "broker_cpu_s_per_million_records")
 PANELS = {
     LATENCY: (Panel("p50, ms (less is better)", "p50_ms"), Panel("p99, ms (less is better)", "p99_ms")),
+    TAILING: (Panel("p99, ms from send to reading (less is better)", "p99_ms"), CPU),
     CONNECTIONS: (RATE, Panel("peak memory, MiB (less is better)", "peak_bytes", MIB)),
 }
 """Of groups that are not shown by throughput and CPU time."""

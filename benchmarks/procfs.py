@@ -36,12 +36,18 @@ def cpu_s(pid: int) -> float:
 
     Those that run are exact, threads that have ended included; of children that have ended, in clock ticks of 10 ms.
     """
-    ticks = 0
-    running_s = 0.0
-    for member in _tree(pid):
-        ticks += parse_reaped_ticks((PROC / str(member) / "stat").read_text())
-        running_s += time.clock_gettime(_cpu_clock(member))
-    return running_s + ticks / os.sysconf("SC_CLK_TCK")
+    used_s = _used_s(pid)
+    for member in _tree(pid)[1:]:
+        # A child may end between being listed and being asked; its parent has its time then.
+        with contextlib.suppress(OSError):
+            used_s += _used_s(member)
+    return used_s
+
+
+def _used_s(pid: int) -> float:
+    """Raises OSError for a process that is not there."""
+    ticks = parse_reaped_ticks((PROC / str(pid) / "stat").read_text())
+    return time.clock_gettime(_cpu_clock(pid)) + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _cpu_clock(pid: int) -> int:

@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -87,7 +88,6 @@ class Results:
 
     ready_s: dict[str, list[float]] = field(default_factory=dict)
     idle_bytes: dict[str, int] = field(default_factory=dict)
-    peak_bytes: dict[str, int] = field(default_factory=dict)
     runs: dict[str, dict[str, list[Run]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     """By workload."""
@@ -156,14 +156,6 @@ class _Part:
             few = [workload for workload in self.plan.workloads if workload.rounds_at_most is not None]
             self._measure_rounds([each for each in self.plan.workloads if each not in few], self.deadline_s)
             self._measure_rounds(few, math.inf)
-            if nodes == SINGLE:
-                self.results.peak_bytes = {key: self._peak_bytes(key) for key in self.stands}
-
-    def _peak_bytes(self, key: str) -> int:
-        """The highest resident set since the start: what begins anew with each run has been kept in it."""
-        peaks = [run.peak_bytes for runs in self.results.runs.values() for run in runs.get(key, [])]
-        found = self.stands[key]
-        return max([*peaks, found.peak_resident_bytes() if found.running else 0])
 
     def _measure_starts(self) -> None:
         """Seconds from process start to ready in an empty directory, in turn, while no other broker runs."""
@@ -188,7 +180,8 @@ class _Part:
             for place, workload in enumerate(due, start=1):
                 said = f"round {number} of {self.plan.rounds}" if number else "warm-up"
                 self.say(f"{said}, {place} of {len(due)}: {workload.title}")
-                runs = self._run_in_turn(workload, in_turn(keys, number))
+                # The bare machine needs no warming up.
+                runs = self._run_in_turn(workload, in_turn(keys, number) if number else list(self.stands))
                 if number:
                     for key, run in runs.items():
                         self.results.runs.setdefault(workload.name, {}).setdefault(key, []).append(run)
@@ -206,15 +199,26 @@ class _Part:
             except FAILURES as error:
                 self._note_failure(workload, key, str(error) or type(error).__name__)
                 return {}
+            except Exception as error:  # noqa: BLE001 - a mistake in one workload costs the others nothing; it is told
+                self.say(traceback.format_exc())
+                self._note_failure(workload, key, f"{type(error).__name__}: {error}")
+                return {}
             if run is not None:
                 runs[key] = run
         return runs
 
     def _note_failure(self, workload: Workload, key: str, reason: str) -> None:
+        """A broker that has ended is started again: the other workloads go on."""
         found = self.stands.get(key)
-        tail = "" if found is None or found.running else f"\nits log ends:\n{found.log_tail()}"
-        self.results.failures[workload.name] = f"on {found.title if found else key}: {reason}{tail}"
-        self.say(f"failed: {workload.name} {self.results.failures[workload.name]}")
+        where = key if found is None else found.title
+        self.results.failures[workload.name] = f"on {where}: {reason}"
+        self.say(f"failed: {workload.name} on {where}: {reason}")
+        if found is not None and not found.running:
+            self.say(f"its log ends:\n{found.log_tail()}")
+            try:
+                found.revive()
+            except BrokerFailed as error:
+                self.say(f"{where} does not start again: {error}")
 
 
 def is_due(workload: Workload, number: int) -> bool:

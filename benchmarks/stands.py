@@ -75,6 +75,12 @@ class Stand:
                 total += list_offset(connection, topic, _LATEST, partition=partition.partition_index).offset
         return total
 
+    def revive(self) -> None:
+        """Start what has ended by itself. Raises BrokerFailed."""
+        for member in self.members:
+            if not member.running:
+                member.start()
+
     def log_tail(self) -> str:
         """The end of the log of each process that runs no more."""
         return "\n".join(member.log_tail(15) for member in self.members if not member.running)
