@@ -31,7 +31,7 @@ from benchmarks.plots import plot, short
 from benchmarks.report import in_mib, measured_cell, of_processes, ratio_cell, said
 from benchmarks.runner import LIMIT
 from benchmarks.stats import Spread
-from benchmarks.workloads.base import GROUPS
+from benchmarks.workloads.base import GROUPS, QUICK
 from benchmarks.workloads.catalogue import NAMES
 from tests.support.apache import ROOT
 
@@ -157,7 +157,8 @@ def _taken(circumstances: Sequence[Taken]) -> str:
         memory = found.get("memory_bytes")
         size = f", {memory / (1 << 30):.0f} GiB" if isinstance(memory, int) and memory else ""
         versions = ", ".join(f"{name} {version}" for name, version in taken.versions.items())
-        lines.append(f"{number}. {taken.at}: `{taken.command}`")
+        quick = ", with less work in each run: the spread is wide" if taken.scale == QUICK.name else ""
+        lines.append(f"{number}. {taken.at}: `{taken.command}`{quick}")
         lines.append(f"    - {found.get('cores')} cores of {found.get('cpu')}{size}, {found.get('system')}")
         lines.append(f"    - {versions}")
     return "\n".join(lines) + "\n"
