@@ -8,7 +8,7 @@ import errno
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 from odradek.net.context import Counters, LoopContext
@@ -61,7 +61,6 @@ class Channel(FrameReader):
         "_slots",
         "_warming",
         "_writing",
-        "info",
     )
 
     def __init__(
@@ -80,8 +79,7 @@ class Channel(FrameReader):
 
         `run_handler` is offered frames that arrived together, and `handler` those that it does not take.
         """
-        super().__init__(context, sock, counters)
-        self.info = info
+        super().__init__(context, sock, info, counters)
         self._handler = handler
         self._run_handler = run_handler
         self._on_closed = on_closed
@@ -212,18 +210,30 @@ class Channel(FrameReader):
 
     def _dispatch_run(self, frames: list[memoryview]) -> int:
         """Handle the first of several frames together, if no reply is waited for; returns how many."""
-        if self._run_handler is None or self._slots:
+        handler = self.run_handler_now()
+        if handler is None:
             return 0
-        replies = self._run_handler(self.info, frames)
+        replies = handler(self.info, frames)
+        self._answer_run(replies)
+        return len(replies)
+
+    def run_handler_now(self) -> RunHandler | None:
+        """Who is offered frames that arrived together: nobody while a reply is waited for, or when it is closing."""
+        return None if self._slots or self._pause or self._ending else self._run_handler
+
+    def _answer_run(self, replies: Sequence[Reply]) -> None:
+        """Queue the replies to requests that were handled together, when no other reply was waited for."""
         self._counters.requests += len(replies)
         if self.closed or any(isinstance(reply, Outcome) for reply in replies):
-            for reply in replies:
+            closing = replies.index(Outcome.CLOSE) + 1 if Outcome.CLOSE in replies else len(replies)
+            for reply in replies[:closing]:
                 self._answer(reply)
+            for reply in replies[closing:]:
+                _discard(reply)
         else:
             self._output.append_run(replies)
             if self._output.size_bytes > self._context.limits.max_unsent_bytes:
                 self._review()
-        return len(replies)
 
     def _dispatch_buffer(self, buffer: FrameBuffer) -> None:
         """Handle a frame that has a buffer of its own."""

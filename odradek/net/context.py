@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from odradek.net.frames import MAX_READ_BUFFER_BYTES, READ_BUFFER_BYTES, Spares
+from odradek.net.gathering import Gathering
 from odradek.net.limits import NetworkLimits
 from odradek.net.memory import RequestMemory
 from odradek.ports import Executor
@@ -65,7 +66,18 @@ class Flushable(Protocol):
 class LoopContext:
     """Buffers, budget, clock ticks and the flush at the end of a turn. Belongs to the loop's thread."""
 
-    __slots__ = ("_filled_reads", "_unflushed", "executor", "limits", "loop", "memory", "read_view", "spares", "tick")
+    __slots__ = (
+        "_filled_reads",
+        "_unflushed",
+        "executor",
+        "gathering",
+        "limits",
+        "loop",
+        "memory",
+        "read_view",
+        "spares",
+        "tick",
+    )
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, limits: NetworkLimits, executor: Executor | None = None
@@ -79,6 +91,7 @@ class LoopContext:
         self.read_view = memoryview(bytearray(READ_BUFFER_BYTES))
         self._filled_reads = 0
         self.tick = 0
+        self.gathering = Gathering(loop)
         self._unflushed: list[Flushable] = []
 
     def replace_read_view(self) -> None:

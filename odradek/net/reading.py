@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from struct import Struct
 from time import monotonic
 
 from odradek.net.context import Counters, LoopContext
 from odradek.net.frames import READ_BUFFER_BYTES, FrameBuffer
+from odradek.net.gathering import GATHERED_BYTES, READS_APART, Gathered
 from odradek.net.memory import ALLOWANCE_BYTES
+from odradek.ports.network import ConnectionInfo, Reply, RunHandler
 
 RECEIVES_PER_TURN = 4
 """Reads into one large frame before other connections have their turn."""
@@ -18,6 +21,9 @@ PAUSED_PARKED = 1
 PAUSED_UNSENT = 2
 PAUSED_MEMORY = 4
 """Why nothing is read, as bits: too many parked requests, too many unsent bytes, or no memory for a frame."""
+
+MIN_ROOM_BYTES = READ_BUFFER_BYTES // 2
+"""What of the read buffer must be free for a read."""
 
 _LENGTH = Struct(">i")
 _HAS_SCATTER = hasattr(socket.socket, "recvmsg_into")
@@ -40,14 +46,18 @@ class FrameReader:
         "_fd",
         "_frame",
         "_head",
+        "_is_gathered",
         "_pause",
         "_reading",
+        "_reads_apart",
         "_sock",
         "closed",
+        "info",
         "last_active",
     )
 
-    def __init__(self, context: LoopContext, sock: socket.socket, counters: Counters) -> None:
+    def __init__(self, context: LoopContext, sock: socket.socket, info: ConnectionInfo, counters: Counters) -> None:
+        self.info = info
         self.last_active = context.tick
         self.closed = False
         self._context = context
@@ -62,6 +72,10 @@ class FrameReader:
         self._pause = 0
         self._reading = False
         self._ending = False
+        self._is_gathered = False
+        """What was read last is handled at the end of this turn."""
+        self._reads_apart = 0
+        """Reads that are handled at once."""
 
     def flush(self) -> None:
         """Send the replies to what was read."""
@@ -86,6 +100,14 @@ class FrameReader:
         """Handle the first of several frames together; returns how many, 0 if they have to be handled one by one."""
         raise NotImplementedError
 
+    def run_handler_now(self) -> RunHandler | None:
+        """Who may be offered what arrived, as no reply is waited for (see `Gatherer`)."""
+        raise NotImplementedError
+
+    def _answer_run(self, replies: Sequence[Reply]) -> None:
+        """Queue the replies to requests that were handled together."""
+        raise NotImplementedError
+
     def _dispatch_buffer(self, buffer: FrameBuffer) -> None:
         """Handle a frame that has a buffer of its own."""
         raise NotImplementedError
@@ -102,8 +124,25 @@ class FrameReader:
         """The socket failed."""
         raise NotImplementedError
 
+    def handle_gathered(self, gathered: Gathered, replies: Sequence[Reply]) -> None:
+        """The end of the turn: `replies` are those to the first of the frames (see `Gatherer`)."""
+        self._is_gathered = False
+        _, view, position, end, frames = gathered
+        if replies:
+            self._answer_run(replies)
+        else:
+            self._reads_apart = READS_APART
+        if len(replies) < len(frames) and not self.closed:
+            for frame in frames[: len(replies)]:
+                position += 4 + len(frame)
+            self._parse(view, position, end)
+        if not self.closed:
+            self.flush()
+
     def _on_readable(self) -> None:
-        if self._backlog is not None:
+        if self._is_gathered or len(self._context.read_view) - self._context.gathering.bytes < MIN_ROOM_BYTES:
+            self._context.gathering.handle()
+        if self._backlog is not None or not self._reading:
             return
         try:
             if self._frame is None:
@@ -115,7 +154,7 @@ class FrameReader:
         except OSError as error:
             self._lost(error)
             return
-        if not self.closed:
+        if not self.closed and not self._is_gathered:
             self.flush()
 
     def _receive(self) -> None:
@@ -123,7 +162,7 @@ class FrameReader:
         room = self._room(view)
         start = len(self._head)
         if start:
-            view[:start] = self._head
+            room[:start] = self._head
             size = self._sock.recv_into(room[start:])
         else:
             size = self._sock.recv_into(room)
@@ -164,13 +203,33 @@ class FrameReader:
 
     def _room(self, view: memoryview) -> memoryview:
         """How much of the read buffer may be filled: what begins a frame that has to wait for memory is kept."""
-        return view[:ALLOWANCE_BYTES] if self._context.memory.is_tight else view
+        begin = self._context.gathering.bytes
+        if self._context.memory.is_tight:
+            return view[begin : begin + ALLOWANCE_BYTES]
+        return view[begin:] if begin else view
 
-    def _parse_read(self, view: memoryview, end: int) -> None:
-        """`_parse` what a read has brought into the loop's buffer."""
-        self._parse(view, 0, end)
+    def _parse_read(self, view: memoryview, size: int) -> None:
+        """`_parse` what a read has brought into the loop's buffer, or have it wait for the end of the turn."""
+        position = self._context.gathering.bytes
+        end = position + size
+        if size <= GATHERED_BYTES and self._context.gathering.is_wanted() and self._gather(view, position, end):
+            return
+        self._parse(view, position, end)
         if end == len(view) and view is self._context.read_view:
             self._context.read_was_filled()
+
+    def _gather(self, view: memoryview, position: int, end: int) -> bool:
+        if self._reads_apart:
+            self._reads_apart -= 1
+            return False
+        if self._pause or self.run_handler_now() is None:
+            return False
+        frames = self._whole_frames(view, position, end, min(self._context.limits.max_frames_per_turn, MAX_RUN_FRAMES))
+        if sum(map(len, frames)) + 4 * len(frames) != end - position:
+            return False
+        self._is_gathered = True
+        self._context.gathering.add(Gathered(self, view, position, end, frames))
+        return True
 
     def _parse(self, view: memoryview, position: int, end: int) -> None:
         """Handle the frames in `view[position:end]`; what cannot be handled yet is kept."""

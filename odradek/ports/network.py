@@ -78,6 +78,7 @@ FrameHandler = Callable[[ConnectionInfo, memoryview], Reply | Promise[Reply]]
 handler until its reply is settled; whoever keeps bytes longer copies them. It never raises."""
 
 RunHandler = Callable[[ConnectionInfo, Sequence[memoryview]], Sequence[Reply]]
-"""Answers the first of several frames that arrived one behind the other, as many as it can take together: their
-replies, all settled; none if they have to be handled one by one. Their memory belongs to it only until it returns, and
-it never raises."""
+"""Answers the first of several frames that arrived one behind the other, over one connection or several, as many as it
+can take together: their replies, all settled; none if they have to be handled one by one. The connection is that of the
+first one; no reply is waited for at any of them. Their memory belongs to it only until it returns, and it never
+raises."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import CoroutineType
 from typing import cast
@@ -74,15 +74,7 @@ class Dispatcher:
         if route is None or route.plain_run is None or client_id_size < -1 or connection.id in self._lane.queues:
             return ()
         body_at = _CLIENT_ID_AT + max(client_id_size, 0) + 1
-        requests: list[tuple[int, memoryview]] = []
-        for frame in frames:
-            if len(frame) < body_at or frame[body_at - 1]:
-                break
-            key, its_version, correlation_id, size = _HEADER_START.unpack_from(frame)
-            if key != api_key or its_version != version or size != client_id_size:
-                break
-            requests.append((correlation_id, frame))
-        return route.plain_run(version, requests, body_at) if len(requests) > 1 else ()
+        return route.plain_run(version, _alike(frames, body_at), body_at)
 
     def _dispatch(self, connection: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
         if len(frame) < _CLIENT_ID_AT:
@@ -203,6 +195,18 @@ class _Route:
         """Only for headers that may have tagged fields."""
         self.plain_run = handler.plain_run if is_plain else None
         """Likewise."""
+
+
+def _alike(frames: Sequence[memoryview], body_at: int) -> Iterator[tuple[int, memoryview]]:
+    """The frames up to one whose header is not like the first one's, with their correlation ids."""
+    first = _HEADER_START.unpack_from(frames[0])
+    for frame in frames:
+        if len(frame) < body_at or frame[body_at - 1]:
+            return
+        api_key, version, correlation_id, client_id_size = _HEADER_START.unpack_from(frame)
+        if api_key != first[0] or version != first[1] or client_id_size != first[3]:
+            return
+        yield correlation_id, frame
 
 
 def _client_id(frame: memoryview, size: int, route: _Route) -> tuple[str | None, int]:

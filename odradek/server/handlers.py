@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from types import CoroutineType
 from typing import Generic, TypeGuard, TypeVar, cast
@@ -33,7 +33,7 @@ Plain = Callable[[int, int, memoryview, int], "Reply | Promise[Reply | None] | N
 changed, for a request that has to go the ordinary way. A promise of either is one that is pending. Raises nothing."""
 
 
-PlainRun = Callable[[int, Sequence[tuple[int, memoryview]], int], Sequence[Reply]]
+PlainRun = Callable[[int, Iterator[tuple[int, memoryview]], int], Sequence[Reply]]
 """(version, correlation ids with frames, where their bodies begin) to the replies to the first of them, as many as can
 be answered together; none, with nothing changed, if they have to be answered one by one. Raises nothing."""
 

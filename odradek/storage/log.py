@@ -17,7 +17,7 @@ from odradek.storage.log_config import LogConfig
 from odradek.storage.log_files import delete_segments, sync_files
 from odradek.storage.log_reads import LogReads
 from odradek.storage.log_results import AppendInfo, AppendOrigin
-from odradek.storage.markers import apply_batch, apply_run
+from odradek.storage.markers import apply_batch, apply_sequence, sequences_of
 from odradek.storage.producer_snapshot import SnapshotFiles
 from odradek.storage.producers import ProducerStateManager
 from odradek.storage.recovery import rebuild_producers
@@ -153,16 +153,19 @@ class Log(LogReads):
     ) -> AppendInfo | None:
         """Append clients' batches that came together, each in a buffer of its own, by one write.
 
-        They are data outside of transactions, and either without producer ids, or of one producer and in sequence.
+        They are data outside of transactions; those of one producer are all behind each other, and in sequence.
         None, with nothing changed, if they have to be appended one by one; else what is told of all together.
         """
         if self.is_offline:
             raise self._offline()
-        first = headers[0]
-        if self.config.uses_log_append_time or not (first.producer_id < 0 or self.producers.is_next(
-            first.producer_id, first.producer_epoch, first.base_sequence, is_transactional=False
-        )):  # fmt: skip
+        if self.config.uses_log_append_time:
             return None
+        sequences = sequences_of(headers)
+        if len(sequences) > 1 and len({headers[each.start].producer_id for each in sequences}) < len(sequences):
+            return None
+        for each in sequences:
+            if not self.continues(headers[each.start]):
+                return None
         base_offsets = []
         offset = first_offset = self.log_end_offset
         max_timestamp_ms = -1
@@ -177,8 +180,14 @@ class Log(LogReads):
             rewrite_base_offset_and_epoch(batch, 0, base_offset, leader_epoch)
         if leader_epoch != self.leader_epochs.latest_epoch and leader_epoch >= 0:
             self.assign_epoch(leader_epoch, first_offset)
-        self._write_to_active(batches, headers, base_offsets, offset - 1, is_run=True)
+        self._write_to_active(batches, headers, base_offsets, offset - 1, sequences)
         return AppendInfo(first_offset, offset - 1, -1, self.log_start_offset, max_timestamp_ms)
+
+    def continues(self, header: BatchHeader) -> bool:
+        """Whether a batch of data outside of transactions has no producer id, or is its producer's next one here."""
+        return header.producer_id < 0 or self.producers.is_next(
+            header.producer_id, header.producer_epoch, header.base_sequence, is_transactional=False
+        )
 
     def append_as_follower(self, batches: Buffer) -> AppendInfo | None:
         """Append batches as the leader has them, offsets and epochs included. Half a batch at the end is left out.
@@ -411,7 +420,7 @@ class Log(LogReads):
             # Not at the first batch: where compaction left out what was before it, there would be a gap between
             # segments, which looks like the loss of a segment's end once the log is compacted no more.
             self.roll(last_offset - MAX_RELATIVE_OFFSET)
-        self._write_to_active((batches,), headers, base_offsets, last_offset, is_run=False)
+        self._write_to_active((batches,), headers, base_offsets, last_offset)
 
     def _is_full(self, size: int, last_offset: int, max_timestamp_ms: int, now_ms: int) -> bool:
         """Whether `size` more bytes up to `last_offset` belong into a new segment."""
@@ -422,11 +431,12 @@ class Log(LogReads):
 
     def _write_to_active(
         self, pieces: Sequence[Buffer], headers: Sequence[BatchHeader], base_offsets: Sequence[int], last_offset: int,
-        *, is_run: bool,
+        sequences: Sequence[range] | None = None,
     ) -> None:  # fmt: skip
         """Write to the active segment, and bring indexes and producer state up to date.
 
-        `pieces` are all batches in one buffer, or those of a run (see `append_run`) with a buffer for each.
+        `pieces` are all batches in one buffer, or those of a run (see `append_run`) with a buffer for each. Of a run
+        `sequences` are those of its producers.
         """
         index_interval_bytes = self.config.index_interval_bytes
         segment = self.segments.active
@@ -436,11 +446,11 @@ class Log(LogReads):
             at = 0
             for header, base_offset in zip(headers, base_offsets, strict=True):
                 segment.note(header, base_offset + header.last_offset_delta, position + at, index_interval_bytes)
-                if header.producer_id >= 0 and not is_run:
+                if header.producer_id >= 0 and sequences is None:
                     self._update_producer(segment, header, base_offset, pieces[0], at)
                 at += header.length + LOG_OVERHEAD_BYTES
-            if is_run and headers[0].producer_id >= 0:
-                apply_run(self.producers, headers, base_offsets)
+            for each in sequences or ():
+                apply_sequence(self.producers, headers, base_offsets, each)
         except (OSError, CorruptFileError) as error:
             raise self._failed(error) from error
         except Exception:

@@ -8,7 +8,14 @@ from typing import NamedTuple
 from odradek.ports.files import Buffer
 from odradek.storage.producers import WINDOW_BATCHES, CompletedTransaction, ProducerBatch, ProducerStateManager
 from odradek.wire.records.batch import iter_records
-from odradek.wire.records.header import CONTROL_BIT, MAX_SEQUENCE, TRANSACTIONAL_BIT, BatchHeader, increment_sequence
+from odradek.wire.records.header import (
+    CONTROL_BIT,
+    MAX_SEQUENCE,
+    NO_PRODUCER_ID,
+    TRANSACTIONAL_BIT,
+    BatchHeader,
+    increment_sequence,
+)
 
 _new_tuple = tuple.__new__
 _ABORT = 0
@@ -64,11 +71,28 @@ def apply_batch(
     return None
 
 
-def apply_run(producers: ProducerStateManager, headers: Sequence[BatchHeader], base_offsets: Sequence[int]) -> None:
-    """Data batches of one producer were written one behind the other, outside of transactions."""
+def sequences_of(headers: Sequence[BatchHeader]) -> list[range]:
+    """Where in a run those batches are that lie behind each other and have the same producer id, for each such id."""
+    found: list[range] = []
+    begin, producer_id = 0, NO_PRODUCER_ID
+    for index, header in enumerate(headers):
+        if header.producer_id != producer_id:
+            if producer_id >= 0:
+                found.append(range(begin, index))
+            begin, producer_id = index, header.producer_id
+    if producer_id >= 0:
+        found.append(range(begin, len(headers)))
+    return found
+
+
+def apply_sequence(
+    producers: ProducerStateManager, headers: Sequence[BatchHeader], base_offsets: Sequence[int], which: range
+) -> None:
+    """Some batches of a run were written: data of one producer without a gap, outside of transactions."""
     batches = []
-    for header, base_offset in zip(headers[-WINDOW_BATCHES:], base_offsets[-WINDOW_BATCHES:], strict=True):
-        _, _, _, _, _, _, delta, _, max_timestamp_ms, _, _, base_sequence, _ = header
-        last_sequence = (base_sequence + delta) & MAX_SEQUENCE
-        batches.append(_new_tuple(ProducerBatch, (last_sequence, base_offset + delta, delta, max_timestamp_ms)))
-    producers.apply_run(headers[0].producer_id, headers[0].producer_epoch, batches)
+    for index in which[-WINDOW_BATCHES:]:
+        _, _, _, _, _, _, delta, _, max_timestamp_ms, _, _, base_sequence, _ = headers[index]
+        last_sequence, last_offset = (base_sequence + delta) & MAX_SEQUENCE, base_offsets[index] + delta
+        batches.append(_new_tuple(ProducerBatch, (last_sequence, last_offset, delta, max_timestamp_ms)))
+    first = headers[which.start]
+    producers.apply_run(first.producer_id, first.producer_epoch, batches)

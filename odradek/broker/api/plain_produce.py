@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from odradek.broker.replication.admission import Admission, TakesLongError
@@ -38,17 +38,20 @@ class PlainProduceApi:
         admitted = self._admit(version, frame, body_at)
         return None if admitted is None else self._append(correlation_id, admitted)
 
-    def answer_run(self, version: int, requests: Sequence[tuple[int, memoryview]], body_at: int) -> Sequence[Reply]:
+    def answer_run(self, version: int, requests: Iterator[tuple[int, memoryview]], body_at: int) -> Sequence[Reply]:
         """The replies to the first of `requests` (see `Handler.plain_run`): those for one partition, in sequence."""
-        first = self._admit(version, requests[0][1], body_at)
-        if first is None or first.config.uses_log_append_time:
-            # Batches that get their time here are appended one by one: checking them all first would be done twice.
-            return ()
-        batches, headers = self._admit_run(version, requests, body_at, first)
-        if len(batches) > 1:
-            return self._append_run(requests, first, batches, headers)
-        reply = self._append(requests[0][0], first)
-        return () if reply is None else (reply,)
+        for correlation_id, frame in requests:
+            first = self._admit(version, frame, body_at)
+            if first is None or first.config.uses_log_append_time:
+                # Batches that get their time here go one by one: checking them all first would be done twice.
+                return ()
+            run = _Run(PlainForm(frame, body_at, first.request), correlation_id, first)
+            self._extend(run, version, requests, body_at)
+            if len(run.batches) > 1:
+                return self._append_run(run)
+            reply = self._append(correlation_id, first)
+            return () if reply is None else (reply,)
+        return ()
 
     def _admit(self, version: int, frame: memoryview, body_at: int) -> _Admitted | None:
         """The request's batch and where it goes; None if it has to go the long way."""
@@ -77,38 +80,43 @@ class PlainProduceApi:
             return None
         return _new_tuple(_Admitted, (request, partition, log.config, batch, header))
 
-    def _admit_run(
-        self, version: int, requests: Sequence[tuple[int, memoryview]], body_at: int, first: _Admitted
-    ) -> tuple[list[memoryview], list[BatchHeader]]:
-        """The checked batches of the requests up to one that may not be appended together with those before it.
+    def _extend(self, run: _Run, version: int, requests: Iterator[tuple[int, memoryview]], body_at: int) -> None:
+        """Check further requests, up to one that may not be appended together with those before it.
 
-        They go to one partition, and either have no producer ids, or are of one producer and in sequence.
+        They go to one partition; those of one producer follow each other, and continue what is in the log.
         """
-        request, _, config, batch, header = first
-        form = PlainForm(requests[0][1], body_at, request)
-        batches, headers = [batch], [header]
+        form, request, config, log = run.form, run.first.request, run.first.config, run.first.partition.log
+        before: set[int] = set()
+        header = run.headers[0]
         producer_id, epoch = header.producer_id, header.producer_epoch
         sequence = header.base_sequence + header.last_offset_delta + 1
-        for _, frame in requests[1:]:
+        for correlation_id, frame in requests:
             records = form.records(frame)
             if records is None:
                 other = read_plain(frame, body_at, version)
                 if other is None or other[:3] != request[:3]:
-                    break
+                    return
                 records = other.records
             try:
                 batch, header = self._admission.admit(records, config, version)
             except (KafkaError, TakesLongError):
-                break
-            if header.attributes & TRANSACTIONAL_BIT or header.producer_id != producer_id:
-                break
+                return
+            if header.attributes & TRANSACTIONAL_BIT:
+                return
+            if header.producer_id != producer_id:
+                before.add(producer_id)
+                if header.producer_id in before and header.producer_id >= 0:
+                    return
+                if log is None or not log.continues(header):
+                    return
+                producer_id, epoch, sequence = header.producer_id, header.producer_epoch, header.base_sequence
             if producer_id >= 0:
                 if header.producer_epoch != epoch or header.base_sequence != sequence:
-                    break
+                    return
                 sequence += header.last_offset_delta + 1
-            batches.append(batch)
-            headers.append(header)
-        return batches, headers
+            run.correlation_ids.append(correlation_id)
+            run.batches.append(batch)
+            run.headers.append(header)
 
     def _append(self, correlation_id: int, admitted: _Admitted) -> Reply | None:
         request, partition, _, batch, header = admitted
@@ -119,12 +127,10 @@ class PlainProduceApi:
             return None
         return [_reply(correlation_id, request, info, info.first_offset)]
 
-    def _append_run(
-        self, requests: Sequence[tuple[int, memoryview]], first: _Admitted,
-        batches: Sequence[memoryview], headers: Sequence[BatchHeader],
-    ) -> Sequence[Reply]:  # fmt: skip
+    def _append_run(self, run: _Run) -> Sequence[Reply]:
+        batches, headers = run.batches, run.headers
         try:
-            info = self._replicas.append_run(first.partition, batches, headers)
+            info = self._replicas.append_run(run.first.partition, batches, headers)
         except Exception:  # noqa: BLE001 - the long way meets it again, and tells the client
             for batch, header in zip(batches, headers, strict=True):
                 _restore(batch, header)
@@ -132,9 +138,9 @@ class PlainProduceApi:
         if info is None:
             return ()
         replies = []
-        offset = info.first_offset
-        for (correlation_id, _), header in zip(requests, headers, strict=False):
-            replies.append([_reply(correlation_id, first.request, info, offset)])
+        request, offset = run.first.request, info.first_offset
+        for correlation_id, header in zip(run.correlation_ids, headers, strict=True):
+            replies.append([_reply(correlation_id, request, info, offset)])
             offset += header.last_offset_delta + 1
         return replies
 
@@ -155,6 +161,19 @@ class _Admitted(NamedTuple):
     config: LogConfig
     batch: memoryview
     header: BatchHeader
+
+
+class _Run:
+    """Plain requests that are appended together."""
+
+    __slots__ = ("batches", "correlation_ids", "first", "form", "headers")
+
+    def __init__(self, form: PlainForm, correlation_id: int, first: _Admitted) -> None:
+        self.form = form
+        self.first = first
+        self.correlation_ids = [correlation_id]
+        self.batches = [first.batch]
+        self.headers = [first.header]
 
 
 def _restore(batch: memoryview, header: BatchHeader) -> None:

@@ -13,6 +13,7 @@ from odradek.storage.memory_files import MemoryFile, MemoryFileSystem
 from odradek.storage.segment import Segment
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
+from odradek.wire.records.header import parse_header
 from tests.unit.fakes import FakeWorld
 from tests.unit.storage.support import NOW_MS, Disk, batch
 
@@ -84,6 +85,23 @@ def test_a_full_disk_takes_its_directory_offline_and_leaves_the_others_alone() -
     with pytest.raises(KafkaError) as raised:
         logs_of_one[0].read(0, max_bytes=1, max_offset=1, min_one_message=True)
     assert raised.value.code is ErrorCode.KAFKA_STORAGE_ERROR
+
+
+def test_a_disk_that_fills_up_within_a_run_of_batches_leaves_nothing_of_it() -> None:
+    fs = FailingFileSystem()
+    logs, failed = start(fs, ["/disk"])
+    log = logs.create_log(TopicPartition("t", 0), bytes(16), LogConfig())
+    log.append_as_leader(batch(b"v", producer_id=5, producer_epoch=0, base_sequence=0), leader_epoch=0, now_ms=NOW_MS)
+    log.release()
+    fs.failing = "/disk"
+    run = [memoryview(batch(b"v", producer_id=5, producer_epoch=0, base_sequence=number)) for number in (1, 2, 3)]
+    with pytest.raises(KafkaError) as raised:
+        log.append_run(run, [parse_header(each) for each in run], leader_epoch=0, now_ms=NOW_MS)
+    assert raised.value.code is ErrorCode.KAFKA_STORAGE_ERROR
+    assert failed == ["/disk"]
+    producer = log.producers.entry(5)
+    assert producer is not None
+    assert (log.log_end_offset, producer.last_sequence) == (1, 0)
 
 
 def test_a_directory_that_cannot_be_read_at_the_start_is_left_out() -> None:

@@ -269,3 +269,40 @@ def test_a_run_of_a_producers_batches_leaves_what_they_leave_one_by_one(count: i
     assert mine.batches == theirs.batches
     assert len(mine.batches) == min(count + 1, 5)
     assert (mine.producer_epoch, mine.last_timestamp_ms) == (0, NOW_MS + count)
+
+
+def test_a_run_of_several_producers_leaves_what_they_leave_one_by_one() -> None:
+    def from_producer(producer_id: int, sequence: int) -> bytearray:
+        return batch(b"v", producer_id=producer_id, producer_epoch=0, base_sequence=sequence)
+
+    one_by_one, together = Disk().log, Disk().log
+    run = [
+        batch(b"a"), from_producer(7, 1), from_producer(7, 2), batch(b"b"), batch(b"c"), from_producer(9, 1),
+        from_producer(8, 1), from_producer(8, 2), from_producer(8, 3),
+    ]  # fmt: skip
+    for log in (one_by_one, together):
+        for producer_id in (7, 8, 9):
+            log.append_as_leader(from_producer(producer_id, 0), leader_epoch=0, now_ms=NOW_MS)
+    views = [memoryview(bytearray(each)) for each in run]
+    assert together.append_run(views, [parse_header(each) for each in views], leader_epoch=0, now_ms=NOW_MS) is not None
+    for each in run:
+        one_by_one.append_as_leader(each, leader_epoch=0, now_ms=NOW_MS)
+    assert together.log_end_offset == one_by_one.log_end_offset == 12
+    for mine, theirs in zip(
+        together.producers.active_producers(), one_by_one.producers.active_producers(), strict=True
+    ):
+        assert (mine.producer_id, mine.batches) == (theirs.producer_id, theirs.batches)
+
+
+@pytest.mark.parametrize("sequences", [(2,), (0,), (1, 1), (1, 2)])
+def test_a_run_in_which_a_producer_does_not_continue_changes_nothing(sequences: tuple[int, ...]) -> None:
+    disk = Disk()
+    send(disk, 0)
+    run = [memoryview(batch(b"a"))]
+    for sequence in sequences:
+        run.append(memoryview(batch(b"v", producer_id=PRODUCER, producer_epoch=0, base_sequence=sequence)))
+        run.append(memoryview(batch(b"b")))
+    before = [bytes(each) for each in run]
+    headers = [parse_header(each) for each in run]
+    assert disk.log.append_run(run, headers, leader_epoch=0, now_ms=NOW_MS) is None
+    assert ([bytes(each) for each in run], disk.log.log_end_offset) == (before, 1)
