@@ -53,7 +53,7 @@ class Gathered(NamedTuple):
 class Gathering:
     """What this turn has brought so far. Belongs to the loop's thread."""
 
-    __slots__ = ("_gathered", "_lonely_turns", "_loop", "_reads_apart", "bytes")
+    __slots__ = ("_gathered", "_lonely_turns", "_loop", "bytes", "reads_apart")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.bytes = 0
@@ -61,14 +61,8 @@ class Gathering:
         self._loop = loop
         self._gathered: list[Gathered] = []
         self._lonely_turns = 0
-        self._reads_apart = 0
-
-    def is_wanted(self) -> bool:
-        """Asked for each read: whether what it brought had better wait for the end of the turn."""
-        if self._reads_apart:
-            self._reads_apart -= 1
-            return False
-        return True
+        self.reads_apart = 0
+        """So many reads of the loop had better be handled at once; each counts it down."""
 
     def add(self, gathered: Gathered) -> None:
         """Have this handled at the end of the turn; until then its bytes stay as they are."""
@@ -87,7 +81,7 @@ class Gathering:
             self._lonely_turns += 1
             if self._lonely_turns == LONELY_TURNS:
                 self._lonely_turns = 0
-                self._reads_apart = READS_APART
+                self.reads_apart = READS_APART
         at = 0
         while at < len(gathered):
             behind = at + 1

@@ -140,8 +140,9 @@ class FrameReader:
             self.flush()
 
     def _on_readable(self) -> None:
-        if self._is_gathered or len(self._context.read_view) - self._context.gathering.bytes < MIN_ROOM_BYTES:
-            self._context.gathering.handle()
+        gathering = self._context.gathering
+        if gathering.bytes and (self._is_gathered or len(self._context.read_view) - gathering.bytes < MIN_ROOM_BYTES):
+            gathering.handle()
         if self._backlog is not None or not self._reading:
             return
         try:
@@ -210,9 +211,12 @@ class FrameReader:
 
     def _parse_read(self, view: memoryview, size: int) -> None:
         """`_parse` what a read has brought into the loop's buffer, or have it wait for the end of the turn."""
-        position = self._context.gathering.bytes
+        gathering = self._context.gathering
+        position = gathering.bytes
         end = position + size
-        if size <= GATHERED_BYTES and self._context.gathering.is_wanted() and self._gather(view, position, end):
+        if gathering.reads_apart:
+            gathering.reads_apart -= 1
+        elif size <= GATHERED_BYTES and self._gather(view, position, end):
             return
         self._parse(view, position, end)
         if end == len(view) and view is self._context.read_view:

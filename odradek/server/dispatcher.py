@@ -199,12 +199,13 @@ class _Route:
 
 def _alike(frames: Sequence[memoryview], body_at: int) -> Iterator[tuple[int, memoryview]]:
     """The frames up to one whose header is not like the first one's, with their correlation ids."""
-    first = _HEADER_START.unpack_from(frames[0])
+    unpack = _HEADER_START.unpack_from
+    api_key, version, _, client_id_size = unpack(frames[0])
     for frame in frames:
         if len(frame) < body_at or frame[body_at - 1]:
             return
-        api_key, version, correlation_id, client_id_size = _HEADER_START.unpack_from(frame)
-        if api_key != first[0] or version != first[1] or client_id_size != first[3]:
+        key, its_version, correlation_id, size = unpack(frame)
+        if key != api_key or its_version != version or size != client_id_size:
             return
         yield correlation_id, frame
 

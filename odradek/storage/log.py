@@ -30,6 +30,7 @@ from odradek.wire.records.header import (
     CONTROL_BIT,
     LOG_OVERHEAD_BYTES,
     BatchHeader,
+    place_batches,
     rewrite_base_offset_and_epoch,
     set_log_append_time,
 )
@@ -169,15 +170,14 @@ class Log(LogReads):
         base_offsets = []
         offset = first_offset = self.log_end_offset
         max_timestamp_ms = -1
-        for header in headers:
+        for _, _, _, _, _, _, delta, _, timestamp_ms, _, _, _, _ in headers:
             base_offsets.append(offset)
-            offset += header.last_offset_delta + 1
-            if header.max_timestamp_ms > max_timestamp_ms:
-                max_timestamp_ms = header.max_timestamp_ms
+            offset += delta + 1
+            if timestamp_ms > max_timestamp_ms:
+                max_timestamp_ms = timestamp_ms
         if self._is_full(sum(map(len, batches)), offset - 1, max_timestamp_ms, now_ms):
             return None
-        for batch, base_offset in zip(batches, base_offsets, strict=True):
-            rewrite_base_offset_and_epoch(batch, 0, base_offset, leader_epoch)
+        place_batches(batches, headers, base_offsets, leader_epoch)
         if leader_epoch != self.leader_epochs.latest_epoch and leader_epoch >= 0:
             self.assign_epoch(leader_epoch, first_offset)
         self._write_to_active(batches, headers, base_offsets, offset - 1, sequences)

@@ -7,6 +7,7 @@ that of `odradek.wire.messages.produce`, which reads and writes everything else.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -93,21 +94,21 @@ def _named_reply(name_bytes: int) -> struct.Struct:
     return struct.Struct(f">ixBB{name_bytes}sBixxqqqB8x")
 
 
-def write_plain(
-    correlation_id: int,
-    topic: str | bytes,
-    partition: int,
-    *,
-    base_offset: int,
-    log_append_time_ms: int,
-    log_start_offset: int,
-) -> bytes:
-    """The response, header included, that says where the batch of a plain request went. Times in milliseconds."""
+def plain_replies(
+    topic: str | bytes, partition: int, *, log_append_time_ms: int, log_start_offset: int
+) -> Callable[[int, int], bytes]:
+    """Makes of a correlation id and a base offset the response to a plain request, header included.
+
+    It says where the batch went. Times in milliseconds.
+    """
+    named: tuple[int | bytes, ...]
     if isinstance(topic, bytes):
-        return _REPLY_WITH_ID.pack(
-            correlation_id, _ONE, topic, _ONE, partition, base_offset, log_append_time_ms, log_start_offset, 1
-        )
-    name = topic.encode()
-    return _named_reply(len(name)).pack(
-        correlation_id, _ONE, len(name) + 1, name, _ONE, partition, base_offset, log_append_time_ms, log_start_offset, 1
-    )
+        pack, named = _REPLY_WITH_ID.pack, (topic,)
+    else:
+        name = topic.encode()
+        pack, named = _named_reply(len(name)).pack, (len(name) + 1, name)
+
+    def reply(correlation_id: int, base_offset: int) -> bytes:
+        return pack(correlation_id, _ONE, *named, _ONE, partition, base_offset, log_append_time_ms, log_start_offset, 1)
+
+    return reply

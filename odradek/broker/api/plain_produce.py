@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from odradek.broker.replication.admission import Admission, TakesLongError
@@ -14,7 +14,7 @@ from odradek.storage.log_config import LogConfig
 from odradek.storage.log_results import AppendInfo
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import KafkaError
-from odradek.wire.plain_produce import PlainForm, PlainProduce, read_plain, write_plain
+from odradek.wire.plain_produce import PlainForm, PlainProduce, plain_replies, read_plain
 from odradek.wire.records.header import TRANSACTIONAL_BIT, BatchHeader, rewrite_base_offset_and_epoch
 
 _ACKS_NONE = 0
@@ -85,9 +85,11 @@ class PlainProduceApi:
 
         They go to one partition; those of one producer follow each other, and continue what is in the log.
         """
-        form, request, config, log = run.form, run.first.request, run.first.config, run.first.partition.log
+        request, partition, config, _, header = run.first
+        log, form = partition.log, run.form
+        now_ms = self._replicas.clock.now_ms()
+        correlation_ids, batches, headers = run.correlation_ids, run.batches, run.headers
         before: set[int] = set()
-        header = run.headers[0]
         producer_id, epoch = header.producer_id, header.producer_epoch
         sequence = header.base_sequence + header.last_offset_delta + 1
         for correlation_id, frame in requests:
@@ -98,25 +100,24 @@ class PlainProduceApi:
                     return
                 records = other.records
             try:
-                batch, header = self._admission.admit(records, config, version)
+                batch, header = self._admission.admit(records, config, version, now_ms)
             except (KafkaError, TakesLongError):
                 return
-            if header.attributes & TRANSACTIONAL_BIT:
+            _, _, _, _, _, attributes, delta, _, _, its_id, its_epoch, its_sequence, _ = header
+            if attributes & TRANSACTIONAL_BIT:
                 return
-            if header.producer_id != producer_id:
+            if its_id != producer_id:
                 before.add(producer_id)
-                if header.producer_id in before and header.producer_id >= 0:
+                if its_id >= 0 and (its_id in before or log is None or not log.continues(header)):
                     return
-                if log is None or not log.continues(header):
+                producer_id, epoch, sequence = its_id, its_epoch, its_sequence
+            if its_id >= 0:
+                if its_epoch != epoch or its_sequence != sequence:
                     return
-                producer_id, epoch, sequence = header.producer_id, header.producer_epoch, header.base_sequence
-            if producer_id >= 0:
-                if header.producer_epoch != epoch or header.base_sequence != sequence:
-                    return
-                sequence += header.last_offset_delta + 1
-            run.correlation_ids.append(correlation_id)
-            run.batches.append(batch)
-            run.headers.append(header)
+                sequence += delta + 1
+            correlation_ids.append(correlation_id)
+            batches.append(batch)
+            headers.append(header)
 
     def _append(self, correlation_id: int, admitted: _Admitted) -> Reply | None:
         request, partition, _, batch, header = admitted
@@ -125,7 +126,7 @@ class PlainProduceApi:
         except Exception:  # noqa: BLE001 - the long way meets it again, and tells the client
             _restore(batch, header)
             return None
-        return [_reply(correlation_id, request, info, info.first_offset)]
+        return [_replies(request, info)(correlation_id, info.first_offset)]
 
     def _append_run(self, run: _Run) -> Sequence[Reply]:
         batches, headers = run.batches, run.headers
@@ -137,10 +138,10 @@ class PlainProduceApi:
             return ()
         if info is None:
             return ()
+        reply_of, offset = _replies(run.first.request, info), info.first_offset
         replies = []
-        request, offset = run.first.request, info.first_offset
         for correlation_id, header in zip(run.correlation_ids, headers, strict=True):
-            replies.append([_reply(correlation_id, request, info, offset)])
+            replies.append([reply_of(correlation_id, offset)])
             offset += header.last_offset_delta + 1
         return replies
 
@@ -181,12 +182,10 @@ def _restore(batch: memoryview, header: BatchHeader) -> None:
     rewrite_base_offset_and_epoch(batch, 0, 0, header.leader_epoch)
 
 
-def _reply(correlation_id: int, request: PlainProduce, info: AppendInfo, base_offset: int) -> bytes:
-    return write_plain(
-        correlation_id,
+def _replies(request: PlainProduce, info: AppendInfo) -> Callable[[int, int], bytes]:
+    return plain_replies(
         request.topic,
         request.partition,
-        base_offset=base_offset,
         log_append_time_ms=info.log_append_time_ms,
         log_start_offset=info.log_start_offset,
     )

@@ -78,26 +78,29 @@ class Admission:
         self._needs = _Needs(RecordRules(), None, None, opens_compressed=False)
 
     def admit(
-        self, records: Buffer | None, config: LogConfig, produce_version: int, *, at_once: bool = False
-    ) -> tuple[memoryview, BatchHeader]:
+        self, records: Buffer | None, config: LogConfig, produce_version: int, now_ms: int | None = None, *,
+        at_once: bool = False,
+    ) -> tuple[memoryview, BatchHeader]:  # fmt: skip
         """The one batch of a partition's records, ready for `Log.append_as_leader`, and its header.
 
-        The batch is a writable view of `records` itself, unless it had to be compressed anew. Raises KafkaError as
-        `check_batch` does, and RecordValidationError for records that the topic refuses; TakesLongError for what would
-        keep others waiting, unless that is to be done `at_once`.
+        The batch is a writable view of `records` itself, unless it had to be compressed anew. `now_ms` is the time, if
+        the caller has just looked. Raises KafkaError as `check_batch` does, and RecordValidationError for records that
+        the topic refuses; TakesLongError for what would keep others waiting, unless that is to be done `at_once`.
         """
         if not records:
             raise _no_batch()
         header = check_batch(records, config.max_message_bytes, allow_zstd=produce_version >= FIRST_WITH_ZSTD)
-        batch = memoryview(records)[: header.length + LOG_OVERHEAD_BYTES]
+        batch = memoryview(records)
+        if len(batch) != header.length + LOG_OVERHEAD_BYTES:
+            batch = batch[: header.length + LOG_OVERHEAD_BYTES]
         if config is not self._config:
             self._remember(config)
         needs = self._needs
-        now_ms = self._clock.now_ms()
+        rules, codec, _, opens_compressed = needs
+        if now_ms is None:
+            now_ms = self._clock.now_ms()
         if not (
-            self._check_every_record
-            or must_open(header, needs.rules, now_ms, needs.codec)
-            or (needs.opens_compressed and header.codec)
+            self._check_every_record or must_open(header, rules, now_ms, codec) or (opens_compressed and header.codec)
         ):
             return batch, header
         if not at_once and self._executor is not None and _is_long(header):

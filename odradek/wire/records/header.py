@@ -6,7 +6,7 @@ The checksum covers everything from the attributes on, so base offset and leader
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -53,6 +53,8 @@ NO_LEADER_EPOCH = -1
 MAX_SEQUENCE = 0x7FFF_FFFF
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
+_PLACE = struct.Struct(">qii")
+"""Base offset, length, leader epoch."""
 _OFFSET = struct.Struct(">q")
 _INT32 = struct.Struct(">i")
 _UINT32 = struct.Struct(">I")
@@ -222,6 +224,15 @@ def rewrite_base_offset_and_epoch(
     """Give the batch at `position` its place in the log. The checksum does not cover these two fields."""
     _OFFSET.pack_into(buffer, position, base_offset)
     _INT32.pack_into(buffer, position + LEADER_EPOCH_AT, leader_epoch)
+
+
+def place_batches(
+    batches: Sequence[memoryview], headers: Sequence[BatchHeader], base_offsets: Sequence[int], leader_epoch: int
+) -> None:
+    """`rewrite_base_offset_and_epoch` for batches with a buffer each, whose headers these are."""
+    pack_into = _PLACE.pack_into
+    for batch, header, base_offset in zip(batches, headers, base_offsets, strict=True):
+        pack_into(batch, BASE_OFFSET_AT, base_offset, header.length, leader_epoch)
 
 
 def set_max_timestamp(
