@@ -22,7 +22,7 @@ GATHERED_FRAMES = 256
 """The most that are offered together."""
 LONELY_TURNS = 4
 """Turns in a row that brought one connection's requests, after which gathering stops."""
-READS_APART = 64
+READS_APART = 128
 """Reads after which it is tried again: of the loop, and of a connection whose requests were not taken."""
 
 
