@@ -123,7 +123,9 @@ def write_plain(
                 ),
                 uvarint(size + 1),
             )
-            if size:
+            if isinstance(records, bytes):
+                out.append(records)
+            else:
                 chunks += (b"".join(out), records)
                 out = []
             out.append(b"\0")

@@ -10,7 +10,7 @@ from odradek.broker.fetch.tracking import Tracking
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import NO_EPOCH, Isolation
 from odradek.ports import Promise
-from odradek.ports.network import Reply
+from odradek.ports.network import Chunk, Reply
 from odradek.storage.log import Log
 from odradek.storage.log_results import LogSlice
 from odradek.storage.segment import ColdLookupError
@@ -22,8 +22,14 @@ MAX_PARTITIONS = 2_000
 """Sessions of more are read the long way, which gives way to others in between."""
 MAX_TRACKED = 100_000
 """Partitions that are tracked in all sessions together, at about 500 bytes each; further sessions go the long way."""
+SMALL_BYTES = 16 * 1024
+"""Records up to this are copied into the reply, where that waits for no disk: cheaper than a range of a file."""
+MAX_SHARED = 64
+"""So many of these are kept for other fetches that wait for the same records."""
 
 _NOTHING = LogSlice(b"", 0, 0)
+_Reading = tuple[Log, int, int, int, bool, Isolation]
+"""The arguments of a read."""
 _Found = tuple[FetchedPartition, PlainAnswer, bool]
 """A partition, what is to be told of it, and whether its reader is behind its end."""
 
@@ -71,6 +77,10 @@ class _Waiting:
             else:
                 # The client has gone on: nothing that it could still be told in this session's order.
                 reply = nothing_new(self._correlation_id, session, request)
+        except Exception as error:  # noqa: BLE001 - logged where the promise is settled; others must still be asked
+            self._forget()
+            self.promise.reject(error)
+            return
         self._forget()
         self.promise.resolve(reply)
 
@@ -89,6 +99,9 @@ class PlainFetchApi:
         self._sessions = sessions
         self._max_bytes = max_bytes
         self._waits = waits
+        self._shared: dict[_Reading, LogSlice] = {}
+        """What was read for fetches that waited, in the wake `_shared_in`: many may wait for the same records."""
+        self._shared_in = 0
 
     def answer(
         self, _version: int, correlation_id: int, frame: memoryview, body_at: int
@@ -193,12 +206,14 @@ class PlainFetchApi:
             for fetched in tracking.in_order():
                 log = self._log(fetched)
                 end = log.last_stable_offset if isolation is Isolation.READ_COMMITTED else log.high_watermark
-                part = _NOTHING
+                records: Chunk = b""
+                read = 0
                 is_behind = fetched.fetch_offset < end
                 if is_behind:
                     most = max(0, min(fetched.max_bytes, max_bytes - size))
-                    part = _slice(log, fetched.fetch_offset, end, most, isolation, is_first=size == 0, waits=waits)
-                    size += part.size
+                    part = self._slice((log, fetched.fetch_offset, end, most, size == 0, isolation), waits=waits)
+                    records, read = part.records, part.size
+                    size += read
                 topic_id, index = fetched.key
                 answer = PlainAnswer(
                     cast("bytes", topic_id),
@@ -206,14 +221,29 @@ class PlainFetchApi:
                     log.high_watermark,
                     log.last_stable_offset,
                     log.log_start_offset,
-                    part.records,
-                    part.size,
+                    records,
+                    read,
                 )
                 found.append((fetched, answer, is_behind))
         except _UnusualError:
             _release(found)
             raise
         return found, size
+
+    def _slice(self, reading: _Reading, *, waits: bool) -> LogSlice:
+        """What is read of a partition; what a fetch that was woken with this one has read is not read again."""
+        readers = self._replicas.readers
+        if not readers.is_waking:
+            return _take(_slice(reading, waits=waits))
+        if self._shared_in != readers.wakes:
+            self._shared_in = readers.wakes
+            self._shared = {}
+        part = self._shared.get(reading)
+        if part is None:
+            part = _take(_slice(reading, waits=waits))
+            if isinstance(part.records, bytes) and len(self._shared) < MAX_SHARED:
+                self._shared[reading] = part
+        return part
 
     def _log(self, fetched: FetchedPartition) -> Log:
         """The log of a partition, if there is nothing unusual about it. Raises _UnusualError."""
@@ -237,10 +267,9 @@ def nothing_new(correlation_id: int, session: Session, request: PlainFetch) -> R
     return cast("Reply", write_plain(correlation_id, session.id, (), lists_aborted=request.isolation_level == 1))
 
 
-def _slice(
-    log: Log, offset: int, end: int, max_bytes: int, isolation: Isolation, *, is_first: bool, waits: bool
-) -> LogSlice:
+def _slice(reading: _Reading, *, waits: bool) -> LogSlice:
     """What is read of a partition. Raises _UnusualError if that fails, needs a disk, or some of it was aborted."""
+    log, offset, end, max_bytes, is_first, isolation = reading
     part = _NOTHING
     try:
         part = log.read(offset, max_bytes=max_bytes, max_offset=end, min_one_message=is_first, waits=waits)
@@ -252,6 +281,21 @@ def _slice(
         pass
     release(part.records)
     raise _UnusualError
+
+
+def _take(part: LogSlice) -> LogSlice:
+    """The same in memory, if it is small and can be had at once."""
+    records, size = part.records, part.size
+    if isinstance(records, bytes) or size > SMALL_BYTES:
+        return part
+    try:
+        data = records.read_warm(0, size)
+    except OSError:
+        return part  # which is met again when it is sent
+    if data is None or len(data) != size:
+        return part
+    records.release()
+    return LogSlice(bytes(data), part.segment_base_offset, part.position, part.first_entry_incomplete)
 
 
 def _release(found: list[_Found]) -> None:

@@ -34,6 +34,10 @@ class Watchers(Generic[Key]):
         self._will_wake = False
         self.count = 0
         """Keys of all watchers."""
+        self.wakes = 0
+        """How often watchers were woken, with this time if `is_waking`."""
+        self.is_waking = False
+        """Whether they are being woken: until that is over, nothing else happens."""
 
     def watch(self, key: Key, watcher: Watcher[Key]) -> None:
         """Tell `watcher` of `key` from now on; it does not watch it yet."""
@@ -71,5 +75,8 @@ class Watchers(Generic[Key]):
         self._will_wake = False
         self.tell()
         told, self._told = self._told, {}
+        self.wakes += 1
+        self.is_waking = True
         for watcher in told:
             watcher.wake()
+        self.is_waking = False
