@@ -54,6 +54,7 @@ SCENARIOS = {
     scenario.name: scenario
     for scenario in (
         Scenario("many", "1,000 groups of 5", 1000, 5, 5, 3.0, 10.0, steps=300, replaced=1, pause_s=0.03),
+        Scenario("hundred", "1 group of 100, one replaced", 1, 100, 100, 0.25, 1.0, steps=5, replaced=1, pause_s=0.0),
         Scenario("large", "1 group of 500, restarted", 1, 500, 1000, 1.0, 5.0, steps=12, replaced=10, pause_s=0.0),
     )
 }
@@ -79,11 +80,15 @@ class GroupResult:
     """The part of a rebalance after the last JoinGroup was sent, which no heartbeat interval is in."""
 
 
-async def run(scenario: Scenario, protocol: str, host: str, port: int) -> GroupResult:
-    """Run it in groups of their own. Raises MemberFailed, OSError, TimeoutError."""
-    topic = f"groups-{uuid4().hex[:8]}"
+async def run(scenario: Scenario, protocol: str, host: str, port: int, topic: str = "") -> GroupResult:
+    """Run it in groups of their own, with a topic of their own where none is named.
+
+    Raises MemberFailed, OSError, TimeoutError.
+    """
     with Connection(host, port, TOPIC_TIMEOUT_S) as connection:
-        create_topic(connection, topic, scenario.partitions)
+        if not topic:
+            topic = f"groups-{uuid4().hex[:8]}"
+            create_topic(connection, topic, scenario.partitions)
         await_coordinator(connection, topic)
     fleet = Fleet(host, port, topic, scenario.interval_s)
     fleet_run = _Run(scenario, PROTOCOLS[protocol], fleet)
@@ -207,9 +212,9 @@ async def _gathered(work: Sequence[asyncio.Future[None]]) -> None:
     await asyncio.gather(*work)
 
 
-def arguments(scenario: str, protocol: str, host: str, port: int) -> list[str]:
-    """The command line for this load."""
-    return [sys.executable, "-m", "benchmarks.group_load", host, str(port), scenario, protocol]
+def arguments(scenario: str, protocol: str, host: str, port: int, topic: str = "") -> list[str]:
+    """The command line for this load; a topic that is named has as many partitions as the scenario wants."""
+    return [sys.executable, "-m", "benchmarks.group_load", host, str(port), scenario, protocol, "--topic", topic]
 
 
 def main(argv: list[str]) -> int:
@@ -218,11 +223,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("port", type=int)
     parser.add_argument("scenario", choices=SCENARIOS)
     parser.add_argument("protocol", choices=PROTOCOLS)
+    parser.add_argument("--topic", default="")
     parsed = parser.parse_args(argv)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     try:
-        result = asyncio.run(run(SCENARIOS[parsed.scenario], parsed.protocol, parsed.host, parsed.port))
+        result = asyncio.run(run(SCENARIOS[parsed.scenario], parsed.protocol, parsed.host, parsed.port, parsed.topic))
     except (MemberFailed, Closed, OSError, TimeoutError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1

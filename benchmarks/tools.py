@@ -24,6 +24,7 @@ _PRODUCED = re.compile(
     r"(?P<p50>\d+) ms 50th, \d+ ms 95th, (?P<p99>\d+) ms 99th",
     re.MULTILINE,
 )
+_ROUND_TRIP = re.compile(r"^Avg latency: (?P<average>[\d.]+) ms$", re.MULTILINE)
 
 
 class UnreadableOutput(Exception):
@@ -47,12 +48,26 @@ class ToolResult:
 
 
 def producer_command(
-    libs: Path, bootstrap: str, topic: str, *, records: int, warmup_records: int, properties: Mapping[str, str]
+    libs: Path,
+    bootstrap: str,
+    topic: str,
+    *,
+    records: int,
+    warmup_records: int,
+    properties: Mapping[str, str],
+    record_bytes: int = 100,
+    transaction_ms: int | None = None,
 ) -> list[str]:
-    """ProducerPerformance with records of 100 bytes, as fast as it goes."""
-    options = ["--bootstrap-server", bootstrap, "--topic", topic, "--record-size", "100", "--throughput", "-1"]
-    options += ["--num-records", str(records), "--warmup-records", str(warmup_records), "--command-property"]
-    options += [f"{key}={value}" for key, value in properties.items()]
+    """ProducerPerformance, as fast as it goes; the records are random capital letters.
+
+    With `transaction_ms` it commits a transaction as often as that.
+    """
+    options = ["--bootstrap-server", bootstrap, "--topic", topic]
+    options += ["--record-size", str(record_bytes), "--throughput", "-1"]
+    options += ["--num-records", str(records), "--warmup-records", str(warmup_records)]
+    if transaction_ms is not None:
+        options += ["--transaction-duration-ms", str(transaction_ms)]
+    options += ["--command-property", *(f"{key}={value}" for key, value in properties.items())]
     return _java(libs, "org.apache.kafka.tools.ProducerPerformance", options)
 
 
@@ -61,6 +76,13 @@ def consumer_command(libs: Path, bootstrap: str, topic: str, *, records: int, ti
     options = ["--bootstrap-server", bootstrap, "--topic", topic, "--num-records", str(records)]
     options += ["--timeout", str(timeout_ms)]
     return _java(libs, "org.apache.kafka.tools.ConsumerPerformance", options)
+
+
+def round_trip_command(libs: Path, bootstrap: str, topic: str, *, records: int, acks: str) -> list[str]:
+    """EndToEndLatency with records of 100 bytes: send one, wait for its acknowledgement, read it, and so on."""
+    options = ["--bootstrap-server", bootstrap, "--topic", topic, "--num-records", str(records)]
+    options += ["--producer-acks", acks, "--record-size", "100"]
+    return _java(libs, "org.apache.kafka.tools.EndToEndLatency", options)
 
 
 def parse_producer(output: str) -> ToolResult:
@@ -94,6 +116,19 @@ def parse_consumer(output: str) -> ToolResult:
             except (KeyError, ValueError) as error:
                 raise UnreadableOutput(output[-800:]) from error
     raise UnreadableOutput(output[-800:])
+
+
+def parse_round_trips(output: str, records: int) -> ToolResult:
+    """The rate of `records` round trips, one after the other.
+
+    The tool cuts its percentiles down to whole milliseconds, which is 0 for most of them: they are left out.
+
+    Raises UnreadableOutput.
+    """
+    found = _ROUND_TRIP.search(output)
+    if found is None or not float(found["average"]):
+        raise UnreadableOutput(output[-800:])
+    return ToolResult(records, 1000 / float(found["average"]))
 
 
 def _java(libs: Path, main_class: str, options: list[str]) -> list[str]:

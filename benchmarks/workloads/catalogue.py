@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.workloads import connections, consume, java, mixed, produce, sessions
+from benchmarks.workloads import connections, consume, groups, java, latency, librdkafka, mixed, produce, sessions
 from benchmarks.workloads.base import QUICK, Scale, Workload
 
 SOURCES: tuple[Callable[[Path | None, Scale], list[Workload]], ...] = (
@@ -15,6 +15,9 @@ SOURCES: tuple[Callable[[Path | None, Scale], list[Workload]], ...] = (
     sessions.workloads,
     connections.workloads,
     mixed.workloads,
+    librdkafka.workloads,
+    latency.workloads,
+    groups.workloads,
 )
 """What each module offers; the first argument are the jars of Kafka's tools, None where they are missing."""
 

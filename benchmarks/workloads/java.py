@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import tools
+from benchmarks.cluster.nodes import NODES, PARTITIONS
 from benchmarks.load.produce import Load
 from benchmarks.tools import ToolResult
 from benchmarks.workloads.base import (
+    CLUSTER,
     CONSUMING,
     PRODUCING,
+    SINGLE_RECORDS,
     ClientFailed,
     Described,
     Goal,
@@ -25,6 +28,11 @@ from tests.support.process import BrokerProcess
 
 JAVA_BATCH_RECORDS = 150
 """How many records of 100 bytes the Java producer puts into a batch by default (16 KiB)."""
+SMALL_RECORD_BYTES = 100
+ROUND_TRIPS = 5_000
+TRANSACTION_MS = 100
+ONE_ACK = {"acks": "1", "enable.idempotence": "false"}
+IDEMPOTENT = {"acks": "all", "enable.idempotence": "true"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +42,14 @@ class JavaProducer(Described):
     libs: Path
     scale: Scale
     properties: Mapping[str, str]
+    record_bytes: int = 100
+    transaction_ms: int | None = None
+    """How long each transaction takes; None: without."""
 
     def run(self, broker: BrokerProcess, topic: str) -> ToolResult:
         records = self.scale.produced_records
+        if self.record_bytes > SMALL_RECORD_BYTES:
+            records //= 4
         command = tools.producer_command(
             self.libs,
             broker.bootstrap,
@@ -44,10 +57,25 @@ class JavaProducer(Described):
             records=records,
             warmup_records=records // 5,
             properties=self.properties,
+            record_bytes=self.record_bytes,
+            transaction_ms=self.transaction_ms,
         )
         result = tools.parse_producer(client(command, self.scale.client_timeout_s))
         expect(records, result.records, "sent")
         return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class JavaRoundTrips(Described):
+    """EndToEndLatency: one record at a time, there and back."""
+
+    libs: Path
+    scale: Scale
+
+    def run(self, broker: BrokerProcess, topic: str) -> ToolResult:
+        records = ROUND_TRIPS // 10 if self.scale.is_quick else ROUND_TRIPS
+        command = tools.round_trip_command(self.libs, broker.bootstrap, topic, records=records, acks="1")
+        return tools.parse_round_trips(client(command, self.scale.client_timeout_s), records)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,25 +106,7 @@ def workloads(libs: Path | None, scale: Scale) -> list[Workload]:
     if libs is None:
         return []
     return [
-        JavaProducer(
-            name="producer-acks1",
-            title="ProducerPerformance, acks=1",
-            group=PRODUCING,
-            goal=Goal(records_per_s_at_least=1.3),
-            libs=libs,
-            scale=scale,
-            properties={"acks": "1", "enable.idempotence": "false"},
-        ),
-        JavaProducer(
-            name="producer-acks-all",
-            title="ProducerPerformance, acks=all, idempotent",
-            group=PRODUCING,
-            goal=Goal(records_per_s_at_least=1.3),
-            quick=True,
-            libs=libs,
-            scale=scale,
-            properties={"acks": "all", "enable.idempotence": "true"},
-        ),
+        *_producers(libs, scale),
         JavaConsumer(
             name="consumer",
             title="ConsumerPerformance",
@@ -106,4 +116,64 @@ def workloads(libs: Path | None, scale: Scale) -> list[Workload]:
             libs=libs,
             scale=scale,
         ),
+        JavaRoundTrips(
+            name="round-trips",
+            title="EndToEndLatency, round trips one after the other, acks=1",
+            group=SINGLE_RECORDS,
+            libs=libs,
+            scale=scale,
+        ),
+        JavaProducer(
+            name="cluster-producer-acks-all",
+            title="ProducerPerformance on three nodes, acks=all, idempotent",
+            group=CLUSTER,
+            partitions=PARTITIONS,
+            nodes=NODES,
+            libs=libs,
+            scale=scale,
+            properties=IDEMPOTENT,
+        ),
+        JavaProducer(
+            name="cluster-producer-acks1",
+            title="ProducerPerformance on three nodes, acks=1",
+            group=CLUSTER,
+            partitions=PARTITIONS,
+            nodes=NODES,
+            libs=libs,
+            scale=scale,
+            properties=ONE_ACK,
+        ),
+    ]
+
+
+def _producers(libs: Path, scale: Scale) -> list[Workload]:
+    small, large = Goal(records_per_s_at_least=1.3), Goal(records_per_s_at_least=1.1)
+
+    def producer(
+        name: str, title: str, properties: Mapping[str, str], goal: Goal | None = None, *, quick: bool = False
+    ) -> JavaProducer:
+        return JavaProducer(
+            name=name,
+            title=f"ProducerPerformance, {title}",
+            group=PRODUCING,
+            goal=goal,
+            quick=quick,
+            libs=libs,
+            scale=scale,
+            properties=properties,
+        )
+
+    lz4, zstd = ({**ONE_ACK, "compression.type": codec} for codec in ("lz4", "zstd"))
+    return [
+        producer("producer-acks0", "acks=0", {**ONE_ACK, "acks": "0"}),
+        producer("producer-acks1", "acks=1", ONE_ACK, small),
+        producer("producer-acks-all", "acks=all, idempotent", IDEMPOTENT, small, quick=True),
+        producer("producer-lz4", "acks=1, lz4", lz4),
+        producer("producer-zstd", "acks=1, zstd", zstd),
+        replace(
+            producer("producer-transactions", f"transactions of {TRANSACTION_MS} ms", IDEMPOTENT),
+            transaction_ms=TRANSACTION_MS,
+        ),
+        replace(producer("producer-1k-acks1", "1 KiB, acks=1", ONE_ACK, large), record_bytes=1024),
+        replace(producer("producer-1k-acks-all", "1 KiB, acks=all, idempotent", IDEMPOTENT, large), record_bytes=1024),
     ]

@@ -10,7 +10,10 @@ import pytest
 from benchmarks.group_load import SCENARIOS, GroupResult, run
 from benchmarks.groups import FIGURES, SIDES, Figures, comparisons
 from benchmarks.members import ClassicMember, Fleet, Group, MemberFailed
+from benchmarks.workloads.groups import as_tool_result
+from odradek.wire.messages.metadata import MetadataRequest, MetadataResponse
 from tests.support.odradek import Odradek
+from tests.support.requests import connect, create_topic
 
 INTERVAL_S = 0.05
 
@@ -40,6 +43,22 @@ def test_every_replacement_ends_in_a_settled_group(
     assert 0 < result.rebalance_p50_s <= result.rebalance_p99_s <= result.restart_s
     assert result.answered_p50_s is not None
     assert result.answered_p50_s <= result.rebalance_p50_s
+
+
+def test_a_topic_that_is_named_is_used(broker: Odradek) -> None:
+    with connect(broker) as connection:
+        create_topic(connection, "mine", 3)
+    scenario = replace(
+        SCENARIOS["hundred"], members=3, partitions=3, interval_s=INTERVAL_S, steady_s=INTERVAL_S, steps=2
+    )
+    result = asyncio.run(run(scenario, "classic", broker.host, broker.port, "mine"))
+    with connect(broker) as connection:
+        topics = connection.call(MetadataRequest(topics=None), MetadataResponse).topics
+    assert {topic.name for topic in topics} == {"mine", "__consumer_offsets"}
+    found = as_tool_result(result, scenario)
+    assert found.records == 3 * 3
+    assert found.records_per_s == pytest.approx(9 / (result.formed_s + result.restart_s))
+    assert found.p99_ms == result.rebalance_p99_s * 1000
 
 
 def test_a_member_that_is_refused_ends_the_run(broker: Odradek) -> None:

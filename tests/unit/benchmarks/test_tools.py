@@ -21,6 +21,7 @@ HEADER = (
     "rebalance.time.ms, fetch.time.ms, fetch.MB.sec, fetch.nMsg.sec\n"
 )
 ROW = "2026-01-02 03:04:05:006, 2026-01-02 03:04:09:007, 19.07, 4.85, 200000, 50916.4969, 3428, 500, 38.14, 400000.0\n"
+ROUND_TRIPS = "0\t3.51\n1000\t0.41\nAvg latency: 0.2500 ms\nPercentiles: 50th = 0, 99th = 1, 99.9th = 4\n"
 
 
 def test_the_producers_summary_is_not_one_of_its_progress_lines() -> None:
@@ -53,3 +54,29 @@ def test_every_property_reaches_the_producer() -> None:
         Path("libs"), "localhost:9092", "bench", records=10, warmup_records=2, properties=properties
     )
     assert command[command.index("--command-property") + 1 :] == ["acks=all", "enable.idempotence=true"]
+
+
+def test_the_size_of_records_and_transactions_reach_the_producer() -> None:
+    command = tools.producer_command(
+        Path("libs"),
+        "localhost:9092",
+        "bench",
+        records=10,
+        warmup_records=2,
+        properties={"acks": "all"},
+        record_bytes=1024,
+        transaction_ms=50,
+    )
+    assert command[command.index("--record-size") + 1] == "1024"
+    assert command[command.index("--transaction-duration-ms") + 1] == "50"
+    assert command[-2:] == ["--command-property", "acks=all"]
+
+
+def test_round_trips_one_after_the_other_are_as_many_in_a_second_as_fit() -> None:
+    assert tools.parse_round_trips(ROUND_TRIPS, 5000) == ToolResult(5000, 4000.0)
+
+
+@pytest.mark.parametrize("output", ["", "0\t3.51\n", "Avg latency: 0.0000 ms\n"])
+def test_round_trips_without_an_average_are_an_error(output: str) -> None:
+    with pytest.raises(UnreadableOutput):
+        tools.parse_round_trips(output, 5000)
