@@ -49,7 +49,7 @@ class Following:
 
 @dataclass(frozen=True)
 class Followed:
-    """What all readers together got; latencies are from a batch's send to its last byte's arrival."""
+    """What all readers together got; latencies are from when a batch was due to its last byte's arrival."""
 
     batches: int
     elapsed_s: float
@@ -151,11 +151,11 @@ def serve(path: Path, batch_bytes: int, readers: int) -> None:
 class _Reader:
     """Asks for what is new, one request at a time."""
 
-    def __init__(self, port: int, following: Following, sent_at_s: array[float]) -> None:
+    def __init__(self, port: int, following: Following, due_at_s: array[float]) -> None:
         self.channel = Channel(HOST, port)
         self.latencies_s = array("d")
         self._following = following
-        self._sent_at_s = sent_at_s
+        self._due_at_s = due_at_s
 
     @property
     def is_done(self) -> bool:
@@ -171,7 +171,7 @@ class _Reader:
             if rest or not count:
                 raise FetchFailed(f"an answer of {end - start} bytes")
             first = len(self.latencies_s)
-            self.latencies_s.extend(now_s - sent_s for sent_s in self._sent_at_s[first : first + count])
+            self.latencies_s.extend(now_s - due_s for due_s in self._due_at_s[first : first + count])
             if not self.is_done:
                 self.poll()
 
@@ -179,18 +179,18 @@ class _Reader:
 def follow(port: int, following: Following) -> Followed:
     """Produce at a steady rate until all readers have all of it. Raises FetchFailed, OSError."""
     records = bytes(following.batch_bytes)
-    sent_at_s = array("d")
+    due_at_s = array("d")
     acknowledged: list[tuple[int, int]] = []
     producer = Channel(HOST, port)
-    readers = [_Reader(port, following, sent_at_s) for _ in range(following.readers)]
+    readers = [_Reader(port, following, due_at_s) for _ in range(following.readers)]
     loop = SteadyLoop()
     loop.watch(producer, lambda: acknowledged.extend(producer.receive()))
     for reader in readers:
         loop.watch(reader.channel, reader.receive)
         reader.poll()
 
-    def send() -> None:
-        sent_at_s.append(time.perf_counter())
+    def send(due_s: float) -> None:
+        due_at_s.append(due_s)
         producer.send(records)
 
     try:

@@ -34,9 +34,11 @@ class SteadyLoop:
             if not self.serve(SILENCE_TIMEOUT_S):
                 raise FetchFailed(f"{what} after {SILENCE_TIMEOUT_S:g} s")
 
-    def run(self, count: int, per_s: int, send: Callable[[], None], is_done: Callable[[], bool]) -> float:
+    def run(self, count: int, per_s: int, send: Callable[[float], None], is_done: Callable[[], bool]) -> float:
         """Call `send` as often and at that rate, then wait until it is done; the seconds that took.
 
+        `send` is told when it was due (`time.perf_counter`): latencies that run from there, and not from when it was
+        called, charge a stall for all that it holds up.
         Steady work is done soon after its last part: FetchFailed where the broker is so far behind that it is not.
         """
         sent = 0
@@ -47,7 +49,7 @@ class SteadyLoop:
                 raise FetchFailed(f"not everything was read in {elapsed_s:.0f} s")
             due_in_s = sent / per_s - elapsed_s if sent < count else SILENCE_TIMEOUT_S
             if due_in_s <= 0:
-                send()
+                send(begun_s + sent / per_s)
                 sent += 1
                 due_in_s = 0.0
             self.serve(due_in_s)

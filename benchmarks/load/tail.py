@@ -59,7 +59,7 @@ class Tail:
 
 @dataclass(frozen=True)
 class TailResult:
-    """What was read by all consumers together; latencies are from a batch's send to its last byte's arrival."""
+    """What was read by all consumers together; latencies are from when a batch was due to its last byte's arrival."""
 
     records: int
     fetches: int
@@ -85,10 +85,10 @@ def follow(tail: Tail) -> TailResult:
 
 
 class Producer:
-    """Sends batches, and keeps when each of them was sent."""
+    """Sends batches, and keeps when each of them was due."""
 
     def __init__(self, tail: Tail) -> None:
-        self.sent_at_s: list[list[float]] = [[] for _ in range(tail.partitions)]
+        self.due_at_s: list[list[float]] = [[] for _ in range(tail.partitions)]
         """Of each partition's batches, in order."""
         self.channel = Channel(tail.host, tail.port)
         self._tail = tail
@@ -101,12 +101,12 @@ class Producer:
     def is_done(self) -> bool:
         return self._answered == self._sent
 
-    def send(self) -> None:
-        """Send the next batch."""
+    def send(self, due_s: float) -> None:
+        """Send the next batch, which is due since then."""
         partition = partition_of(self._tail, self._sent)
         self._sent += 1
         frame = self._writer.write(self._sent, partition)
-        self.sent_at_s[partition].append(time.perf_counter())
+        self.due_at_s[partition].append(due_s)
         self.channel.send(frame)
 
     def receive(self) -> None:
@@ -205,12 +205,12 @@ class Consumer:
                 self.commits.note_read(moved, self._session.offsets[moved])
 
     def _note(self, partition: int, now_s: float) -> None:
-        sent_at_s = self._producer.sent_at_s[partition]
+        due_at_s = self._producer.due_at_s[partition]
         read = (self._session.offsets[partition] - self._ends[partition]) // self._tail.records_per_batch
-        if read > len(sent_at_s):
+        if read > len(due_at_s):
             raise FetchFailed(f"partition {partition} has more records than were sent to it")
         for number in range(self._read_batches[partition], read):
-            self.latencies_s.append(now_s - sent_at_s[number])
+            self.latencies_s.append(now_s - due_at_s[number])
         self._read_batches[partition] = read
 
 
