@@ -31,6 +31,8 @@ JAVA_BATCH_RECORDS = 150
 SMALL_RECORD_BYTES = 100
 ROUND_TRIPS = 5_000
 TRANSACTION_MS = 100
+FEW_ROUNDS = 3
+"""A JVM starts for each run: what nobody has set a goal for gets less of the time."""
 ONE_ACK = {"acks": "1", "enable.idempotence": "false"}
 IDEMPOTENT = {"acks": "all", "enable.idempotence": "true"}
 
@@ -120,6 +122,7 @@ def workloads(libs: Path | None, scale: Scale) -> list[Workload]:
             name="round-trips",
             title="EndToEndLatency, round trips one after the other, acks=1",
             group=SINGLE_RECORDS,
+            rounds_at_most=FEW_ROUNDS,
             libs=libs,
             scale=scale,
         ),
@@ -129,6 +132,7 @@ def workloads(libs: Path | None, scale: Scale) -> list[Workload]:
             group=CLUSTER,
             partitions=PARTITIONS,
             nodes=NODES,
+            rounds_at_most=FEW_ROUNDS,
             libs=libs,
             scale=scale,
             properties=IDEMPOTENT,
@@ -139,6 +143,7 @@ def workloads(libs: Path | None, scale: Scale) -> list[Workload]:
             group=CLUSTER,
             partitions=PARTITIONS,
             nodes=NODES,
+            rounds_at_most=FEW_ROUNDS,
             libs=libs,
             scale=scale,
             properties=ONE_ACK,
@@ -158,6 +163,7 @@ def _producers(libs: Path, scale: Scale) -> list[Workload]:
             group=PRODUCING,
             goal=goal,
             quick=quick,
+            rounds_at_most=None if goal else FEW_ROUNDS,
             libs=libs,
             scale=scale,
             properties=properties,

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.load.channel import Channel
 from benchmarks.load.fetch_wire import FetchFailed
-from benchmarks.load.tail import Tail, arguments, parse_arguments, partition_of
+from benchmarks.load.tail import Producer, Tail, arguments, parse_arguments, partition_of
 from benchmarks.load.tail_wire import COMMIT_VERSION, CommitWriter, ProduceWriter, check_commit, check_produce
 from odradek.wire.messages.offset_commit import (
     OffsetCommitRequest,
@@ -127,3 +127,13 @@ def test_a_connection_that_ends_is_told() -> None:
 def test_the_command_line_says_the_same() -> None:
     tail = Tail("127.0.0.1", 9092, "bench", partitions=1000, active=20, consumers=50, commit_every=7, batches_per_s=5)
     assert parse_arguments(arguments(tail)) == tail
+
+
+def test_a_late_batch_is_kept_with_the_time_when_it_was_due() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        producer = Producer(Tail("127.0.0.1", int(listener.getsockname()[1]), TOPIC, partitions=2, active=2))
+        producer.send(1.0)
+        producer.send(1.5)
+        producer.send(2.0)
+        producer.channel.close()
+    assert producer.due_at_s == [[1.0, 2.0], [1.5]]
