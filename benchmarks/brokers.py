@@ -32,6 +32,8 @@ ODRADEK_SETTINGS = {**SETTINGS, "odradek.record.validation": "header"}
 APACHE_HEAP = ("-Xmx1g", "-Xms1g")
 """The heap that Kafka's start script gives a broker."""
 READY_POLL_S = 0.005
+CREATION_TIMEOUT_S = 60.0
+"""Apache Kafka takes a while for the files of 1,000 partitions."""
 DELETION_TIMEOUT_S = 60.0
 
 
@@ -130,9 +132,9 @@ def running(side: Side, directory: Path) -> Iterator[Odradek | MeasuredApache]:
 @contextmanager
 def topic(broker: BrokerProcess, name: str, partitions: int = 1) -> Iterator[str]:
     """A topic; deleted at the exit, when its files are waited for."""
-    with connect(broker) as connection:
-        create_topic(connection, name, partitions)
     try:
+        with connect(broker) as connection:
+            create_topic(connection, name, partitions, timeout_s=CREATION_TIMEOUT_S)
         yield name
     finally:
         if broker.running:

@@ -74,7 +74,12 @@ def code(number: int) -> str:
 
 
 def create_topic(
-    connection: Connection, name: str, partitions: int = 1, configs: Mapping[str, str] | None = None
+    connection: Connection,
+    name: str,
+    partitions: int = 1,
+    configs: Mapping[str, str] | None = None,
+    *,
+    timeout_s: float = 15.0,
 ) -> MetadataResponseTopic:
     """Create a topic and wait until its partitions have leaders."""
     topic = CreatableTopic(
@@ -85,7 +90,7 @@ def create_topic(
     )
     answer = connection.call(CreateTopicsRequest(topics=[topic], timeout_ms=20_000), CreateTopicsResponse)
     assert code(answer.topics[0].error_code) == "NONE", answer.topics[0].error_message
-    return wait_for_topic(connection, name, partitions)
+    return wait_for_topic(connection, name, partitions, timeout_s)
 
 
 def alter_configs(connection: Connection, kind: int, name: str, configs: Mapping[str, str]) -> None:
@@ -97,13 +102,15 @@ def alter_configs(connection: Connection, kind: int, name: str, configs: Mapping
     assert code(result.error_code) == "NONE", result.error_message
 
 
-def wait_for_topic(connection: Connection, name: str, partitions: int) -> MetadataResponseTopic:
+def wait_for_topic(
+    connection: Connection, name: str, partitions: int, timeout_s: float = 15.0
+) -> MetadataResponseTopic:
     def ready() -> bool:
         topic = metadata(connection, name)
         led = [partition for partition in topic.partitions if partition.leader_id >= 0]
         return topic.error_code == 0 and len(led) == partitions and serves(connection, name, partitions)
 
-    wait_for(ready, f"{name} has {partitions} partitions with leaders")
+    wait_for(ready, f"{name} has {partitions} partitions with leaders", timeout_s)
     return metadata(connection, name)
 
 
