@@ -197,6 +197,7 @@ class RaftNode:
 
     def close(self) -> None:
         """No timers, no requests and no votes from here on."""
+        self._replica.close()
         self._leading.end()
         if self._retention_timer is not None:
             self._retention_timer.cancel()

@@ -48,6 +48,7 @@ class Replica:
         self._on_failed = on_failed
         self._uncommitted: deque[Batch] = deque()
         self._flushing = False
+        self._is_closed = False
         self._cuts = 0
         self._advancing = False
 
@@ -173,6 +174,8 @@ class Replica:
 
     def _flushed(self, flushed: Promise[int], cuts: int) -> None:
         self._flushing = False
+        if self._is_closed:
+            return
         if flushed.error is not None:
             self.fail(flushed.error)
             return
@@ -181,6 +184,10 @@ class Replica:
             self.on_flushed(self.flushed_offset)
         if self.log.end_offset > self.flushed_offset:
             self.flush()
+
+    def close(self) -> None:
+        """A flush that is under way says nothing any more, be it that the stop cuts it short."""
+        self._is_closed = True
 
     def fail(self, error: BaseException) -> KafkaError:
         """Without its log a node of the quorum cannot go on: what is durable is not known any more."""

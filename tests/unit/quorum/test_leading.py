@@ -92,3 +92,14 @@ def test_a_leader_that_comes_back_tells_the_others_so_that_they_elect_one_at_onc
     scene.restart()
     assert isinstance(scene.raft.role, Resigned)
     assert told(scene) == {"n2": [], "n3": []}
+
+
+def test_a_flush_that_the_stop_cuts_short_is_no_failure_of_the_disk() -> None:
+    scene = Scene()
+    scene.lead(2, 3)
+    scene.log.hold_flushes = True
+    scene.raft.append(topics("a"), atomic=True)
+    scene.raft.close()
+    scene.log.fail_with = OSError("the node is shutting down")
+    scene.log.finish_flushes()
+    assert not scene.fatal
