@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -87,14 +87,23 @@ class Broker:
     def send(
         self, *wanted: tuple[str, int, bytes], acks: int = 1, sender: str = CONNECTION.id
     ) -> Reply | Promise[Reply]:
+        return self._dispatcher.handle(replace(CONNECTION, id=sender), self._frame(wanted, acks))
+
+    def send_together(self, *batches: tuple[str, int, bytes]) -> tuple[int, list[Reply | Promise[Reply]]]:
+        """How many of these were answered together, and what each was answered."""
+        frames = [self._frame([wanted], 1) for wanted in batches]
+        answered: list[Reply | Promise[Reply]] = list(self._dispatcher.handle_run(CONNECTION, frames))
+        rest = [self._dispatcher.handle(CONNECTION, frame) for frame in frames[len(answered) :]]
+        return len(answered), answered + rest
+
+    def _frame(self, wanted: Sequence[tuple[str, int, bytes]], acks: int) -> memoryview:
         topics = [
             TopicProduceData(name=topic, partition_data=[PartitionProduceData(index=index, records=records)])
             for topic, index, records in wanted
         ]
         header = RequestHeader(request_api_key=0, request_api_version=VERSION, correlation_id=7, client_id="me")
         body = ProduceRequest(acks=acks, timeout_ms=30_000, topic_data=topics)
-        connection = replace(CONNECTION, id=sender)
-        return self._dispatcher.handle(connection, memoryview(bytearray(header.encode(2) + body.encode(VERSION))))
+        return memoryview(bytearray(header.encode(2) + body.encode(VERSION)))
 
     def produce(self, *wanted: tuple[str, int, bytes]) -> list[PartitionProduceResponse]:
         reply = self.send(*wanted)
@@ -193,6 +202,16 @@ def test_what_a_connection_sends_next_comes_behind_its_long_batch() -> None:
     assert [answer.base_offset for answer in answers(long)] == [1]
     assert [answer.base_offset for answer in answers(behind)] == [1 + COUNT]
     assert not isinstance(broker.send(("lz4", 0, short_batch())), Promise)
+
+
+def test_a_long_batch_that_arrives_together_with_others_is_neither_lost_nor_overtaken() -> None:
+    broker = Broker()
+    long = ("lz4", 0, long_batch())
+    short = ("lz4", 0, build_batch([Record(0, TIME_MS, b"key", b"short")], codec=Codec.LZ4))
+    together, replies = broker.send_together(short, short, long, short)
+    broker.world.run_soon()
+    assert together == 2
+    assert [answers(reply)[0].base_offset for reply in replies] == [0, 1, 2, 2 + COUNT]
 
 
 def test_each_partition_of_a_request_has_its_own_outcome() -> None:
