@@ -77,7 +77,9 @@ def hold(held: Held) -> HeldResult:
     before_bytes = memory.now_bytes()
     connections: list[Connection] = []
     try:
-        connections.extend(_introduced(held) for _ in range(held.connections))
+        for _ in range(held.connections):
+            connections.append(Connection(held.host, held.port))
+            _introduce(connections[-1])
         active = [connection.socket for connection in connections[:: held.active_one_in]]
         load = Load(held.host, held.port, held.topic)
         latencies_s, elapsed_s = Schedule(load, active, held.interval_s, memory.sample).run(held.seconds)
@@ -193,15 +195,13 @@ class _Active:
         self.received = bytearray()
 
 
-def _introduced(held: Held) -> Connection:
-    """A connection that has asked for the broker's versions, as every client does first."""
-    connection = Connection(held.host, held.port)
+def _introduce(connection: Connection) -> None:
+    """Ask for the broker's versions, as every client does first."""
     request = ApiVersionsRequest(client_software_name="odradek-benchmarks", client_software_version="1")
     connection.send_bytes(framed(encode_request(request, _API_VERSIONS)))
     (error_code,) = _ERROR_CODE.unpack_from(connection.receive_frame(), _ERROR_CODE_AT)
     if error_code:
         raise LoadFailed(f"ApiVersions: error code {error_code}")
-    return connection
 
 
 def _expect_open(connections: Sequence[Connection]) -> None:

@@ -35,6 +35,10 @@ class Broker:
         self._spoil = spoil
         self.piece_bytes: int | None = None
         """How much of an answer is sent at once; None for all of it."""
+        self.versions_error = 0
+        """What requests for the versions are answered with."""
+        self.closed_after_versions = 0
+        """The number of the connection that is closed once it has asked for the versions; none has 0."""
         self._producers = 0
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -71,11 +75,13 @@ class Broker:
                 piece = self.piece_bytes or len(answer)
                 for at in range(0, len(answer), max(piece, 1)):
                     connection.sendall(answer[at : at + piece])
+                if number == self.closed_after_versions:
+                    return
 
     def _handle(self, frame: bytes, connection: int) -> bytes:
         (api_key,) = struct.unpack_from(">h", frame)
         if api_key == ApiVersionsRequest.API_KEY:
-            return framed(frame[4:8] + bytes(2))
+            return framed(frame[4:8] + struct.pack(">h", self.versions_error))
         if api_key == InitProducerIdRequest.API_KEY:
             self._producers += 1
             version = struct.unpack_from(">h", frame, 2)[0]

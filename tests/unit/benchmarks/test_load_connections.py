@@ -55,3 +55,17 @@ def out_of_order(answer: bytearray) -> None:
 def test_a_broken_answer_fails_the_load(spoil: Callable[[bytearray], object], complaint: str) -> None:
     with broker(20, spoil) as server, pytest.raises(LoadFailed, match=complaint):
         hold(held(server))
+
+
+def test_a_broker_that_refuses_to_tell_its_versions_fails_the_load() -> None:
+    with broker() as server:
+        server.versions_error = 35
+        with pytest.raises(LoadFailed, match="ApiVersions: error code 35"):
+            hold(held(server))
+
+
+def test_a_quiet_connection_that_the_broker_has_closed_is_not_held() -> None:
+    with broker() as server:
+        server.closed_after_versions = 2
+        with pytest.raises(LoadFailed, match="closed a connection that was held"):
+            hold(held(server))
