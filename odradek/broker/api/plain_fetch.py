@@ -18,8 +18,8 @@ from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import KafkaError
 from odradek.wire.plain_fetch import PlainAnswer, PlainFetch, read_plain, write_plain
 
-MAX_PARTITIONS = 2_000
-"""Sessions of more are read the long way, which gives way to others in between."""
+MAX_PARTITIONS = 1_000
+"""Sessions of more are read the long way, which gives way to others in between: all of these with data take 10 ms."""
 MAX_TRACKED = 100_000
 """Partitions that are tracked in all sessions together, at about 500 bytes each; further sessions go the long way."""
 SMALL_BYTES = 16 * 1024

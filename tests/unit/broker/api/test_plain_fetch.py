@@ -77,7 +77,7 @@ def test_the_limit_of_the_broker() -> None:
     assert pair.short_answers == [True]
 
 
-@pytest.mark.parametrize(("count", "is_short"), [(2000, True), (2001, False)])
+@pytest.mark.parametrize(("count", "is_short"), [(1000, True), (1001, False)])
 def test_sessions_of_many_partitions_are_read_the_long_way(count: int, is_short: bool) -> None:
     pair = Pair()
     for broker in (pair.short, pair.long):
