@@ -9,7 +9,7 @@ from odradek.broker.replication.admission import Admission, TakesLongError
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Partition
 from odradek.metadata.topic_names import is_internal
-from odradek.ports.network import Reply
+from odradek.ports.network import Outcome, Reply
 from odradek.storage.log_config import LogConfig
 from odradek.storage.log_results import AppendInfo
 from odradek.storage.topic_partition import TopicPartition
@@ -18,7 +18,7 @@ from odradek.wire.plain_produce import PlainForm, PlainProduce, plain_replies, r
 from odradek.wire.records.header import TRANSACTIONAL_BIT, BatchHeader, rewrite_base_offset_and_epoch
 
 _ACKS_NONE = 0
-_ACKS_LEADER = 1
+_ACKS_WITHOUT_WAITING = (1, _ACKS_NONE)
 _ACKS_ALL = -1
 _new_tuple = tuple.__new__
 
@@ -56,7 +56,7 @@ class PlainProduceApi:
     def _admit(self, version: int, frame: memoryview, body_at: int) -> _Admitted | None:
         """The request's batch and where it goes; None if it has to go the long way."""
         request = read_plain(frame, body_at, version)
-        if request is None or request.acks == _ACKS_NONE:
+        if request is None:
             return None
         topic, index, acks, records = request
         try:
@@ -71,7 +71,7 @@ class PlainProduceApi:
             log = partition.log
             if log is None or not partition.is_leader:
                 return None
-            if acks != _ACKS_LEADER and (acks != _ACKS_ALL or not partition.is_alone):
+            if acks not in _ACKS_WITHOUT_WAITING and (acks != _ACKS_ALL or not partition.is_alone):
                 return None
             batch, header = self._admission.admit(records, log.config, version)
         except (KafkaError, TakesLongError):
@@ -126,6 +126,8 @@ class PlainProduceApi:
         except Exception:  # noqa: BLE001 - the long way meets it again, and tells the client
             _restore(batch, header)
             return None
+        if request.acks == _ACKS_NONE:
+            return Outcome.NO_REPLY
         return [_replies(request, info)(correlation_id, info.first_offset)]
 
     def _append_run(self, run: _Run) -> Sequence[Reply]:
@@ -138,6 +140,8 @@ class PlainProduceApi:
             return ()
         if info is None:
             return ()
+        if run.first.request.acks == _ACKS_NONE:
+            return [Outcome.NO_REPLY] * len(headers)
         reply_of, offset = _replies(run.first.request, info), info.first_offset
         replies = []
         for correlation_id, header in zip(run.correlation_ids, headers, strict=True):

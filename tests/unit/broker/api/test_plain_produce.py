@@ -124,7 +124,7 @@ def both(
     return mine
 
 
-@pytest.mark.parametrize("acks", [1, -1])
+@pytest.mark.parametrize("acks", [1, -1, 0])
 @pytest.mark.parametrize("topic", ["t", "s"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_plain_requests_are_answered_at_once(short: Broker, long: Broker, version: int, topic: str, acks: int) -> None:
@@ -149,7 +149,16 @@ def test_duplicates_and_gaps_of_idempotent_producers(short: Broker, long: Broker
 @pytest.mark.parametrize("version", PLAIN_VERSIONS)
 @pytest.mark.parametrize(
     ("topic", "index", "acks"),
-    [("t", 2, 1), ("t", -1, 1), ("t", 0, 0), ("t", 0, 5), ("unknown", 0, 1), ("elsewhere", 0, 1), ("small", 0, 1)],
+    [
+        ("t", 2, 1),
+        ("t", -1, 1),
+        ("t", 2, 0),
+        ("small", 0, 0),
+        ("t", 0, 5),
+        ("unknown", 0, 1),
+        ("elsewhere", 0, 1),
+        ("small", 0, 1),
+    ],
 )
 def test_what_is_refused_is_refused_alike(
     short: Broker, long: Broker, version: int, topic: str, index: int, acks: int
@@ -270,7 +279,7 @@ def sequence(first: int, count: int = 3, **fields: int | bool) -> bytes:
     return batch(count, **{"producer_id": 5, "producer_epoch": 0, "base_sequence": first, **fields})
 
 
-@pytest.mark.parametrize("acks", [1, -1])
+@pytest.mark.parametrize("acks", [1, -1, 0])
 @pytest.mark.parametrize("version", PLAIN_VERSIONS)
 def test_requests_for_one_partition_are_answered_together(short: Broker, long: Broker, version: int, acks: int) -> None:
     together(short, long, version, "t", [batch(), batch(1), batch(7)], answered=3, acks=acks)
@@ -329,9 +338,8 @@ def test_several_go_together_again_behind_a_window_of_duplicates(short: Broker, 
         both(short, long, 13, "t", sequence(first))
 
 
-@pytest.mark.parametrize("acks", [0, 5])
-def test_requests_that_are_not_plain_are_answered_one_by_one(short: Broker, long: Broker, acks: int) -> None:
-    together(short, long, 13, "t", [batch(), batch()], answered=0, acks=acks)
+def test_requests_that_are_not_plain_are_answered_one_by_one(short: Broker, long: Broker) -> None:
+    together(short, long, 13, "t", [batch(), batch()], answered=0, acks=5)
 
 
 @pytest.mark.parametrize("topic", ["s", "small", "elsewhere", "unknown", "__consumer_offsets"])
