@@ -410,7 +410,7 @@ def test_new_partitions_new_topics_and_deleted_ones(
     topic, later = new_topic(partitions=1), unique("later")
     consumer = new_consumer(topic, later)
     consumer.join()
-    assert consumer.count() == 1
+    wait_for(lambda: (consumer.beat(), consumer.count() == 1)[1], "the partition is assigned")
     grow = CreatePartitionsRequest(
         topics=[CreatePartitionsTopic(name=topic, count=3, assignments=None)], timeout_ms=10_000
     )

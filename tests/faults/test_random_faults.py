@@ -47,7 +47,12 @@ class Faults:
         self._kill(self._chance.choice(list(self._trial.cluster.nodes)))
 
     def _kill_controller(self) -> None:
-        self._kill(self._trial.controller())
+        """Or any node, where the fault before this one has left no controller."""
+        found = self._trial.controller_now()
+        if found is None:
+            self._kill_node()
+        else:
+            self._kill(found)
 
     def _kill(self, node_id: int) -> None:
         node = self._trial.cluster.nodes[node_id]

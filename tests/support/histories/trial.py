@@ -192,15 +192,22 @@ class Trial:
 
     def controller(self) -> int:
         """The active controller. Raises TimeoutError if there is none for long."""
-        found: list[int] = []
+        found: list[int | None] = []
 
         def known() -> bool:
-            with contextlib.suppress(OSError):
-                found.append(self._controller(self._somebody()))
-            return bool(found) and found[-1] > 0
+            found.append(self.controller_now())
+            return found[-1] is not None
 
         wait_for(known, "there is an active controller", RECOVERY_S)
+        assert found[-1] is not None
         return found[-1]
+
+    def controller_now(self) -> int | None:
+        """The active controller, if a node that answers knows of one."""
+        with contextlib.suppress(OSError):
+            found = self._controller(self._somebody())
+            return found if found > 0 else None
+        return None
 
     def around(self, node_id: int) -> tuple[list[Link], list[Link]]:
         """Links from a node to the others, and those from them to it."""
