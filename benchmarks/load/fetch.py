@@ -6,7 +6,6 @@ used again and again.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import socket
@@ -16,6 +15,7 @@ import time
 from array import array
 from dataclasses import dataclass
 
+from benchmarks.load.command_line import parse
 from benchmarks.load.fetch_wire import VERSIONS, FetchFailed, FetchSession, Limits, RequestWriter
 from benchmarks.stats import quantile
 from tests.support.requests import metadata
@@ -153,27 +153,9 @@ def find_topic_id(host: str, port: int, topic: str) -> bytes:
         return metadata(connection, topic).topic_id
 
 
-def arguments(fetch: Fetch) -> list[str]:
-    """The command line, behind the program's name, that says the same as ``fetch``."""
-    options = [fetch.host, str(fetch.port), fetch.topic]
-    for field in dataclasses.fields(Fetch)[3:]:
-        options += [f"--{field.name.replace('_', '-')}", str(getattr(fetch, field.name))]
-    return options
-
-
-def parse_arguments(argv: list[str]) -> Fetch:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.load.fetch", description="Send Fetch requests.")
-    parser.add_argument("host")
-    parser.add_argument("port", type=int)
-    parser.add_argument("topic")
-    for field in dataclasses.fields(Fetch)[3:]:
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=int, default=field.default)
-    return Fetch(**vars(parser.parse_args(argv)))
-
-
 def main(argv: list[str]) -> int:
     try:
-        result = consume(parse_arguments(argv))
+        result = consume(parse(Fetch, "benchmarks.load.fetch", "Send Fetch requests.", argv))
     except (FetchFailed, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

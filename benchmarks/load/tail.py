@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
 import time
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.load.channel import Channel
+from benchmarks.load.command_line import parse
 from benchmarks.load.fetch import find_topic_id
 from benchmarks.load.fetch_wire import VERSIONS, FetchFailed, FetchSession, Limits, RequestWriter
 from benchmarks.load.steady import SteadyLoop
@@ -265,27 +265,9 @@ class _Run:
         )
 
 
-def arguments(tail: Tail) -> list[str]:
-    """The command line, behind the program's name, that says the same as ``tail``."""
-    options = [tail.host, str(tail.port), tail.topic]
-    for field in dataclasses.fields(Tail)[3:]:
-        options += [f"--{field.name.replace('_', '-')}", str(getattr(tail, field.name))]
-    return options
-
-
-def parse_arguments(argv: Sequence[str]) -> Tail:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.load.tail", description="Produce, and read at the end.")
-    parser.add_argument("host")
-    parser.add_argument("port", type=int)
-    parser.add_argument("topic")
-    for field in dataclasses.fields(Tail)[3:]:
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=int, default=field.default)
-    return Tail(**vars(parser.parse_args(argv)))
-
-
-def main(argv: Sequence[str]) -> int:
+def main(argv: list[str]) -> int:
     try:
-        result = follow(parse_arguments(argv))
+        result = follow(parse(Tail, "benchmarks.load.tail", "Produce, and read at the end.", argv))
     except (FetchFailed, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

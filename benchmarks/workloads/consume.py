@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.limits.consume import Reading, bare_consume
-from benchmarks.load.fetch import Fetch, FetchResult, arguments
+from benchmarks.load.command_line import arguments
+from benchmarks.load.fetch import Fetch, FetchResult
 from benchmarks.load.produce import Load
 from benchmarks.page_cache import drop
 from benchmarks.tools import ToolResult

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.limits.tail import bare_tail
-from benchmarks.load.tail import Tail, TailResult, arguments, group_id
+from benchmarks.load.command_line import arguments
+from benchmarks.load.tail import Tail, TailResult, group_id
 from benchmarks.tools import ToolResult
 from benchmarks.workloads.base import TAILING, ClientFailed, Described, Scale, Workload, client, expect
 from tests.support.batches import batch

@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks.limits import consume as limits
 from benchmarks.limits.tail import bare_tail
-from benchmarks.load.fetch import Fetch, arguments, consume, parse_arguments
+from benchmarks.load.command_line import arguments, parse
+from benchmarks.load.fetch import Fetch, consume
 from benchmarks.load.fetch_wire import FetchFailed
 from benchmarks.load.produce import Load, generate
 from benchmarks.load.tail import Tail, follow, group_id
@@ -133,4 +134,4 @@ def test_files_are_written_before_they_are_dropped_from_memory(tmp_path: Path) -
 
 def test_the_command_line_says_the_same() -> None:
     fetch = Fetch("127.0.0.1", 9092, "bench", records=7, partitions=3, passes=2, version=12, sessions=0, min_bytes=9)
-    assert parse_arguments(arguments(fetch)) == fetch
+    assert parse(Fetch, "fetch", "", arguments(fetch)) == fetch

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from benchmarks.load.channel import Channel
+from benchmarks.load.command_line import arguments, parse
 from benchmarks.load.fetch_wire import FetchFailed
-from benchmarks.load.tail import Producer, Tail, arguments, parse_arguments, partition_of
+from benchmarks.load.tail import Producer, Tail, partition_of
 from benchmarks.load.tail_wire import COMMIT_VERSION, CommitWriter, ProduceWriter, check_commit, check_produce
 from odradek.wire.messages.offset_commit import (
     OffsetCommitRequest,
@@ -126,7 +127,7 @@ def test_a_connection_that_ends_is_told() -> None:
 
 def test_the_command_line_says_the_same() -> None:
     tail = Tail("127.0.0.1", 9092, "bench", partitions=1000, active=20, consumers=50, commit_every=7, batches_per_s=5)
-    assert parse_arguments(arguments(tail)) == tail
+    assert parse(Tail, "tail", "", arguments(tail)) == tail
 
 
 def test_a_late_batch_is_kept_with_the_time_when_it_was_due() -> None:
