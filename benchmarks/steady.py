@@ -8,8 +8,6 @@ while is charged for every request of that while.
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import os
 import select
 import socket
@@ -20,6 +18,7 @@ from array import array
 from collections import deque
 from dataclasses import dataclass
 
+from benchmarks.load.command_line import report
 from benchmarks.stats import quantile
 from odradek.wire.messages.fetch import FetchResponse
 from tests.support.batches import batch
@@ -229,19 +228,15 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--consume", action="store_true")
     parser.add_argument("--stop-with-stdin", action="store_true")
     options = parser.parse_args(argv)
-    try:
+
+    def work() -> SteadyResult:
         address = (options.host, options.port)
         consumer = Consumer(*address, options.topic, options.records) if options.consume else None
         producer = Producer(*address, options.topic, options.records, options.record_bytes, options.acks)
-        result = run(
-            producer, consumer, per_s=options.per_s, seconds=options.seconds,
-            stops_with=0 if options.stop_with_stdin else None,
-        )  # fmt: skip
-    except (SteadyFailed, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(json.dumps(dataclasses.asdict(result)) + "\n")
-    return 0
+        stops_with = 0 if options.stop_with_stdin else None
+        return run(producer, consumer, per_s=options.per_s, seconds=options.seconds, stops_with=stops_with)
+
+    return report(work, SteadyFailed, OSError)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ with the receiver that the brokers' answers get, and writes one JSON line.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import socket
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import procfs
+from benchmarks.load.command_line import report
 from benchmarks.load.fetch import Receiver
 from benchmarks.load.fetch_wire import FetchFailed, count_batches
 from benchmarks.page_cache import drop
@@ -151,13 +151,9 @@ def main(argv: list[str]) -> int:
     parsed = parser.parse_args(argv)
     if parsed.mode == "serve":
         serve(parsed.file)
-    try:
-        received = receive(parsed.port, parsed.total_bytes, parsed.answer_bytes, parsed.passes)
-    except (FetchFailed, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(json.dumps(dataclasses.asdict(received)) + "\n")
-    return 0
+    return report(
+        lambda: receive(parsed.port, parsed.total_bytes, parsed.answer_bytes, parsed.passes), FetchFailed, OSError
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,19 @@
-"""The command line of a generator, which is the fields of a frozen dataclass: those without a default come first."""
+"""What a generator is told and tells: the fields of a frozen dataclass, as its command line and as a line of JSON.
+
+Of the command line's, those without a default come first.
+"""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import ClassVar, Protocol, TypeVar, get_type_hints
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar, get_type_hints
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class Options(Protocol):
@@ -35,6 +44,17 @@ def parse(kind: type[OptionsType], program: str, description: str, argv: list[st
         else:
             parser.add_argument(f"--{field.name.replace('_', '-')}", type=types[field.name], default=field.default)
     return kind(**vars(parser.parse_args(argv)))
+
+
+def report(work: Callable[[], DataclassInstance], *failures: type[Exception]) -> int:
+    """Write what ``work`` comes to on stdout, or on stderr which of the ``failures`` it was; returns the exit code."""
+    try:
+        result = work()
+    except failures as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(json.dumps(dataclasses.asdict(result)) + "\n")
+    return 0
 
 
 def _is_needed(field: dataclasses.Field[object]) -> bool:

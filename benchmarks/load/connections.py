@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import resource
 import select
 import socket
@@ -20,7 +18,7 @@ from dataclasses import dataclass
 
 from benchmarks import procfs
 from benchmarks.load.answers import ExpectedAnswers, LoadFailed
-from benchmarks.load.command_line import parse
+from benchmarks.load.command_line import parse, report
 from benchmarks.load.pipe import ANSWER_TIMEOUT_S
 from benchmarks.load.produce import Load, request_and_batch
 from benchmarks.load.ring import Ring
@@ -222,13 +220,7 @@ def _allow_files(count: int) -> None:
 
 def main(argv: list[str]) -> int:
     held = parse(Held, "benchmarks.load.connections", "Hold connections.", argv)
-    try:
-        result = hold(held)
-    except (LoadFailed, Closed, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(json.dumps(dataclasses.asdict(result)) + "\n")
-    return 0
+    return report(lambda: hold(held), LoadFailed, Closed, OSError)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ used again and again.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import socket
 import struct
 import sys
@@ -15,7 +13,7 @@ import time
 from array import array
 from dataclasses import dataclass
 
-from benchmarks.load.command_line import parse
+from benchmarks.load.command_line import parse, report
 from benchmarks.load.fetch_wire import VERSIONS, FetchFailed, FetchSession, Limits, RequestWriter
 from benchmarks.stats import quantile
 from tests.support.requests import metadata
@@ -154,13 +152,8 @@ def find_topic_id(host: str, port: int, topic: str) -> bytes:
 
 
 def main(argv: list[str]) -> int:
-    try:
-        result = consume(parse(Fetch, "benchmarks.load.fetch", "Send Fetch requests.", argv))
-    except (FetchFailed, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(json.dumps(dataclasses.asdict(result)) + "\n")
-    return 0
+    fetch = parse(Fetch, "benchmarks.load.fetch", "Send Fetch requests.", argv)
+    return report(lambda: consume(fetch), FetchFailed, OSError)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ are handed over and taken in bulk, and go to partition 0 by name, so that the cl
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import gc
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +16,8 @@ from typing import Any
 from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaException, Producer
+
+from benchmarks.load.command_line import report
 
 BULK = 10_000
 """Records per call."""
@@ -137,13 +137,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("records", type=int)
     parsed = parser.parse_args(argv)
     gc.disable()
-    try:
-        result = WORK[parsed.work](parsed.bootstrap, parsed.topic, parsed.records)
-    except (ClientError, KafkaException) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(json.dumps(dataclasses.asdict(result)) + "\n")
-    return 0
+    return report(
+        lambda: WORK[parsed.work](parsed.bootstrap, parsed.topic, parsed.records), ClientError, KafkaException
+    )
 
 
 if __name__ == "__main__":

@@ -6,10 +6,7 @@ runs from when it was due, whenever it was sent, so that a broker that stalls is
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import gc
-import json
 import struct
 import sys
 import threading
@@ -20,6 +17,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
+from benchmarks.load.command_line import parse, report
 from benchmarks.stats import quantile
 
 PRODUCER: dict[str, Any] = {"linger.ms": 0, "log_level": 3}
@@ -180,35 +178,11 @@ def _send(paced: Paced) -> None:
         raise PacedFailed(f"{left} records were not delivered; {failures[:1]}")
 
 
-def arguments(paced: Paced) -> list[str]:
-    """The command line, behind the interpreter's name, that says the same as ``paced``."""
-    options = ["-m", "benchmarks.load.paced", paced.bootstrap, paced.topic]
-    for field in dataclasses.fields(Paced)[2:]:
-        options += [f"--{field.name.replace('_', '-')}", str(getattr(paced, field.name))]
-    return options
-
-
-def parse_arguments(argv: list[str]) -> Paced:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.load.paced")
-    parser.add_argument("bootstrap")
-    parser.add_argument("topic")
-    for field in dataclasses.fields(Paced)[2:]:
-        kind = float if isinstance(field.default, float) else int
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
-    return Paced(**vars(parser.parse_args(argv)))
-
-
 def main(argv: list[str]) -> int:
-    paced = parse_arguments(argv)
+    paced = parse(Paced, "benchmarks.load.paced", "Records at a steady pace, end to end.", argv)
     gc.freeze()
     gc.disable()
-    try:
-        result = measure(paced)
-    except (PacedFailed, KafkaException) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(json.dumps(dataclasses.asdict(result)) + "\n")
-    return 0
+    return report(lambda: measure(paced), PacedFailed, KafkaException)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import json
 import random
 import select
 import socket
@@ -20,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.load.answers import ExpectedAnswers, LoadFailed
-from benchmarks.load.command_line import parse
+from benchmarks.load.command_line import parse, report
 from benchmarks.load.pipe import ANSWER_TIMEOUT_S, Budget, Latencies, Pipe
 from benchmarks.load.ring import Ring, SequencedRing
 from benchmarks.load.sequences import Producer
@@ -237,13 +236,8 @@ def _stream(pipes: Sequence[Pipe], load: Load, deadline_s: float) -> None:
 
 
 def main(argv: list[str]) -> int:
-    try:
-        result = generate(parse(Load, "benchmarks.load.produce", "Send Produce requests.", argv))
-    except (LoadFailed, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(json.dumps(dataclasses.asdict(result)) + "\n")
-    return 0
+    load = parse(Load, "benchmarks.load.produce", "Send Produce requests.", argv)
+    return report(lambda: generate(load), LoadFailed, OSError)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
 import time
 from array import array
@@ -14,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.load.channel import Channel
-from benchmarks.load.command_line import parse
+from benchmarks.load.command_line import parse, report
 from benchmarks.load.fetch import find_topic_id
 from benchmarks.load.fetch_wire import VERSIONS, FetchFailed, FetchSession, Limits, RequestWriter
 from benchmarks.load.steady import SteadyLoop
@@ -266,13 +264,8 @@ class _Run:
 
 
 def main(argv: list[str]) -> int:
-    try:
-        result = follow(parse(Tail, "benchmarks.load.tail", "Produce, and read at the end.", argv))
-    except (FetchFailed, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(json.dumps(dataclasses.asdict(result)) + "\n")
-    return 0
+    tail = parse(Tail, "benchmarks.load.tail", "Produce, and read at the end.", argv)
+    return report(lambda: follow(tail), FetchFailed, OSError)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.limits.tail import bare_tail
-from benchmarks.load.paced import Paced, PacedResult, arguments
+from benchmarks.load.command_line import arguments
+from benchmarks.load.paced import Paced, PacedResult
 from benchmarks.load.tail import Tail
 from benchmarks.tools import ToolResult
 from benchmarks.workloads.base import LATENCY, Described, Goal, Scale, Workload, client
@@ -40,7 +41,7 @@ class LibrdkafkaLatency(Described):
             seconds=self.seconds + WARMUP_S,
             warmup_s=WARMUP_S,
         )
-        output = client([sys.executable, *arguments(paced)], self.scale.client_timeout_s)
+        output = client([sys.executable, "-m", "benchmarks.load.paced", *arguments(paced)], self.scale.client_timeout_s)
         result = PacedResult(**json.loads(output))
         return ToolResult(result.records, result.records_per_s, result.p50_ms, result.p99_ms)
 

@@ -294,14 +294,19 @@ class ProducerStateManager:
             entry.txn_first_offset = first_offset
             self._ongoing[first_offset] = _OpenTransaction(producer_id, first_offset)
 
-    def apply_run(self, producer_id: int, epoch: int, batches: Sequence[ProducerBatch]) -> None:
-        """Several batches of data were written outside of transactions, of which these are the latest."""
+    def _entry(self, producer_id: int, epoch: int) -> ProducerEntry:
+        """What is known of a producer, which is in that epoch now: its batches of another one are forgotten."""
         entry = self._producers.get(producer_id)
         if entry is None:
             entry = self._producers[producer_id] = ProducerEntry(producer_id)
         if epoch != entry.producer_epoch:
             entry.producer_epoch = epoch
             entry.batches.clear()
+        return entry
+
+    def apply_run(self, producer_id: int, epoch: int, batches: Sequence[ProducerBatch]) -> None:
+        """Several batches of data were written outside of transactions, of which these are the latest."""
+        entry = self._entry(producer_id, epoch)
         entry.batches += batches
         del entry.batches[:-WINDOW_BATCHES]
         entry.last_timestamp_ms = batches[-1].timestamp_ms
@@ -310,12 +315,7 @@ class ProducerStateManager:
         self, producer_id: int, epoch: int, coordinator_epoch: int, offset: int, timestamp_ms: int, *, is_abort: bool
     ) -> CompletedTransaction | None:
         """An end transaction marker was written; what it ended, if a transaction was going on."""
-        entry = self._producers.get(producer_id)
-        if entry is None:
-            entry = self._producers[producer_id] = ProducerEntry(producer_id)
-        if epoch != entry.producer_epoch:
-            entry.producer_epoch = epoch
-            entry.batches.clear()
+        entry = self._entry(producer_id, epoch)
         verification = self._verifications.get(producer_id)
         if verification is not None and not (verification.adds_partitions and epoch == verification.producer_epoch):
             # With that epoch it is the next transaction's, for the marker has raised the epoch.

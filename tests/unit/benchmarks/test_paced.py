@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.load.paced import Paced, PacedFailed, Schedule, arguments, measure, parse_arguments
+from benchmarks.load.command_line import arguments, parse
+from benchmarks.load.paced import Paced, PacedFailed, Schedule, measure
 from odradek.wire.messages.fetch import FetchResponse
 from tests.support.batches import batch, batches
 from tests.support.odradek import Odradek
@@ -69,7 +70,7 @@ def test_records_of_somebody_else_are_no_measurement(broker: Odradek) -> None:
 
 def test_the_command_line_says_the_same() -> None:
     paced = Paced("host:1", "t", records_per_s=3, seconds=1.5)
-    assert parse_arguments(arguments(paced)[2:]) == paced
+    assert parse(Paced, "paced", "", arguments(paced)) == paced
 
 
 def batch_of_stamps(*stamps_ns: int) -> bytes:
