@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
 
 import click
@@ -49,3 +50,4 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="odradek", message="%(prog)s %(version)s")
 def main() -> None:
     """A broker that speaks Apache Kafka's wire protocol, and small tools to talk to one."""
+    gc.enable()  # the command is imported

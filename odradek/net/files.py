@@ -6,7 +6,6 @@ import contextlib
 import errno
 import mmap
 import os
-import shutil
 import sys
 import threading
 import time
@@ -263,8 +262,10 @@ class OsFileSystem:
 
     def remove_tree(self, path: str) -> None:
         """Delete a directory with all it holds; one that is gone already is fine."""
+        from shutil import rmtree  # which loads all codecs of archives
+
         with contextlib.suppress(FileNotFoundError):
-            _when_free(lambda: shutil.rmtree(path))
+            _when_free(lambda: rmtree(path))
 
     def sync_dir(self, path: str) -> None:
         """fsync the directory, where the platform can."""
@@ -278,7 +279,9 @@ class OsFileSystem:
 
     def usable_bytes(self, path: str) -> tuple[int, int]:
         """(total bytes, usable bytes) of the volume that holds `path`."""
-        usage = shutil.disk_usage(path)
+        from shutil import disk_usage  # as above
+
+        usage = disk_usage(path)
         return usage.total, usage.free
 
 

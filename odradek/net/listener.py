@@ -384,6 +384,8 @@ def _resolve(host: str, port: int) -> tuple[int, tuple[str, int]]:
         if socket.has_dualstack_ipv6():
             return socket.AF_INET6, ("::", port)
         return socket.AF_INET, ("0.0.0.0", port)
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # Names of other letters only need the codec, which takes a millisecond to load.
+    name = host.encode() if host.isascii() else host
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     return found[0][0], (str(found[0][4][0]), port)

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import click  # noqa: F401 # before it looks at the platform: it would want Windows' console
-import structlog  # noqa: F401 # likewise
 
 LINUX_ONLY = ("RWF_NOWAIT", "posix_fadvise", "posix_fallocate", "sched_getaffinity", "sched_setaffinity", "eventfd")
 POSIX_ONLY = ("pread", "preadv", "pwrite", "pwritev", "sendfile", "O_CLOEXEC", "O_DIRECTORY", "geteuid")
