@@ -6,8 +6,9 @@ import datetime
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 
 import click
@@ -15,29 +16,32 @@ import click
 from benchmarks import brokers, figures, page, report
 from benchmarks.figures import Figures, Taken, UnreadableFigures
 from benchmarks.machine import machine, versions
-from benchmarks.runner import STARTUP, Plan, Results, leave_on_sigterm, measure
+from benchmarks.runner import Plan, Results, leave_on_sigterm, measure
 from benchmarks.workloads.base import FULL, GROUPS, QUICK, Scale, Workload
 from benchmarks.workloads.catalogue import NAMES, workloads
 from tests.support.apache import Unavailable, tools_libs
 
 QUICK_TIME_LIMIT_S = 150.0
-FULL_TIME_LIMIT_S = 5400.0
+FULL_TIME_LIMIT_S = 4200.0
+ROUNDS = 3
+INTERRUPTED = 130
+"""What shells make of SIGINT."""
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--rounds", type=click.IntRange(1), help="Rounds that count, after one that warms up.  [5; quick: 3]")
+@click.option("--rounds", type=click.IntRange(1), help="Rounds that count, after one that warms up.  [3]")
 @click.option("--quick", is_flag=True, help="A selection, and less work per run; under 3 minutes in all.")
 @click.option(
     "--only",
-    type=click.Choice([STARTUP, *GROUPS, *NAMES]),
+    type=click.Choice([*GROUPS, *NAMES]),
     multiple=True,
     metavar="NAME|GROUP",
     help="Measure only this; repeatable.",
 )
-@click.option("--minutes", type=click.FloatRange(0), help="No round begins that would end later.  [90; quick: 2.5]")
+@click.option("--minutes", type=click.FloatRange(0), help="Nothing begins that would end later.  [70; quick: 2.5]")
 @click.option("--list", "lists", is_flag=True, help="List what there is to measure.")
-@click.option("--json", "json_path", type=FILE, help="Write all figures and runs to this file, after each round.")
+@click.option("--json", "json_path", type=FILE, help="Write all figures and runs to this file, after each run.")
 @click.option(
     "--merge",
     "merged_paths",
@@ -80,32 +84,46 @@ def main(
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     plan = Plan(
         workloads=chosen(workloads(_tools(), scale), only, scale),
-        scale=scale,
-        rounds=rounds or (3 if quick else 5),
+        rounds=rounds or ROUNDS,
         time_limit_s=(QUICK_TIME_LIMIT_S if quick else FULL_TIME_LIMIT_S) if minutes is None else minutes * 60,
-        measures_starts=not only or STARTUP in only,
     )
     taken = _circumstances(scale, rounds, only)
     titles = {side.key: side.title for side in sides}
 
-    def all_of(results: Results) -> Figures:
-        return figures.merged(earlier, figures.of_results(results, plan.workloads, titles, taken), NAMES)
+    results = Results()
 
-    def keep(results: Results) -> None:
+    def measured() -> Figures:
+        return figures.of_results(results, plan.workloads, titles, taken)
+
+    def keep() -> None:
         if json_path is not None:
-            json_path.parent.mkdir(parents=True, exist_ok=True)
-            json_path.write_text(figures.to_json(all_of(results)))
+            write(json_path, figures.to_json(figures.merged(earlier, measured(), NAMES)))
 
-    with tempfile.TemporaryDirectory(prefix="odradek-bench-", dir=directory) as parent:
-        results = measure(plan, sides, Path(parent), lambda text: click.echo(text, err=True), keep)
-    report.print_report(
-        report.console(),
-        figures.of_results(results, plan.workloads, titles, taken),
-        (sides[0].key, brokers.APACHE.key),
-    )
+    begun_s = time.monotonic()
+    code: int | str | None = None
+    try:
+        with tempfile.TemporaryDirectory(prefix="odradek-bench-", dir=directory) as parent:
+            measure(plan, sides, Path(parent), partial(_say, begun_s), results, keep)
+    except (KeyboardInterrupt, SystemExit) as ending:
+        # What has been measured is as good as ever.
+        code = ending.code if isinstance(ending, SystemExit) else INTERRUPTED
+    report.print_report(report.console(), measured(), (sides[0].key, brokers.APACHE.key))
     if page_directory is not None:
-        page.write(all_of(results), page_directory)
-    sys.exit(1 if results.failures else 0)
+        page.write(figures.merged(earlier, measured(), NAMES), page_directory)
+    sys.exit(code if code is not None else 1 if results.failures else 0)
+
+
+def write(path: Path, text: str) -> None:
+    """In one step: who ends this process meanwhile finds what was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.new")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+def _say(begun_s: float, text: str) -> None:
+    passed_s = int(time.monotonic() - begun_s)
+    click.echo(f"{passed_s // 60:3}:{passed_s % 60:02} {text}", err=True)
 
 
 def chosen(found: Sequence[Workload], only: Sequence[str], scale: Scale) -> list[Workload]:

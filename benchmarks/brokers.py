@@ -37,6 +37,18 @@ CREATION_TIMEOUT_S = 60.0
 DELETION_TIMEOUT_S = 60.0
 
 
+class MeasuredOdradek(Odradek):
+    """Ready is what has answered a client, as below."""
+
+    def start(self) -> None:
+        """Run until it answers. Raises BrokerFailed."""
+        begun_s = time.monotonic()
+        super().start()
+        while self.running and not answers_api_versions(self.host, self.port):
+            time.sleep(READY_POLL_S)
+        self.ready_after_s = time.monotonic() - begun_s
+
+
 class MeasuredApache(ApacheKafka):
     """Apache Kafka with the JVM options of its own start script; formatting does not count as starting."""
 
@@ -85,10 +97,12 @@ class Side:
 
     key: str
     title: str
-    new: Callable[[Path], Odradek | MeasuredApache]
+    new: Callable[[Path], MeasuredOdradek | MeasuredApache]
 
 
-ODRADEK = Side("odradek", f"Odradek {odradek.__version__}", lambda directory: Odradek(directory, ODRADEK_SETTINGS))
+ODRADEK = Side(
+    "odradek", f"Odradek {odradek.__version__}", lambda directory: MeasuredOdradek(directory, ODRADEK_SETTINGS)
+)
 APACHE = Side("apache", f"Apache Kafka {VERSION}", lambda directory: MeasuredApache(directory, SETTINGS))
 APACHE_AGAIN = Side("apache-again", f"Apache Kafka {VERSION} again", APACHE.new)
 
@@ -116,7 +130,7 @@ def without_apache() -> str | None:
 
 
 @contextmanager
-def running(side: Side, directory: Path) -> Iterator[Odradek | MeasuredApache]:
+def running(side: Side, directory: Path) -> Iterator[MeasuredOdradek | MeasuredApache]:
     """A broker in a new directory, ended by its process id at the exit. Raises BrokerFailed."""
     directory.mkdir(parents=True)
     broker = side.new(directory)

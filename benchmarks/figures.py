@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NotRequired, TypedDict, cast
+from typing import TypedDict, cast
 
 from benchmarks.runner import LIMIT, Results, Run
 from benchmarks.stats import Spread, ratios, spread
@@ -21,10 +21,13 @@ FIGURES: dict[str, Figure] = {
     "broker_cpu_s_per_million_records": lambda run: run.broker_cpu_s_per_million,
     "p50_ms": lambda run: run.p50_ms,
     "p99_ms": lambda run: run.p99_ms,
-    "client_cpu_share": lambda run: run.client_cpu_s / run.wall_s,
+    "client_cpu_share": lambda run: run.client_cpu_s / run.wall_s or None,
     "peak_bytes": lambda run: run.peak_bytes or None,
     "bytes_per_connection": lambda run: run.bytes_per_connection,
     "resident_growth": lambda run: run.resident_growth,
+    "resident_bytes": lambda run: run.resident_bytes or None,
+    "duration_s": lambda run: run.duration_s,
+    "restored_s": lambda run: run.restored_s,
 }
 
 
@@ -76,15 +79,6 @@ class Entry:
         return compare(self.values(subject, figure), self.values(reference, figure))
 
 
-@dataclass(frozen=True)
-class Processes:
-    """What the processes take without any workload, by side: seconds to be ready, bytes of memory."""
-
-    taken: Taken
-    ready_s: Mapping[str, Sequence[float]]
-    idle_bytes: Mapping[str, int]
-
-
 @dataclass
 class Figures:
     """All that is known. ``failures`` has a line for each workload whose last measurement failed."""
@@ -92,7 +86,6 @@ class Figures:
     titles: dict[str, str] = field(default_factory=dict)
     """Of the sides."""
     entries: dict[str, Entry] = field(default_factory=dict)
-    processes: Processes | None = None
     failures: dict[str, str] = field(default_factory=dict)
 
     def group(self, group: str) -> list[Entry]:
@@ -115,8 +108,6 @@ def of_results(results: Results, workloads: Iterable[Workload], titles: Mapping[
             found.entries[workload.name] = Entry(
                 workload.name, workload.title, workload.group, workload.goal, taken, kept
             )
-    if results.ready_s:
-        found.processes = Processes(taken, results.ready_s, results.idle_bytes)
     return found
 
 
@@ -134,7 +125,6 @@ def merged(older: Figures, newer: Figures, order: Sequence[str]) -> Figures:
     return Figures(
         titles={**older.titles, **newer.titles},
         entries={name: entries[name] for name in names},
-        processes=newer.processes or older.processes,
         failures={**failures, **newer.failures},
     )
 
@@ -148,17 +138,10 @@ class _Entry(TypedDict):
     runs: dict[str, list[dict[str, object]]]
 
 
-class _Processes(TypedDict):
-    taken: int
-    ready_s: dict[str, list[float]]
-    idle_bytes: dict[str, int]
-
-
 class _Document(TypedDict):
     sides: dict[str, str]
     taken: list[dict[str, object]]
     workloads: dict[str, _Entry]
-    processes: NotRequired[_Processes]
     failures: dict[str, str]
 
 
@@ -188,12 +171,6 @@ def to_json(figures: Figures) -> str:
         "workloads": workloads,
         "failures": figures.failures,
     }
-    if figures.processes is not None:
-        document["processes"] = {
-            "taken": place(figures.processes.taken),
-            "ready_s": {side: [_round(each) for each in ready] for side, ready in figures.processes.ready_s.items()},
-            "idle_bytes": dict(figures.processes.idle_bytes),
-        }
     return json.dumps(document, indent=1) + "\n"
 
 
@@ -215,9 +192,6 @@ def from_json(text: str, name: str = "the figures") -> Figures:
             )
             if entry["group"] not in GROUPS:
                 raise UnreadableFigures(f"{name}: {key} is of a group {entry['group']}, which there is not")
-        processes = document.get("processes")
-        if processes is not None:
-            found.processes = Processes(taken[processes["taken"]], processes["ready_s"], processes["idle_bytes"])
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise UnreadableFigures(f"{name}: {error}") from error
     return found
@@ -234,9 +208,10 @@ def _ratios(entry: Entry) -> dict[str, dict[str, float]]:
         ratio = entry.compare(figure).ratio
         if ratio is not None and figure != "client_cpu_share":
             found[figure] = {key: _round(value) for key, value in dataclasses.asdict(ratio).items()}
-    limit = entry.compare("records_per_s", LIMIT).ratio
-    if limit is not None:
-        found["records_per_s_by_limit"] = {key: _round(value) for key, value in dataclasses.asdict(limit).items()}
+    for figure in ("records_per_s", "broker_cpu_s_per_million_records"):
+        limit = entry.compare(figure, LIMIT).ratio
+        if limit is not None:
+            found[f"{figure}_by_limit"] = {key: _round(value) for key, value in dataclasses.asdict(limit).items()}
     return found
 
 

@@ -15,7 +15,7 @@ from html import escape
 from benchmarks.figures import APACHE, ODRADEK, Entry
 from benchmarks.runner import LIMIT
 from benchmarks.stats import Spread, spread
-from benchmarks.workloads.base import CONNECTIONS, LATENCY, TAILING
+from benchmarks.workloads.base import CONNECTIONS, FAILOVER, LATENCY, STARTING, TAILING
 
 SIDES = {ODRADEK: "Odradek", APACHE: "Apache Kafka", LIMIT: "the limit"}
 """From top to bottom in each row."""
@@ -52,6 +52,14 @@ PANELS = {
     LATENCY: (Panel("p50, ms (less is better)", "p50_ms"), Panel("p99, ms (less is better)", "p99_ms")),
     TAILING: (Panel("p99, ms from send to reading (less is better)", "p99_ms"), CPU),
     CONNECTIONS: (RATE, Panel("peak memory, MiB (less is better)", "peak_bytes", MIB)),
+    STARTING: (
+        Panel("s to the first answer (less is better)", "duration_s"),
+        Panel("resident before any client, MiB (less is better)", "resident_bytes", MIB),
+    ),
+    FAILOVER: (
+        Panel("s without an acknowledged write (less is better)", "duration_s"),
+        Panel("s to be in sync again (less is better)", "restored_s"),
+    ),
 }
 """Of groups that are not shown by throughput and CPU time."""
 

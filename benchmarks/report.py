@@ -7,12 +7,18 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.figures import APACHE, ODRADEK, Comparison, Entry, Figures, compare
+from benchmarks.figures import APACHE, ODRADEK, Comparison, Entry, Figures
 from benchmarks.goals import Verdict, verdicts
 from benchmarks.runner import LIMIT
 from benchmarks.stats import Spread
+from benchmarks.workloads.base import FAILOVER, STARTING
 
 MIB = 1 << 20
+DURATIONS = {
+    STARTING: {"duration_s": "the first answer"},
+    FAILOVER: {"duration_s": "the first acknowledged write", "restored_s": "in sync again, after its start"},
+}
+"""Groups of workloads that are about how long something takes: figures, and until when."""
 NARROWEST = 150
 """Columns: the tables stay readable in a log file."""
 
@@ -26,13 +32,17 @@ def console() -> Console:
 def print_report(console: Console, figures: Figures, sides: tuple[str, str] = (ODRADEK, APACHE)) -> None:
     """Tables of what was measured, then what is wanted, then what failed."""
     entries = list(figures.entries.values())
-    if entries:
-        console.print(_throughput_table(figures, entries, sides))
+    moving = [entry for entry in entries if entry.group not in DURATIONS]
+    if moving:
+        console.print(_throughput_table(figures, moving, sides))
     timed = [entry for entry in entries if any(value is not None for value in entry.values(sides[0], "p50_ms"))]
     if timed:
         console.print(_latency_table(timed, sides))
-    if entries or figures.processes:
-        console.print(_memory_table(figures, entries, sides))
+    lasting = [entry for entry in entries if entry.group in DURATIONS]
+    if lasting:
+        console.print(_duration_table(lasting, sides))
+    if entries:
+        console.print(_memory_table(entries, sides))
     wanted = verdicts(figures) if sides == (ODRADEK, APACHE) else []
     if wanted:
         console.print(_goal_table(wanted))
@@ -60,13 +70,13 @@ def _throughput_table(figures: Figures, entries: Sequence[Entry], sides: tuple[s
     table = Table(
         title=f"{figures.titles.get(subject, subject)} beside {figures.titles.get(reference, reference)}; "
         "medians, ratios (lowest-highest round)",
-        caption="CPU s: the broker's, per million records. Limit: records/s of what the bare machine does. "
+        caption="CPU s: the broker's, or the limit's, per million records. Limit: what the bare machine does. "
         "Client busy: its CPU by wall time",
     )
     table.add_column("workload")
     for heading in (f"{subject}\nrecords/s", f"{reference}\nrecords/s", "ratio", "of the limit"):
         table.add_column(heading, justify="right")
-    for heading in (f"{subject}\nCPU s", f"{reference}\nCPU s", "ratio", "client\nbusy", "rounds"):
+    for heading in (f"{subject}\nCPU s", f"{reference}\nCPU s", "ratio", "limit\nCPU s", "client\nbusy", "rounds"):
         table.add_column(heading, justify="right")
     for entry in entries:
         busy = entry.compare("client_cpu_share", reference, subject)
@@ -75,6 +85,7 @@ def _throughput_table(figures: Figures, entries: Sequence[Entry], sides: tuple[s
             *cells(entry.compare("records_per_s", reference, subject), ",.0f"),
             ratio_cell(entry.compare("records_per_s", LIMIT, subject).ratio),
             *cells(entry.compare("broker_cpu_s_per_million_records", reference, subject), ".2f"),
+            median(entry.compare("broker_cpu_s_per_million_records", LIMIT, subject).reference, ".2f"),
             f"{median(busy.subject, '.2f')} / {median(busy.reference, '.2f')}",
             str(entry.rounds),
         )
@@ -97,31 +108,29 @@ def _latency_table(entries: Sequence[Entry], sides: tuple[str, str]) -> Table:
     return table
 
 
-def _memory_table(figures: Figures, entries: Sequence[Entry], sides: tuple[str, str]) -> Table:
+def _duration_table(entries: Sequence[Entry], sides: tuple[str, str]) -> Table:
     subject, reference = sides
-    table = Table(title="The processes: start, and resident memory")
-    table.add_column("figure")
+    table = Table(title="What takes its time, s")
+    for heading in ("workload", "until"):
+        table.add_column(heading)
     for heading in (subject, reference, "ratio"):
         table.add_column(heading, justify="right")
-    for title, comparison, form in of_processes(figures, sides):
-        table.add_row(title, *cells(comparison, form))
     for entry in entries:
-        peak = entry.compare("peak_bytes", reference, subject)
-        table.add_row(f"highest resident set, MiB: {entry.title}", *cells(in_mib(peak), ",.1f"))
+        for figure, until in DURATIONS[entry.group].items():
+            table.add_row(entry.title, until, *cells(entry.compare(figure, reference, subject), ".3f"))
     return table
 
 
-def of_processes(figures: Figures, sides: tuple[str, str]) -> list[tuple[str, Comparison, str]]:
-    """What is known of processes without a workload: title, comparison, and how numbers are written."""
-    found: list[tuple[str, Comparison, str]] = []
-    processes = figures.processes
-    if processes is None:
-        return found
-    started = [list(processes.ready_s.get(side, ())) for side in sides]
-    found.append(("ready after the start of the process, s", compare(*started), ".3f"))
-    idle = [[processes.idle_bytes[side] / MIB] if side in processes.idle_bytes else [] for side in sides]
-    found.append(("resident before any client, MiB", compare(*idle), ",.1f"))
-    return found
+def _memory_table(entries: Sequence[Entry], sides: tuple[str, str]) -> Table:
+    subject, reference = sides
+    table = Table(title="Resident memory: the highest while it ran; after a start, what there is before any client")
+    table.add_column("figure")
+    for heading in (subject, reference, "ratio"):
+        table.add_column(heading, justify="right")
+    for entry in entries:
+        size = entry.compare("resident_bytes" if entry.group == STARTING else "peak_bytes", reference, subject)
+        table.add_row(f"resident set, MiB: {entry.title}", *cells(in_mib(size), ",.1f"))
+    return table
 
 
 def in_mib(comparison: Comparison) -> Comparison:
@@ -137,11 +146,16 @@ def _goal_table(wanted: Sequence[Verdict]) -> Table:
     table = Table(title="What is wanted (ratios to Apache Kafka, or what is named)")
     for heading in ("workload", "figure"):
         table.add_column(heading)
-    for heading in ("wanted", "measured", ""):
+    for heading in ("wanted", "measured", "", "the limit"):
         table.add_column(heading, justify="right")
     for verdict in wanted:
         table.add_row(
-            verdict.workload, verdict.what, verdict.bound, measured_cell(verdict), said(verdict.is_met), style=None
+            verdict.workload,
+            verdict.what,
+            verdict.bound,
+            measured_cell(verdict),
+            said(verdict.is_met),
+            median(verdict.limit, ".2f"),
         )
     return table
 

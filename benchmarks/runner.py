@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import resource
 import signal
 import sys
@@ -10,6 +9,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,10 +17,11 @@ from types import FrameType
 from typing import TypeVar
 from uuid import uuid4
 
-from benchmarks.brokers import Side, running
-from benchmarks.stands import CLUSTER, SINGLE, Stand, stand
+from benchmarks.brokers import Side
+from benchmarks.progress import Agenda, Step, minutes, steps
+from benchmarks.stands import Stand, stand
 from benchmarks.tools import ToolResult, UnreadableOutput
-from benchmarks.workloads.base import ClientFailed, Scale, Workload
+from benchmarks.workloads.base import STANDS, STOPPED, ClientFailed, Workload
 from odradek.wire.errors import ProtocolError
 from tests.support.process import BrokerFailed
 from tests.support.wire import Closed
@@ -29,8 +30,6 @@ FAILURES = (ClientFailed, UnreadableOutput, BrokerFailed, Closed, ProtocolError,
 """What ends one run and not the others: the client's or the broker's fault, or a request that was refused."""
 LIMIT = "limit"
 """The key of what the bare machine does, beside those of the sides."""
-STARTUP = "startup"
-"""In place of a workload's name: what is measured of processes without one."""
 
 Say = Callable[[str], None]
 Item = TypeVar("Item")
@@ -38,13 +37,11 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure, how often, and until when: past ``time_limit_s`` from the begin no round is started."""
+    """What to measure, how often, and how long at most."""
 
     workloads: Sequence[Workload]
-    scale: Scale
     rounds: int
     time_limit_s: float
-    measures_starts: bool
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,8 @@ class Run:
     """The highest resident set while it ran."""
     bytes_per_connection: float | None = None
     resident_series_bytes: tuple[int, ...] = ()
+    duration_s: float | None = None
+    restored_s: float | None = None
 
     @property
     def broker_cpu_s_per_million(self) -> float | None:
@@ -86,109 +85,79 @@ class Run:
 class Results:
     """Everything measured, by the side's key. The runs of one workload hold one entry per round, in order."""
 
-    ready_s: dict[str, list[float]] = field(default_factory=dict)
-    idle_bytes: dict[str, int] = field(default_factory=dict)
     runs: dict[str, dict[str, list[Run]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     """By workload."""
-    rounds: int = 0
 
 
 def measure(
-    plan: Plan, sides: Sequence[Side], directory: Path, say: Say, after_round: Callable[[Results], None]
-) -> Results:
-    """All of a plan, in new directories below ``directory``; ``after_round`` is told what there is so far.
+    plan: Plan, sides: Sequence[Side], directory: Path, say: Say, results: Results, after_step: Callable[[], None]
+) -> None:
+    """All of a plan, in new directories below ``directory``; ``after_step`` is called when there are new ``results``.
 
     A side that does not start is a failure of all its workloads.
     """
-    results = Results()
-    deadline_s = time.monotonic() + plan.time_limit_s
-    for nodes in (SINGLE, CLUSTER):
-        workloads = [workload for workload in plan.workloads if workload.nodes == nodes]
-        starts = plan.measures_starts and nodes == SINGLE
-        if not workloads and not starts:
+    agenda = Agenda(steps(plan.workloads, plan.rounds), len(sides) + 1, time.monotonic() + plan.time_limit_s)
+    for kind in STANDS:
+        workloads = [workload for workload in plan.workloads if workload.stand == kind]
+        if not workloads:
             continue
-        part = _Part(
-            replace(plan, workloads=workloads, measures_starts=starts),
-            sides,
-            directory / f"nodes-{nodes}",
-            results,
-            deadline_s,
-            say,
-            after_round,
-        )
+        part = _Part(sides, directory / kind, results, agenda, plan.rounds, say, after_step)
         try:
-            part.measure(nodes)
+            part.measure(kind)
         except (BrokerFailed, TimeoutError) as error:
-            say(f"{nodes} of each broker: {error}")
-            lost = [workload.name for workload in workloads if not results.runs.get(workload.name)]
-            results.failures |= {name: str(error) for name in lost or [STARTUP]}
-        after_round(results)
-    return results
+            say(f"{STANDS[kind]}: {error}")
+            lost = {workload.name: str(error) for workload in workloads if not results.runs.get(workload.name)}
+            results.failures |= lost
+            agenda.drop({workload.name for workload in workloads})
+            after_step()
+    for step in agenda.skipped:
+        if step.number:
+            say(f"no time for round {step.number}: {step.workload.title}")
 
 
 @dataclass
 class _Part:
     """What is measured with the same processes."""
 
-    plan: Plan
     sides: Sequence[Side]
     directory: Path
     results: Results
-    deadline_s: float
+    agenda: Agenda
+    rounds: int
     say: Say
-    after_round: Callable[[Results], None]
+    after_step: Callable[[], None]
     stands: dict[str, Stand] = field(default_factory=dict)
 
-    def measure(self, nodes: int) -> None:
+    def measure(self, kind: str) -> None:
         self.directory.mkdir(parents=True)
-        if self.plan.measures_starts:
-            self._measure_starts()
         with ExitStack() as stack:
-            for side in self.sides:
-                self.say(f"starting {side.title}")
-                self.stands[side.key] = stack.enter_context(stand(side, nodes, self.directory / side.key))
-            if self.plan.measures_starts:
-                self.say(f"idle for {self.plan.scale.idle_s:g} s")
-                time.sleep(self.plan.scale.idle_s)
-                self.results.idle_bytes = {key: found.resident_bytes() for key, found in self.stands.items()}
-            # What takes minutes has a few rounds of its own; the time limit is for those that may be fewer.
-            few = [workload for workload in self.plan.workloads if workload.rounds_at_most is not None]
-            self._measure_rounds([each for each in self.plan.workloads if each not in few], self.deadline_s)
-            self._measure_rounds(few, math.inf)
+            for step in self.agenda.begin(time.monotonic, kind):
+                if not self.stands:
+                    self._start(kind, stack)
+                self._take(step)
 
-    def _measure_starts(self) -> None:
-        """Seconds from process start to ready in an empty directory, in turn, while no other broker runs."""
-        count = self.plan.scale.starts
-        for number in range(count):
-            for side in in_turn(self.sides, number):
-                self.say(f"start {number + 1} of {count}: {side.title}")
-                with running(side, self.directory / f"start-{number}-{side.key}") as broker:
-                    self.results.ready_s.setdefault(side.key, []).append(broker.ready_after_s)
+    def _start(self, kind: str, stack: ExitStack) -> None:
+        for side in self.sides:
+            if kind != STOPPED:
+                self.say(f"starting {side.title}, {STANDS[kind]}")
+            self.stands[side.key] = stack.enter_context(stand(side, kind, self.directory / side.key))
 
-    def _measure_rounds(self, workloads: Sequence[Workload], deadline_s: float) -> None:
-        """Round 0 warms the brokers up and does not count. A workload that failed is left out of later rounds."""
-        round_s = 0.0
-        keys = [*self.stands, LIMIT]
-        for number in range(self.plan.rounds + 1):
-            failed = self.results.failures
-            due = [each for each in workloads if each.name not in failed and is_due(each, number)]
-            begun_s = time.monotonic()
-            if due and number > 1 and begun_s + round_s > deadline_s:
-                self.say(f"no time left for round {number}")
-                return
-            for place, workload in enumerate(due, start=1):
-                said = f"round {number} of {self.plan.rounds}" if number else "warm-up"
-                self.say(f"{said}, {place} of {len(due)}: {workload.title}")
-                # The bare machine needs no warming up.
-                runs = self._run_in_turn(workload, in_turn(keys, number) if number else list(self.stands))
-                if number:
-                    for key, run in runs.items():
-                        self.results.runs.setdefault(workload.name, {}).setdefault(key, []).append(run)
-            if number and due:
-                self.results.rounds = max(self.results.rounds, number)
-                self.after_round(self.results)
-            round_s = time.monotonic() - begun_s
+    def _take(self, step: Step) -> None:
+        """Run a step, and keep what came of it if all sides did."""
+        workload, number = step.workload, step.number
+        said = f"round {number} of {min(self.rounds, workload.rounds_at_most or self.rounds)}" if number else "warm-up"
+        left = minutes(self.agenda.left_s)
+        self.say(f"{self.agenda.place} of {self.agenda.total}, {left} left: {workload.title}, {said}")
+        begun_s = time.monotonic()
+        # The bare machine needs no warming up.
+        keys = in_turn([*self.stands, LIMIT], number) if number else list(self.stands)
+        runs = self._run_together(workload) if workload.together else self._run_in_turn(workload, keys)
+        self.agenda.note(step, time.monotonic() - begun_s, len(keys))
+        if number:
+            for key, run in runs.items():
+                self.results.runs.setdefault(workload.name, {}).setdefault(key, []).append(run)
+            self.after_step()
 
     def _run_in_turn(self, workload: Workload, keys: Sequence[str]) -> dict[str, Run]:
         """One run each; nothing if any of them failed."""
@@ -196,39 +165,53 @@ class _Part:
         for key in keys:
             try:
                 run = _run_limit(workload, self.directory) if key == LIMIT else _run(workload, self.stands[key])
-            except FAILURES as error:
-                self._note_failure(workload, key, str(error) or type(error).__name__)
-                return {}
             except Exception as error:  # noqa: BLE001 - a mistake in one workload costs the others nothing; it is told
-                self.say(traceback.format_exc())
-                self._note_failure(workload, key, f"{type(error).__name__}: {error}")
+                self._note_failure(workload, key, error)
                 return {}
             if run is not None:
                 runs[key] = run
         return runs
 
-    def _note_failure(self, workload: Workload, key: str, reason: str) -> None:
+    def _run_together(self, workload: Workload) -> dict[str, Run]:
+        """The same on all sides at once; whose clients use what is not known then."""
+        pool = ThreadPoolExecutor(len(self.stands))
+        try:
+            running = {key: pool.submit(_run, workload, found) for key, found in self.stands.items()}
+            wait(running.values())
+        finally:
+            # Who ends this process early does not wait for the clients: they end with their brokers.
+            pool.shutdown(wait=False, cancel_futures=True)
+        for key, each in running.items():
+            error = each.exception()
+            if isinstance(error, Exception):
+                self._note_failure(workload, key, error)
+                return {}
+        return {key: replace(each.result(), client_cpu_s=0.0) for key, each in running.items()}
+
+    def _note_failure(self, workload: Workload, key: str, error: Exception) -> None:
         """A broker that has ended is started again: the other workloads go on."""
+        name = type(error).__name__
+        if isinstance(error, FAILURES):
+            reason = str(error) or name
+        else:
+            reason = f"{name}: {error}"
+            self.say("".join(traceback.format_exception(error)))
         found = self.stands.get(key)
         where = key if found is None else found.title
         self.results.failures[workload.name] = f"on {where}: {reason}"
+        self.agenda.drop({workload.name})
+        self.after_step()
         self.say(f"failed: {workload.name} on {where}: {reason}")
-        if found is not None and not found.running:
+        if found is not None and not found.is_fit:
             self.say(f"its log ends:\n{found.log_tail()}")
             try:
                 found.revive()
-            except BrokerFailed as error:
-                self.say(f"{where} does not start again: {error}")
-
-
-def is_due(workload: Workload, number: int) -> bool:
-    """Whether a workload is part of round ``number``; 0 is the warm-up."""
-    most = workload.rounds_at_most
-    return most is None or 0 < number <= most or (number == 0 and most > 1)
+            except BrokerFailed as failure:
+                self.say(f"{where} does not start again: {failure}")
 
 
 def _run(workload: Workload, found: Stand) -> Run:
-    if not found.running:
+    if not found.is_fit:
         raise BrokerFailed("the broker does not run any more")
     name = f"bench-{workload.name}-{uuid4().hex[:8]}"
     with found.topic(name, workload.partitions):
@@ -236,9 +219,9 @@ def _run(workload: Workload, found: Stand) -> Run:
         found.reset_peak()
         client_before_s, broker_before_s = _children_cpu_s(), found.cpu_s()
         begun_s = time.monotonic()
-        result = workload.run(found.broker, name)
+        result = workload.run_on(found, name)
         wall_s = time.monotonic() - begun_s
-        broker_cpu_s = found.cpu_s() - broker_before_s
+        used_s = found.cpu_s() - broker_before_s
         client_cpu_s = _children_cpu_s() - client_before_s
         if workload.keeps_what_it_reports:
             stored = found.stored_records(name, workload.partitions)
@@ -246,7 +229,7 @@ def _run(workload: Workload, found: Stand) -> Run:
                 raise ClientFailed(f"{result.records} records were reported, and {stored} are in the log")
         return _as_run(
             result,
-            broker_cpu_s=broker_cpu_s,
+            broker_cpu_s=used_s if result.server_cpu_s is None else result.server_cpu_s,
             client_cpu_s=client_cpu_s,
             wall_s=wall_s,
             resident_bytes=found.resident_bytes(),
@@ -290,12 +273,14 @@ def _as_run(
         broker_cpu_s=broker_cpu_s,
         client_cpu_s=client_cpu_s,
         wall_s=wall_s,
-        resident_bytes=resident_bytes,
+        resident_bytes=resident_bytes if result.resident_bytes is None else result.resident_bytes,
         p50_ms=result.p50_ms,
         p99_ms=result.p99_ms,
         peak_bytes=peak_bytes,
         bytes_per_connection=result.bytes_per_connection,
         resident_series_bytes=tuple(result.resident_series_bytes),
+        duration_s=result.duration_s,
+        restored_s=result.restored_s,
     )
 
 

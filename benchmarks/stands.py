@@ -1,4 +1,4 @@
-"""What is measured stands here: a single broker, or three nodes, with its topics, CPU time and memory."""
+"""What is measured stands here: a broker that runs or does not, or three nodes, with topics, CPU time and memory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 from benchmarks import brokers, procfs
 from benchmarks.brokers import Side
 from benchmarks.cluster import nodes as clusters
+from benchmarks.cluster.failover import DEFAULT, SHORT, TIMEOUTS
 from benchmarks.cluster.nodes import Nodes
+from benchmarks.workloads.base import SINGLE, STOPPED, THREE
 from tests.support.process import BrokerProcess
 from tests.support.requests import connect, list_offset
 
-SINGLE, CLUSTER = 1, clusters.NODES
 _LATEST = -1
 
 
@@ -31,7 +32,8 @@ class Stand:
         return self.members[0]
 
     @property
-    def running(self) -> bool:
+    def is_fit(self) -> bool:
+        """Whether a workload can be run here: all processes run."""
         return all(member.running for member in self.members)
 
     def cpu_s(self) -> float:
@@ -60,7 +62,7 @@ class Stand:
         try:
             yield
         finally:
-            if self.running:
+            if self.is_fit:
                 self.nodes.delete_topic(name)
 
     def stored_records(self, topic: str, partitions: int) -> int:
@@ -86,9 +88,45 @@ class Stand:
         return "\n".join(member.log_tail(15) for member in self.members if not member.running)
 
 
-def stand(side: Side, nodes: int, directory: Path) -> AbstractContextManager[Stand]:
-    """Started in a new directory, ended at the exit. Raises BrokerFailed, TimeoutError."""
-    return _single(side, directory) if nodes == SINGLE else _cluster(side, directory)
+class StoppedStand(Stand):
+    """A broker that workloads start and stop; it has no topics of theirs, and uses nothing between them."""
+
+    @property
+    def is_fit(self) -> bool:
+        return True
+
+    def cpu_s(self) -> float:
+        return 0.0
+
+    def resident_bytes(self) -> int:
+        return 0
+
+    def peak_resident_bytes(self) -> int:
+        return 0
+
+    def reset_peak(self) -> None:
+        """There is none."""
+
+    @contextmanager
+    def topic(self, name: str, partitions: int) -> Iterator[None]:  # noqa: ARG002 - there is no broker to make it
+        yield
+
+
+def stand(side: Side, kind: str, directory: Path) -> AbstractContextManager[Stand]:
+    """One of `STANDS` in a new directory, ended at the exit. Raises BrokerFailed, TimeoutError."""
+    if kind == STOPPED:
+        return _stopped(side, directory)
+    return _single(side, directory) if kind == SINGLE else _three(side, DEFAULT if kind == THREE else SHORT, directory)
+
+
+@contextmanager
+def _stopped(side: Side, directory: Path) -> Iterator[Stand]:
+    directory.mkdir(parents=True)
+    broker = side.new(directory)
+    try:
+        yield StoppedStand(side.title, [broker])
+    finally:
+        broker.close()
 
 
 @contextmanager
@@ -98,7 +136,7 @@ def _single(side: Side, directory: Path) -> Iterator[Stand]:
 
 
 @contextmanager
-def _cluster(side: Side, directory: Path) -> Iterator[Stand]:
+def _three(side: Side, timeouts: str, directory: Path) -> Iterator[Stand]:
     kind = {brokers.ODRADEK.key: clusters.ODRADEK}.get(side.key, clusters.APACHE)
-    with clusters.running(kind, directory, {}) as nodes:
+    with clusters.running(kind, directory, TIMEOUTS[timeouts]) as nodes:
         yield Stand(kind.title, list(nodes.nodes), nodes)

@@ -42,9 +42,16 @@ class ToolResult:
     bytes_per_connection: float | None = None
     """What each of the connections that a workload holds takes of the broker's memory."""
     server_cpu_s: float | None = None
-    """CPU seconds of what stands for the broker in a limit; a broker's are measured by the runner."""
+    """CPU seconds of what stands for the broker in a limit, or of brokers that begin or end in the run; those of a
+    broker that runs all the time are measured by the runner."""
     resident_series_bytes: tuple[int, ...] = ()
     """The broker's resident set at equal intervals during the run, where that is what the workload is about."""
+    duration_s: float | None = None
+    """How long it took, where that is what the workload is about."""
+    restored_s: float | None = None
+    """How long it took from then on until all was as before."""
+    resident_bytes: int | None = None
+    """Of a broker that ends with the run; else the runner looks."""
 
 
 def producer_command(

@@ -5,24 +5,40 @@ from __future__ import annotations
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from benchmarks.tools import ToolResult
 from tests.support.apache import ROOT
 from tests.support.process import BrokerProcess
 
-PRODUCING, SINGLE_RECORDS, CONSUMING, TAILING = "producing", "single-records", "consuming", "tailing"
+if TYPE_CHECKING:
+    from benchmarks.stands import Stand
+
+PRODUCING, BATCHES, SINGLE_RECORDS = "producing", "batches", "single-records"
+CONSUMING, TAILING = "consuming", "tailing"
 LATENCY, CONNECTIONS, CLUSTER = "latency", "connections", "cluster"
+STARTING, FAILOVER = "starting", "failover"
 GROUPS = {
-    PRODUCING: "Producing batches",
+    STARTING: "Starting",
+    PRODUCING: "Producing with the producers that people use",
+    BATCHES: "Producing batches, with the raw load generator",
     SINGLE_RECORDS: "One record per request",
     CONSUMING: "Catching up",
     TAILING: "Reading at the end",
     LATENCY: "End-to-end latency",
     CONNECTIONS: "Many connections, long runs",
     CLUSTER: "Three nodes",
+    FAILOVER: "Three nodes, of which one is killed",
 }
 """Each group of figures with its title; a group is one plot."""
+STOPPED, SINGLE, THREE, THREE_SHORT = "stopped", "single", "three", "three-short"
+STANDS = {
+    STOPPED: "a broker that does not run",
+    SINGLE: "one broker",
+    THREE: "three nodes",
+    THREE_SHORT: "three nodes with short time-outs",
+}
+"""What workloads are run on, in this order; all workloads of one stand share its processes."""
 
 
 class ClientFailed(Exception):
@@ -39,8 +55,6 @@ class Scale:
     load_seconds: float
     load_max_bytes: int
     client_timeout_s: float
-    idle_s: float
-    starts: int
 
     @property
     def is_quick(self) -> bool:
@@ -54,8 +68,6 @@ FULL = Scale(
     load_seconds=5.0,
     load_max_bytes=1 << 30,
     client_timeout_s=120.0,
-    idle_s=10.0,
-    starts=5,
 )
 QUICK = Scale(
     name="quick",
@@ -64,8 +76,6 @@ QUICK = Scale(
     load_seconds=1.5,
     load_max_bytes=1 << 28,
     client_timeout_s=40.0,
-    idle_s=3.0,
-    starts=2,
 )
 
 
@@ -83,6 +93,8 @@ class Goal:
     """No ratio: what each held connection may take of Odradek's memory."""
     resident_growth_at_most: float | None = None
     """No ratio to Kafka: Odradek's resident set in the last quarter of the run by that in the second quarter."""
+    duration_at_most: float | None = None
+    """Of what the workload is about how long it takes."""
     beside: str | None = None
     """Another workload, by name, of which Odradek shall reach a part with this one."""
     records_per_s_beside_at_least: float | None = None
@@ -108,8 +120,8 @@ class Workload(Protocol):
         """Of the topic that the runner makes."""
 
     @property
-    def nodes(self) -> int:
-        """1, or 3: then ``broker`` is one of three nodes, and the topic has three replicas."""
+    def stand(self) -> str:
+        """One of `STANDS`; on three nodes ``broker`` is one of them, and the topic has three replicas."""
 
     @property
     def goal(self) -> Goal | None:
@@ -121,7 +133,20 @@ class Workload(Protocol):
 
     @property
     def rounds_at_most(self) -> int | None:
-        """For work that is long: fewer rounds than the others have. With 1, there is no warm-up of its own, either."""
+        """For work that is long: fewer rounds than the others have."""
+
+    @property
+    def warms_up(self) -> bool:
+        """Whether there is a round before those that count."""
+
+    @property
+    def together(self) -> bool:
+        """Whether it is run on all sides at the same time, and not in turn: for long work that leaves most of the
+        machine idle."""
+
+    @property
+    def expected_s(self) -> float:
+        """About how long a run takes, with all around it: to plan with, until one has been run."""
 
     @property
     def keeps_what_it_reports(self) -> bool:
@@ -130,8 +155,8 @@ class Workload(Protocol):
     def prepare(self, broker: BrokerProcess, topic: str) -> None:
         """What has to be there before; not measured. Raises as `run`."""
 
-    def run(self, broker: BrokerProcess, topic: str) -> ToolResult:
-        """The work itself. Raises ClientFailed, UnreadableOutput."""
+    def run_on(self, stand: Stand, topic: str) -> ToolResult:
+        """The work itself. Raises ClientFailed, UnreadableOutput, BrokerFailed, TimeoutError."""
 
     def limit(self, directory: Path) -> ToolResult | None:
         """What the bare machine does with the same bytes, in an empty directory; None where there is no such thing."""
@@ -145,14 +170,25 @@ class Described:
     title: str
     group: str
     partitions: int = 1
-    nodes: int = 1
+    stand: str = SINGLE
     goal: Goal | None = None
     quick: bool = False
     rounds_at_most: int | None = None
+    warms_up: bool = True
+    together: bool = False
+    expected_s: float = 5.0
     keeps_what_it_reports: bool = True
 
     def prepare(self, broker: BrokerProcess, topic: str) -> None:
         """Nothing: the topic is empty."""
+
+    def run_on(self, stand: Stand, topic: str) -> ToolResult:
+        """With the broker alone, which is all that most want."""
+        return self.run(stand.broker, topic)
+
+    def run(self, broker: BrokerProcess, topic: str) -> ToolResult:
+        """What a class of workloads on one broker has in place of `run_on`."""
+        raise NotImplementedError
 
     def limit(self, directory: Path) -> ToolResult | None:  # noqa: ARG002 - a workload's own may want it
         """Nothing to compare with."""

@@ -5,19 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.workloads import connections, consume, groups, java, latency, librdkafka, mixed, produce, sessions
+from benchmarks.workloads import (
+    connections,
+    consume,
+    failover,
+    groups,
+    java,
+    latency,
+    librdkafka,
+    mixed,
+    produce,
+    sessions,
+    starting,
+)
 from benchmarks.workloads.base import QUICK, Scale, Workload
 
 SOURCES: tuple[Callable[[Path | None, Scale], list[Workload]], ...] = (
+    starting.workloads,
     java.workloads,
     produce.workloads,
     consume.workloads,
     sessions.workloads,
     connections.workloads,
-    mixed.workloads,
     librdkafka.workloads,
     latency.workloads,
     groups.workloads,
+    mixed.workloads,
+    failover.workloads,
 )
 """What each module offers; the first argument are the jars of Kafka's tools, None where they are missing."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import tools
-from benchmarks.cluster.nodes import NODES, PARTITIONS
+from benchmarks.cluster.nodes import PARTITIONS
 from benchmarks.load.produce import Load
 from benchmarks.tools import ToolResult
 from benchmarks.workloads.base import (
@@ -15,6 +15,7 @@ from benchmarks.workloads.base import (
     CONSUMING,
     PRODUCING,
     SINGLE_RECORDS,
+    THREE,
     ClientFailed,
     Described,
     Goal,
@@ -31,7 +32,7 @@ JAVA_BATCH_RECORDS = 150
 SMALL_RECORD_BYTES = 100
 ROUND_TRIPS = 5_000
 TRANSACTION_MS = 100
-FEW_ROUNDS = 3
+FEW_ROUNDS = 2
 """A JVM starts for each run: what nobody has set a goal for gets less of the time."""
 ONE_ACK = {"acks": "1", "enable.idempotence": "false"}
 IDEMPOTENT = {"acks": "all", "enable.idempotence": "true"}
@@ -131,7 +132,7 @@ def workloads(libs: Path | None, scale: Scale) -> list[Workload]:
             title="ProducerPerformance on three nodes, acks=all, idempotent",
             group=CLUSTER,
             partitions=PARTITIONS,
-            nodes=NODES,
+            stand=THREE,
             rounds_at_most=FEW_ROUNDS,
             libs=libs,
             scale=scale,
@@ -142,7 +143,7 @@ def workloads(libs: Path | None, scale: Scale) -> list[Workload]:
             title="ProducerPerformance on three nodes, acks=1",
             group=CLUSTER,
             partitions=PARTITIONS,
-            nodes=NODES,
+            stand=THREE,
             rounds_at_most=FEW_ROUNDS,
             libs=libs,
             scale=scale,
@@ -180,6 +181,15 @@ def _producers(libs: Path, scale: Scale) -> list[Workload]:
             producer("producer-transactions", f"transactions of {TRANSACTION_MS} ms", IDEMPOTENT),
             transaction_ms=TRANSACTION_MS,
         ),
-        replace(producer("producer-1k-acks1", "1 KiB, acks=1", ONE_ACK, large), record_bytes=1024),
-        replace(producer("producer-1k-acks-all", "1 KiB, acks=all, idempotent", IDEMPOTENT, large), record_bytes=1024),
+        *(
+            replace(each, record_bytes=1024)
+            for each in (
+                producer("producer-1k-acks1", "1 KiB, acks=1", ONE_ACK, large),
+                producer("producer-1k-acks-all", "1 KiB, acks=all, idempotent", IDEMPOTENT, large),
+                replace(
+                    producer("producer-1k-transactions", f"1 KiB, transactions of {TRANSACTION_MS} ms", IDEMPOTENT),
+                    transaction_ms=TRANSACTION_MS,
+                ),
+            )
+        ),
     ]

@@ -72,11 +72,14 @@ def workloads(libs: Path | None, scale: Scale) -> list[Workload]:  # noqa: ARG00
     return [
         Mixed(
             name="mixed",
-            title=f"{rate:,} records/s for {seconds:,} s, read by {CONSUMERS} groups",
+            title=f"{rate:,} records/s for {seconds:,} s, read by {CONSUMERS} groups, on both at once",
             group=CONNECTIONS,
             partitions=PARTITIONS,
             goal=Goal(resident_growth_at_most=GROWTH_AT_MOST),
             rounds_at_most=1,
+            warms_up=False,
+            together=True,
+            expected_s=seconds + 10.0,
             # Two groups read each record, and both are counted.
             keeps_what_it_reports=False,
             scale=scale,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from benchmarks import procfs
@@ -14,8 +13,8 @@ from benchmarks.load.command_line import arguments
 from benchmarks.load.produce import Load, LoadResult
 from benchmarks.tools import ToolResult
 from benchmarks.workloads.base import (
+    BATCHES,
     CONNECTIONS,
-    PRODUCING,
     SINGLE_RECORDS,
     Described,
     Goal,
@@ -70,82 +69,89 @@ def workloads(libs: Path | None, scale: Scale) -> list[Workload]:  # noqa: ARG00
 
 def _single_records(scale: Scale) -> list[Workload]:
     load = replace(_load(scale, records=1), seconds=min(scale.load_seconds, SINGLE_SECONDS))
-    described = partial(RawLoad, group=SINGLE_RECORDS, scale=scale)
-    return [
-        described(
+    return _with_sequences_and_connections(
+        RawLoad(
             name="raw-single",
             title="raw, 5 in flight, 1 record each",
+            group=SINGLE_RECORDS,
             goal=SINGLE_GOAL,
             quick=True,
+            scale=scale,
             load=load,
         ),
-        described(
-            name="raw-idempotent-single",
-            title="raw, 5 in flight, 1 record each, idempotent",
-            goal=Goal(beside="raw-single", records_per_s_beside_at_least=SEQUENCES_SHARE),
-            load=replace(load, idempotent=1),
-        ),
-        described(
-            name="raw-single-64",
-            title="raw, 64 connections, 5 in flight, 1 record each",
-            goal=SINGLE_GOAL,
-            load=replace(load, connections=MANY_CONNECTIONS),
-        ),
-    ]
+        "raw-idempotent-single",
+    )
 
 
 def _batches(scale: Scale) -> list[Workload]:
-    batches, kib = _load(scale, records=600), _load(scale, records=900, record_bytes=1024)
-    described = partial(RawLoad, group=PRODUCING, scale=scale)
+    batches = RawLoad(
+        name="raw-batches",
+        title="raw, 5 in flight, 600 records each",
+        group=BATCHES,
+        goal=BATCHES_GOAL,
+        quick=True,
+        scale=scale,
+        load=_load(scale, records=600),
+    )
+    kib = replace(
+        batches,
+        name="raw-kib",
+        title="raw, 5 in flight, 900 records of 1 KiB each",
+        goal=KIB_GOAL,
+        quick=False,
+        load=_load(scale, records=900, record_bytes=1024),
+    )
     return [
-        described(
-            name="raw-batches",
-            title="raw, 5 in flight, 600 records each",
-            goal=BATCHES_GOAL,
-            quick=True,
-            load=batches,
-        ),
-        described(
-            name="raw-idempotent",
-            title="raw, 5 in flight, 600 records each, idempotent",
-            goal=Goal(beside="raw-batches", records_per_s_beside_at_least=SEQUENCES_SHARE),
-            load=replace(batches, idempotent=1),
-        ),
-        described(
-            name="raw-batches-64",
-            title="raw, 64 connections, 5 in flight, 600 records each",
-            goal=BATCHES_GOAL,
-            load=replace(batches, connections=MANY_CONNECTIONS),
-        ),
-        described(
-            name="raw-acks0",
-            title="raw, 600 records each, acks=0",
-            load=replace(batches, acks=0),
-        ),
-        described(
-            name="raw-acks-all",
-            title="raw, 5 in flight, 600 records each, acks=all",
-            load=replace(batches, acks=-1),
-        ),
+        *_with_sequences_and_connections(batches, "raw-idempotent"),
+        *_kinds(batches, "raw"),
+        *_with_sequences_and_connections(kib, "raw-idempotent-kib"),
+        *_kinds(kib, "raw-kib"),
+    ]
+
+
+def _with_sequences_and_connections(plain: RawLoad, idempotent: str) -> list[Workload]:
+    """A load, the same of an idempotent producer, whose name is given, and both over many connections."""
+    many = replace(
+        plain,
+        name=f"{plain.name}-{MANY_CONNECTIONS}",
+        title=plain.title.replace("raw,", f"raw, {MANY_CONNECTIONS} connections,"),
+        quick=False,
+        load=replace(plain.load, connections=MANY_CONNECTIONS),
+    )
+    return [
+        plain,
+        _idempotent(plain, idempotent),
+        many,
+        _idempotent(many, f"{idempotent}-{MANY_CONNECTIONS}"),
+    ]
+
+
+def _idempotent(plain: RawLoad, name: str) -> RawLoad:
+    return replace(
+        plain,
+        name=name,
+        title=f"{plain.title}, idempotent",
+        goal=Goal(beside=plain.name, records_per_s_beside_at_least=SEQUENCES_SHARE),
+        quick=False,
+        load=replace(plain.load, idempotent=1),
+    )
+
+
+def _kinds(plain: RawLoad, name: str) -> list[Workload]:
+    """The same with other acks, and compressed; nobody has set a goal for these."""
+    other = replace(plain, goal=None, quick=False)
+    without_answers = other.title.replace("5 in flight, ", "")
+    return [
+        replace(other, name=f"{name}-acks0", title=f"{without_answers}, acks=0", load=replace(plain.load, acks=0)),
+        replace(other, name=f"{name}-acks-all", title=f"{other.title}, acks=all", load=replace(plain.load, acks=-1)),
         *(
-            described(
-                name=f"raw-{codec}",
-                title=f"raw, 5 in flight, 600 records each, {codec}",
-                load=replace(batches, compression=codec),
+            replace(
+                other,
+                name=f"{name}-{codec}",
+                title=f"{other.title}, {codec}",
+                load=replace(plain.load, compression=codec),
             )
             for codec in ("lz4", "zstd")
-        ),
-        described(
-            name="raw-kib",
-            title="raw, 5 in flight, 900 records of 1 KiB each",
-            goal=KIB_GOAL,
-            load=kib,
-        ),
-        described(
-            name="raw-kib-64",
-            title="raw, 64 connections, 5 in flight, 900 records of 1 KiB each",
-            goal=KIB_GOAL,
-            load=replace(kib, connections=MANY_CONNECTIONS),
         ),
     ]
 
@@ -158,6 +164,7 @@ def _long(scale: Scale) -> Workload:
         group=CONNECTIONS,
         goal=Goal(memory_at_most=0.1),
         rounds_at_most=1,
+        warms_up=False,
         scale=scale,
         load=replace(load, seconds=LONG_SECONDS, max_batches=-(-LONG_RECORDS // load.records_per_batch)),
     )

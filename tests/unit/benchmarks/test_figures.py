@@ -11,7 +11,7 @@ from benchmarks.stats import Spread
 from benchmarks.tools import ToolResult
 from benchmarks.workloads.base import CONSUMING, TAILING, Described, Goal
 from tests.support.process import BrokerProcess
-from tests.unit.benchmarks.samples import CONSUMER, PROCESSES, SAMPLE, TAKEN, entry, figures, run
+from tests.unit.benchmarks.samples import CONSUMER, SAMPLE, START, TAKEN, entry, figures, run
 
 LATER = dataclasses.replace(TAKEN, at="2026-01-03 00:00 UTC")
 
@@ -24,7 +24,7 @@ def test_ratios_are_taken_in_each_round() -> None:
 
 def test_the_limit_is_another_side() -> None:
     assert CONSUMER.compare("records_per_s", "limit").ratio == Spread(0.5, 0.5, 0.5)
-    assert CONSUMER.compare("broker_cpu_s_per_million_records", "limit").reference is None
+    assert CONSUMER.compare("broker_cpu_s_per_million_records", "limit").ratio == Spread(5.0, 4.0, 6.0)
 
 
 def test_cpu_is_per_million_records() -> None:
@@ -51,7 +51,7 @@ def test_what_is_written_is_read_again() -> None:
         goal=Goal(bytes_per_connection_at_most=25_000, beside="consumer", records_per_s_beside_at_least=0.95),
         taken=LATER,
     )
-    sample = figures(CONSUMER, held, processes=PROCESSES, failures={"other": "on Odradek: [gone]"})
+    sample = figures(START, CONSUMER, held, failures={"other": "on Odradek: [gone]"})
     assert from_json(to_json(sample)) == sample
 
 
@@ -60,6 +60,7 @@ def test_the_json_has_ratios_for_those_who_read_it() -> None:
     consumer = written["workloads"]["consumer"]
     assert consumer["ratios"]["records_per_s"] == {"median": 2.5, "low": 2.0, "high": 3.0}
     assert consumer["ratios"]["records_per_s_by_limit"]["median"] == 0.5
+    assert consumer["ratios"]["broker_cpu_s_per_million_records_by_limit"]["median"] == 5.0
     assert "p99_ms" not in consumer["ratios"]
     assert [each["broker_cpu_s"] for each in consumer["runs"]["odradek"]] == [1.0, 3.0]
     assert written["taken"][consumer["taken"]]["command"] == "python -m benchmarks"
@@ -87,11 +88,10 @@ def test_a_file_of_something_else_is_refused(text: str) -> None:
 def test_newer_figures_replace_older_ones_and_keep_the_others() -> None:
     again = dataclasses.replace(CONSUMER, runs={"odradek": [run(1.0)]}, taken=LATER)
     other = entry("tail", {"odradek": [run(2.0)]}, group=TAILING)
-    found = merged(figures(other, CONSUMER, processes=PROCESSES), figures(again), ["consumer", "tail"])
+    found = merged(figures(other, CONSUMER), figures(again), ["consumer", "tail"])
     assert list(found.entries) == ["consumer", "tail"]
     assert found.entries["consumer"].taken == LATER
     assert found.entries["tail"] == other
-    assert found.processes == PROCESSES
     assert found.titles["apache"] == "Apache Kafka 4.4.0"
 
 
@@ -127,4 +127,3 @@ def test_results_become_entries_where_a_round_was_whole() -> None:
     assert list(found.entries) == ["one"]
     assert found.entries["one"].goal == goal
     assert found.failures == {"two": "on Odradek: it ended"}
-    assert found.processes is None

@@ -24,9 +24,17 @@ def test_a_bound_that_is_just_reached_is_met() -> None:
 
 def test_the_start_is_judged_too() -> None:
     start = verdicts(SAMPLE)[0]
+    assert (start.what, start.bound) == ("time", "≤ 0.1")
     assert start.measured is not None
     assert start.measured.median == pytest.approx(0.15)
     assert start.is_met is False
+
+
+def test_the_limit_is_measured_by_the_same_measure() -> None:
+    rate, cpu = verdicts(figures(CONSUMER))
+    assert rate.limit == Spread(5.0, 4.0, 6.0)
+    assert cpu.limit == Spread(0.09375, 0.0625, 0.125)
+    assert verdicts(SAMPLE)[0].limit is None
 
 
 def test_latency_and_memory_are_ratios() -> None:

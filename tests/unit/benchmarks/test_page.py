@@ -7,8 +7,8 @@ from click.testing import CliRunner
 
 from benchmarks.figures import to_json
 from benchmarks.page import DOCS, FIGURES_FILE, PAGE, files, main, page
-from benchmarks.workloads.base import TAILING
-from tests.unit.benchmarks.samples import CONSUMER, SAMPLE, TAKEN, entry, figures, run
+from benchmarks.workloads.base import FAILOVER, TAILING
+from tests.unit.benchmarks.samples import CONSUMER, SAMPLE, START, TAKEN, entry, figures, run, started
 
 
 def row(text: str, start: str) -> list[str]:
@@ -20,20 +20,41 @@ def test_goals_are_listed_with_what_came_of_them() -> None:
     text = page(figures(CONSUMER))
     assert "Of 2 goals 1 are met" in text
     assert [row(line, "ConsumerPerformance")[1:] for line in text.splitlines() if "| ≥ 1.2 |" in line] == [
-        ["records/s", "≥ 1.2", "2.50 (2.00\N{NON-BREAKING HYPHEN}3.00)", "met"]
+        ["records/s", "≥ 1.2", "2.50 (2.00\N{NON-BREAKING HYPHEN}3.00)", "met", "5.00"]
     ]
-    assert "| ≤ 0.3 | 0.50 (0.25\N{NON-BREAKING HYPHEN}0.75) | **missed** |" in text
+    assert "| ≤ 0.3 | 0.50 (0.25\N{NON-BREAKING HYPHEN}0.75) | **missed** | 0.09 |" in text
+
+
+def test_what_takes_its_time_has_a_table_of_its_own() -> None:
+    ends = entry(
+        "failover-leader",
+        {"odradek": [started(8.0, 50, 1.0)], "apache": [started(10.0, 500, 4.0)]},
+        group=FAILOVER,
+        title="kill -9",
+    )
+    text = page(figures(START, ends)).partition("## Starting")[2]
+    assert row(text, "start to the first answer")[1:4] == [
+        "0.35",
+        "2.50",
+        "0.15 (0.10\N{NON-BREAKING HYPHEN}0.20)",
+    ]
+    assert row(text, "kill -9")[1:7:3] == ["8.00", "1.00"]
+    assert row(text, "kill -9")[3:7:3] == [
+        "0.80 (0.80\N{NON-BREAKING HYPHEN}0.80)",
+        "0.25 (0.25\N{NON-BREAKING HYPHEN}0.25)",
+    ]
 
 
 def test_a_group_has_its_plot_and_a_row_for_each_workload() -> None:
     text = page(figures(dataclasses.replace(CONSUMER, goal=None)))
     assert '--8<-- "docs/performance/consuming.svg"' in text
-    assert row(text, "ConsumerPerformance")[1:6] == [
+    assert row(text, "ConsumerPerformance")[1:7] == [
         "400 k",
         "175 k",
         "2.50 (2.00\N{NON-BREAKING HYPHEN}3.00)",
         "0.50 (0.50\N{NON-BREAKING HYPHEN}0.50)",
         "0.50 (0.25\N{NON-BREAKING HYPHEN}0.75)",
+        "5.00",
     ]
     assert "Reading at the end" not in text
 
@@ -64,7 +85,11 @@ def test_the_files_are_written_and_checked(tmp_path: Path) -> None:
     invoke = CliRunner().invoke
     assert invoke(main, [str(source), "--docs", str(docs), "--check"]).exit_code == 1
     assert invoke(main, [str(source), "--docs", str(docs)]).exit_code == 0
-    assert sorted(each.name for each in (docs / "performance").iterdir()) == ["consuming.svg", "figures.json"]
+    assert sorted(each.name for each in (docs / "performance").iterdir()) == [
+        "consuming.svg",
+        "figures.json",
+        "starting.svg",
+    ]
     assert invoke(main, ["--docs", str(docs), "--check"]).exit_code == 0
     (docs / PAGE).write_text("edited")
     assert PAGE.name in invoke(main, ["--docs", str(docs), "--check"]).output

@@ -18,7 +18,7 @@ def values(svg: str) -> list[str]:
 
 
 def test_both_brokers_and_the_limit_are_shown_with_their_medians() -> None:
-    assert values(PLOT) == ["400 k", "175 k", "800 k", "1.00", "2.00"]
+    assert values(PLOT) == ["400 k", "175 k", "800 k", "1.00", "2.00", "0.19"]
     texts = [found.text for found in ET.fromstring(PLOT).findall(".//svg:text", NAMESPACE)]
     assert {"Odradek", "Apache Kafka", "the limit", "ConsumerPerformance"} <= set(texts)
 
