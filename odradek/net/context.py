@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from odradek.net.frames import MAX_READ_BUFFER_BYTES, READ_BUFFER_BYTES, Spares
+from odradek.net.frames import MAX_READ_BUFFER_BYTES, MAX_READ_BYTES, READ_BUFFER_BYTES, Spares
 from odradek.net.gathering import Gathering
 from odradek.net.limits import NetworkLimits
 from odradek.net.memory import RequestMemory
@@ -74,6 +74,7 @@ class LoopContext:
         "limits",
         "loop",
         "memory",
+        "read_room",
         "read_view",
         "spares",
         "tick",
@@ -88,24 +89,27 @@ class LoopContext:
         self.limits = limits
         self.memory = RequestMemory(limits.request_memory_bytes)
         self.spares = Spares()
-        self.read_view = memoryview(bytearray(READ_BUFFER_BYTES))
-        self._filled_reads = 0
+        self.replace_read_view()
         self.tick = 0
         self.gathering = Gathering(loop)
         self._unflushed: list[Flushable] = []
 
     def replace_read_view(self) -> None:
         """Leave the present read buffer to the parked request whose frame lies in it."""
-        self.read_view = memoryview(bytearray(READ_BUFFER_BYTES))
-        self._filled_reads = 0
+        self._set_read_view(READ_BUFFER_BYTES)
 
     def read_was_filled(self) -> None:
         """A read took all that there was room for, and nothing of it lies in the buffer any more."""
         self._filled_reads += 1
         size = len(self.read_view)
         if self._filled_reads >= _FILLED_BEFORE_GROWTH and size < MAX_READ_BUFFER_BYTES:
-            self._filled_reads = 0
-            self.read_view = memoryview(bytearray(2 * size))
+            self._set_read_view(2 * size if size < MAX_READ_BYTES else MAX_READ_BUFFER_BYTES)
+
+    def _set_read_view(self, size_bytes: int) -> None:
+        self.read_view = memoryview(bytearray(size_bytes))
+        self.read_room = self.read_view[:MAX_READ_BYTES]
+        """What of it a read may fill that does not go on with a frame."""
+        self._filled_reads = 0
 
     def flush_later(self, connection: Flushable) -> None:
         """Flush once this turn's work is done, so that replies completed in one turn leave together."""

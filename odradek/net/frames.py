@@ -11,8 +11,10 @@ from odradek.net.memory import ALLOWANCE_BYTES, Lease, MemoryUser, RequestMemory
 
 READ_BUFFER_BYTES = 128 * 1024
 """The most that one read takes from a socket at first, unless it goes into a large frame's own buffer."""
-MAX_READ_BUFFER_BYTES = 512 * 1024
+MAX_READ_BYTES = 512 * 1024
 """The same where reads are filled again and again: a producer's batches then come several at a time."""
+MAX_READ_BUFFER_BYTES = 1152 * 1024
+"""The whole buffer then: the rest of a frame goes where its begin is. Kafka's default for the largest batch fits."""
 
 FIRST_CAPACITY_BYTES = 4 * 1024
 GROWTH_FACTOR = 4

@@ -8,13 +8,13 @@ from struct import Struct
 from time import monotonic
 
 from odradek.net.context import Counters, LoopContext
-from odradek.net.frames import READ_BUFFER_BYTES, FrameBuffer
+from odradek.net.frames import MAX_READ_BYTES, READ_BUFFER_BYTES, FrameBuffer
 from odradek.net.gathering import GATHERED_BYTES, READS_APART, Gathered
 from odradek.net.memory import ALLOWANCE_BYTES
 from odradek.ports.network import ConnectionInfo, Reply, RunHandler
 
 RECEIVES_PER_TURN = 4
-"""Reads into one large frame before other connections have their turn."""
+"""Reads that go on with one large frame before other connections have their turn."""
 MAX_RUN_FRAMES = 32
 """How many frames that lie behind each other are offered together."""
 PAUSED_PARKED = 1
@@ -173,15 +173,17 @@ class FrameReader:
         self._head = b""
         self._counters.received_bytes += size
         self.last_active = self._context.tick
-        self._parse_read(view, start + size)
+        self._parse_read(view, start + size, is_filled=start + size == len(room))
 
     def _receive_frame(self, frame: FrameBuffer) -> None:
         for _ in range(RECEIVES_PER_TURN):
             room = frame.room
             view = self._context.read_view
-            extra = 0
+            extra = behind = 0
             if _HAS_SCATTER and len(room) < READ_BUFFER_BYTES and len(room) == frame.length - frame.filled:
-                size = self._sock.recvmsg_into((room, self._room(view)))[0]
+                read_room = self._room(view)
+                behind = len(read_room)
+                size = self._sock.recvmsg_into((room, read_room))[0]
                 extra = max(0, size - len(room))
             else:
                 size = self._sock.recv_into(room)
@@ -195,7 +197,7 @@ class FrameReader:
                 self._frame = None
                 self._dispatch_buffer(frame)
                 if extra:
-                    self._parse_read(view, extra)
+                    self._parse_read(view, extra, is_filled=extra == behind)
                 return
             if frame.blocked:
                 self._pause |= PAUSED_MEMORY
@@ -207,10 +209,13 @@ class FrameReader:
         begin = self._context.gathering.bytes
         if self._context.memory.is_tight:
             return view[begin : begin + ALLOWANCE_BYTES]
-        return view[begin:] if begin else view
+        return view[begin : begin + MAX_READ_BYTES] if begin else self._context.read_room
 
-    def _parse_read(self, view: memoryview, size: int) -> None:
-        """`_parse` what a read has brought into the loop's buffer, or have it wait for the end of the turn."""
+    def _parse_read(self, view: memoryview, size: int, *, is_filled: bool) -> None:
+        """`_parse` what a read has brought into the loop's buffer, or have it wait for the end of the turn.
+
+        `is_filled`: there was no room for more.
+        """
         gathering = self._context.gathering
         position = gathering.bytes
         end = position + size
@@ -218,8 +223,8 @@ class FrameReader:
             gathering.reads_apart -= 1
         elif size <= GATHERED_BYTES and self._gather(view, position, end):
             return
-        self._parse(view, position, end)
-        if end == len(view) and view is self._context.read_view:
+        self._parse(view, position, end, may_go_on=is_filled)
+        if is_filled and view is self._context.read_view and not self._context.memory.is_tight:
             self._context.read_was_filled()
 
     def _gather(self, view: memoryview, position: int, end: int) -> bool:
@@ -235,8 +240,11 @@ class FrameReader:
         self._context.gathering.add(Gathered(self, view, position, end, frames))
         return True
 
-    def _parse(self, view: memoryview, position: int, end: int) -> None:
-        """Handle the frames in `view[position:end]`; what cannot be handled yet is kept."""
+    def _parse(self, view: memoryview, position: int, end: int, *, may_go_on: bool = False) -> None:
+        """Handle the frames in `view[position:end]`; what cannot be handled yet is kept.
+
+        `may_go_on`: the socket may have the rest of the last one.
+        """
         context = self._context
         limits = context.limits
         frames_left = limits.max_frames_per_turn
@@ -252,6 +260,8 @@ class FrameReader:
                 return
             position += 4
             frame_end = position + length
+            if frame_end > end and may_go_on:
+                end = self._receive_rest(view, end, frame_end)
             if frame_end > end:
                 self._begin_frame(length, view[position:end])
                 return
@@ -284,6 +294,24 @@ class FrameReader:
             frames.append(view[position + 4 : frame_end])
             position = frame_end
         return frames
+
+    def _receive_rest(self, view: memoryview, end: int, frame_end: int) -> int:
+        """Read what is there of `view[end:frame_end]`, if there is room for that; returns how far it goes.
+
+        A large frame is then never copied, and whoever checks and writes it finds it in the processor's cache.
+        """
+        if frame_end > len(view) or self._context.memory.is_tight:
+            return end
+        for _ in range(RECEIVES_PER_TURN):
+            try:
+                size = self._sock.recv_into(view[end:frame_end])
+            except (BlockingIOError, InterruptedError):
+                break
+            self._counters.received_bytes += size
+            end += size
+            if end == frame_end or not size:
+                break
+        return end
 
     def _begin_frame(self, length: int, arrived: memoryview) -> None:
         self._frame = FrameBuffer(length, arrived, self._context.memory, self._context.spares, self)
