@@ -35,8 +35,7 @@ def served_handlers() -> dict[str, list[AnyHandler]]:
     files = MemoryFileSystem()
     config = BrokerConfig.load(single_node_defaults("localhost", 9092, data_dir="/data"))
     node = Node(config, Ports(idle, idle, idle, idle, files), Endpoints({}), _fail, _ignore)
-    api_versions = [handler for handler in node.broker_handlers if handler.api_key == ApiKey.API_VERSIONS]
-    return {BROKER: node.broker_handlers, CONTROLLER: [*node.controller.handlers, *api_versions]}
+    return {BROKER: list(node.broker_handlers), CONTROLLER: list(node.controller_handlers)}
 
 
 def render(handlers: Mapping[str, Iterable[AnyHandler]]) -> str:

@@ -4,38 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from odradek.broker.api.alter_configs import AlterConfigsApi
-from odradek.broker.api.consumer_groups import ConsumerGroupsApi
-from odradek.broker.api.delete_records import DeleteRecordsApi
-from odradek.broker.api.fetch import FetchApi, FetchLimits
-from odradek.broker.api.find_coordinator import GROUP, TRANSACTION, CoordinatorTopic, FindCoordinatorApi
-from odradek.broker.api.forwarding import forwarding_handlers
-from odradek.broker.api.group_admin import GroupAdminApi
-from odradek.broker.api.group_membership import GroupMembershipApi
-from odradek.broker.api.group_offsets import GroupOffsetsApi
-from odradek.broker.api.log_dirs import LogDirsApi
-from odradek.broker.api.metadata import MetadataApi, MetadataOptions
-from odradek.broker.api.offsets import OffsetsApi
-from odradek.broker.api.produce import ProduceApi
-from odradek.broker.api.producers import ProducersApi
-from odradek.broker.api.quotas import QuotasApi
-from odradek.broker.api.security import SecurityApi
-from odradek.broker.api.transactions import TransactionsApi
-from odradek.broker.api.txn_admin import TxnAdminApi
-from odradek.broker.api.txn_markers import TxnMarkersApi
-from odradek.broker.api.txn_offsets import TxnOffsetsApi
 from odradek.broker.controller_client import ControllerClient
-from odradek.broker.coordinator.replicated_log import ReplicatedLogs
 from odradek.broker.directory_assignments import DirectoryAssignments
 from odradek.broker.fetch.session import SessionCache
-from odradek.broker.groups.consumer.environment import Environment, GroupConfigs, topics_change
-from odradek.broker.groups.options import GroupOptions, offsets_topic
-from odradek.broker.groups.service import GroupCoordinator
 from odradek.broker.lifecycle import BrokerLifecycle, LifecycleOptions
 from odradek.broker.producer_ids import ProducerIds
-from odradek.broker.replication.admission import Admission
 from odradek.broker.replication.cluster import ClusterPorts, ReplicationOptions
 from odradek.broker.replication.copying import CopyThrottle
 from odradek.broker.replication.log_dir_moves import LogDirMoves, MovePorts
@@ -43,10 +18,8 @@ from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Partition
 from odradek.broker.topic_creation import TopicCreation, internal_topic
 from odradek.broker.transactions.options import TransactionOptions, transaction_state_topic
-from odradek.broker.transactions.service import TransactionCoordinator
 from odradek.broker.transactions.verification import TransactionVerifier
 from odradek.config import BrokerConfig, Listener
-from odradek.config.own import RECORD_VALIDATION, VALIDATE_RECORDS
 from odradek.config.resources import TopicConfig
 from odradek.config.table import TOPIC
 from odradek.config.types import ResourceType
@@ -55,17 +28,19 @@ from odradek.metadata.features import METADATA_VERSION
 from odradek.metadata.image import MetadataImage, PartitionImage
 from odradek.metadata.topic_names import GROUP_METADATA_TOPIC, SHARE_GROUP_STATE_TOPIC, TRANSACTION_STATE_TOPIC
 from odradek.metadata.versions import CORDONED_SINCE
+from odradek.node.broker_handlers import add_broker_handlers
 from odradek.node.brokers import ClusterBrokers
+from odradek.node.coordinators import Coordinators
 from odradek.node.data_dirs import DataDirs
 from odradek.node.dynamic_config import usable_config
-from odradek.node.feature_levels import check_version, knows_directories, needs_registration, offers_consumer_protocol
+from odradek.node.feature_levels import check_version, knows_directories, needs_registration
 from odradek.node.in_process import InProcess
 from odradek.node.log_settings import log_settings
 from odradek.node.ports import Ports
 from odradek.node.registration import broker_registration_request
 from odradek.node.start_error import StartError
-from odradek.server.configs import ConfigsApi
-from odradek.server.handlers import AnyHandler, erase
+from odradek.server.handler_table import HandlerTable
+from odradek.server.handlers import AnyHandler
 from odradek.storage.cleaner.process_runner import ProcessRunner
 from odradek.storage.cleaner.runner import CleaningRunner
 from odradek.storage.log_config import LogConfig
@@ -75,6 +50,10 @@ from odradek.wire.apis import ApiKey
 from odradek.wire.messages.broker_registration import BrokerRegistrationRequest
 from odradek.wire.messages.create_topics import CreatableTopic
 from odradek.wire.uuids import Uuid
+
+if TYPE_CHECKING:
+    from odradek.broker.groups.service import GroupCoordinator
+    from odradek.broker.transactions.service import TransactionCoordinator
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +94,9 @@ class BrokerPart:
         self._directory_ids = {path.rstrip("/") or "/": id_ for path, id_ in identity.dirs.directory_ids.items()}
         self._dir_paths = {id_: path for path, id_ in self._directory_ids.items()}
         self._dynamic: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
-        self.in_process = InProcess("broker", ports)
+        self.handlers = HandlerTable()
+        """Who answers which API, of this broker's own and of those that it forwards."""
+        self.in_process = InProcess("broker", ports, self.handlers)
         self._replication_options = ReplicationOptions.from_config(config)
         self.logs = LogManager(
             ports.files,
@@ -152,37 +133,18 @@ class BrokerPart:
             ),
             lambda: self.replicas.image.offset,
         )
-        replicated_logs = ReplicatedLogs(self.replicas, ports.executor, self._verifies_transactions)
-        self.groups = GroupCoordinator(
-            writer=replicated_logs,
-            options=GroupOptions.from_config(config),
-            clock=ports.clock,
-            scheduler=ports.scheduler,
-            random=ports.random,
-            partition_count=self._group_partitions,
-            environment=Environment(
-                lambda: self.replicas.image, GroupConfigs(lambda: self.replicas.image, lambda: self._config).of
-            ),
-        )
-        self._transaction_brokers = brokers = self._brokers("transactions", config.int_("request.timeout.ms"))
+        self._coordinator_clients = self._brokers("transactions", config.int_("request.timeout.ms"))
         self.producer_ids = ProducerIds(controller, config.node_id, lambda: self.lifecycle.epoch)
-        transaction_options = TransactionOptions.from_config(config)
-        self.transactions = TransactionCoordinator(
-            writer=replicated_logs,
-            brokers=brokers,
-            new_producer_id=self.producer_ids.allocate,
-            image=lambda: self.replicas.image,
-            options=transaction_options,
-            clock=ports.clock,
-            scheduler=ports.scheduler,
+        self.coordinators = Coordinators(
+            lambda: self._config, ports, self.replicas, self._coordinator_clients, self.producer_ids.allocate
         )
         self.verifier = TransactionVerifier(
             self.replicas,
-            brokers,
-            self.transactions.partition_for,
-            self._verifies_transactions,
+            self._coordinator_clients,
+            self.coordinators.transaction_partition,
+            self.coordinators.verifies_transactions,
             ports.scheduler,
-            transaction_options,
+            TransactionOptions.from_config(config),
         )
         self.assignments = DirectoryAssignments(
             controller, ports.for_cluster().scheduler, config.node_id, self.lifecycle.registered,
@@ -195,20 +157,34 @@ class BrokerPart:
             CopyThrottle(ports.clock, lambda: self._config.int_(MOVES_BYTES_PER_SECOND)),
             config.optional_int("num.replica.alter.log.dirs.threads") or len(config.log_dirs),
         )
-        self.replicas.on_leadership(self._gained, self._lost)
+        self.replicas.on_leadership(self.coordinators.gained, self.coordinators.lost)
         self.replicas.on_followed = self._followed
         self.lifecycle.registered.on_done(lambda _epoch: self.replicas.start_replication())
         self.replicas.dir_of = self._dir_paths.get
         self.topics = TopicCreation(controller, self._internal_topic, config.int_("request.timeout.ms"))
         self._opened_by = MetadataImage.empty()
         """By what the logs were opened."""
-        self._controller = controller
-        self._served_by_controller = served_by_controller
+        add_broker_handlers(self.handlers, self, config, ports, controller, served_by_controller)
 
     @property
     def config(self) -> BrokerConfig:
         """The node's properties with what was set at run time."""
         return self._config
+
+    @property
+    def cluster_id(self) -> str:
+        """The id of the cluster that the directories belong to."""
+        return self._identity.dirs.cluster_id
+
+    @property
+    def groups(self) -> GroupCoordinator:
+        """The coordinator of groups."""
+        return self.coordinators.groups
+
+    @property
+    def transactions(self) -> TransactionCoordinator:
+        """The coordinator of transactions."""
+        return self.coordinators.transactions
 
     def open_logs(self, image: MetadataImage) -> None:
         """Open the logs of the partitions that the image has on this broker.
@@ -251,12 +227,7 @@ class BrokerPart:
             self.replicas.apply_topic_configs(image.topics.by_name)
         else:
             self.replicas.apply_topic_configs(name for kind, name in changed if kind == ResourceType.TOPIC)
-        deleted = dict(delta.deleted_topics)
-        topics = topics_change(delta)
-        if topics.changed:
-            self.groups.topics_changed(topics)
-        if deleted:
-            self.groups.topics_deleted(deleted)
+        self.coordinators.topics_moved(delta)
         if needs_registration(delta, image, self._static_config.node_id):
             self.lifecycle.start()
             self.assignments.look()
@@ -265,69 +236,10 @@ class BrokerPart:
     def close(self) -> None:
         """Stop, writing everything out."""
         self.lifecycle.close()
-        self._transaction_brokers.close()
+        self._coordinator_clients.close()
         self.replicas.close()
-        self.groups.close()
-        self.transactions.close()
+        self.coordinators.close()
         self.logs.shutdown(self.lifecycle.epoch)
-
-    def handlers(self) -> list[AnyHandler]:
-        """The handlers of this broker's own APIs and of those that it forwards."""
-        config = self._static_config
-        replicas = self.replicas
-        admission = Admission(
-            self._ports.clock,
-            check_every_record=config.string(RECORD_VALIDATION) == VALIDATE_RECORDS,
-            executor=self._ports.executor,
-        )
-        metadata = MetadataApi(
-            replicas,
-            self.topics,
-            MetadataOptions(
-                cluster_id=self._identity.dirs.cluster_id,
-                auto_create_topics=config.bool_("auto.create.topics.enable"),
-                max_partitions_described=config.int_("max.request.partition.size.limit"),
-            ),
-        )
-        configs = ConfigsApi(lambda: replicas.image, lambda: self._config)
-        readahead = self._ports.executor if self._ports.files.knows_page_cache else None
-        fetch_limits = FetchLimits(config.int_("fetch.max.bytes"))
-        coordinators = FindCoordinatorApi(
-            lambda: replicas.image,
-            self.topics,
-            {
-                GROUP: CoordinatorTopic(GROUP_METADATA_TOPIC, self.groups.partition_for),
-                TRANSACTION: CoordinatorTopic(TRANSACTION_STATE_TOPIC, self.transactions.partition_for),
-            },
-        )
-        handlers = [
-            erase(ProduceApi(replicas, admission, self.verifier).handler()),
-            erase(FetchApi(replicas, self.fetch_sessions, fetch_limits, readahead).handler()),
-            *OffsetsApi(replicas, readahead).handlers(),
-            DeleteRecordsApi(replicas).handler(),
-            *metadata.handlers(),
-            *ProducersApi(replicas).handlers(),
-            configs.describe_handler(),
-            configs.list_handler(),
-            *AlterConfigsApi(replicas, self._controller, lambda: self._config).handlers(),
-            *SecurityApi(replicas).handlers(),
-            erase(QuotasApi(replicas).handler()),
-            *LogDirsApi(replicas, self.moves).handlers(),
-            *coordinators.handlers(),
-            *GroupMembershipApi(self.groups).handlers(),
-            *GroupOffsetsApi(self.groups, lambda: replicas.image.topics).handlers(),
-            *GroupAdminApi(self.groups).handlers(),
-            *ConsumerGroupsApi(self.groups, lambda: offers_consumer_protocol(config, replicas.image)).handlers(),
-            *TransactionsApi(
-                self.transactions, self.producer_ids, lambda: replicas.image.topics, self.groups.partition_for
-            ).handlers(),
-            *TxnOffsetsApi(self.groups, self.verifier, lambda: replicas.image.topics).handlers(),
-            *TxnAdminApi(self.transactions, self._ports.clock.now_ms).handlers(),
-            *TxnMarkersApi(replicas, self.groups, config.int_("request.timeout.ms")).handlers(),
-            *forwarding_handlers(self._controller, self._served_by_controller),
-        ]
-        self.in_process.serve(handlers)
-        return handlers
 
     def _cluster(self, controller: ControllerClient) -> ClusterPorts | None:
         """What replication needs, on a node that can have others beside it."""
@@ -353,27 +265,6 @@ class BrokerPart:
             None if new_peers is None else new_peers(listener, purpose),
             timeout_ms,
         )
-
-    def _verifies_transactions(self) -> bool:
-        return self._config.bool_("transaction.partition.verification.enable")
-
-    def _group_partitions(self) -> int | None:
-        topic = self.replicas.image.topics.by_name.get(GROUP_METADATA_TOPIC)
-        return None if topic is None else len(topic.partitions)
-
-    def _gained(self, partition: Partition) -> None:
-        name = partition.topic_partition
-        if name.topic == GROUP_METADATA_TOPIC:
-            self.groups.elected(name.partition, partition.leader_epoch)
-        elif name.topic == TRANSACTION_STATE_TOPIC:
-            self.transactions.elected(name.partition, partition.leader_epoch)
-
-    def _lost(self, partition: Partition) -> None:
-        name = partition.topic_partition
-        if name.topic == GROUP_METADATA_TOPIC:
-            self.groups.resigned(name.partition, partition.leader_epoch)
-        elif name.topic == TRANSACTION_STATE_TOPIC:
-            self.transactions.resigned(name.partition, partition.leader_epoch)
 
     def _followed(self, partition: Partition, image: PartitionImage) -> None:
         """The controller has to know in which directory a replica is, for when that fails."""
@@ -444,7 +335,7 @@ class BrokerPart:
         dirs = self._identity.dirs
         return broker_registration_request(
             config,
-            dirs.cluster_id,
+            self.cluster_id,
             self._incarnation_id,
             self._identity.advertised,
             [dirs.directory_ids[path] for path in config.log_dirs if not self.logs.is_offline(path)],
@@ -454,6 +345,8 @@ class BrokerPart:
     def _internal_topic(self, name: str) -> CreatableTopic:
         config = self._static_config
         if name == GROUP_METADATA_TOPIC:
+            from odradek.broker.groups.options import offsets_topic
+
             return offsets_topic(config)
         if name == TRANSACTION_STATE_TOPIC:
             return transaction_state_topic(config)

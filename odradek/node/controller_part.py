@@ -20,7 +20,6 @@ from odradek.node.ports import Ports
 from odradek.node.quorum_part import QuorumPart
 from odradek.node.registration import controller_registration_request
 from odradek.ports import Promise, TimerHandle
-from odradek.server.handlers import AnyHandler
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.controller_registration import ControllerRegistrationResponse
 
@@ -41,7 +40,7 @@ class ControllerPart:
         self.loader = quorum.loader
         self.controller = new_controller(config, ports, dirs, quorum)
         quorum.raft.add_listener(self.controller)
-        self.handlers: list[AnyHandler] = controller_handlers(self.controller)
+        self.handlers = controller_handlers(self.controller)
         self.in_process = InProcess("controller", ports, self.handlers)
         self._registration = controller_registration_request(config, ports.random.uuid(), listener_ports)
         self._timer: TimerHandle | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TypeVar, cast
 
 from odradek.node.ports import Ports
@@ -12,6 +11,7 @@ from odradek.security.acl import AllowAll
 from odradek.security.principal import ANONYMOUS
 from odradek.server.context import RequestContext
 from odradek.server.dispatcher import error_response
+from odradek.server.handler_table import HandlerTable
 from odradek.server.handlers import AnyHandler, call
 from odradek.wire.apis import ApiKey, stable_versions
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -23,25 +23,18 @@ Resp = TypeVar("Resp", bound=Message)
 class InProcess:
     """Calls handlers; what they raise comes back as the error response of their API, but for NOT_CONTROLLER."""
 
-    def __init__(self, name: str, ports: Ports, handlers: Iterable[AnyHandler] = ()) -> None:
-        """`name` is the connection's in logs."""
+    def __init__(self, name: str, ports: Ports, handlers: HandlerTable) -> None:
+        """`name` is the connection's in logs. What is added to `handlers` later answers, too."""
         self._connection = ConnectionInfo(name, "", "PLAINTEXT", "127.0.0.1", 0, "127.0.0.1", 0)
         self._turns = Turns(ports.clock, ports.scheduler)
-        self._handlers: dict[ApiKey, AnyHandler] = {}
-        self.serve(handlers)
-
-    def serve(self, handlers: Iterable[AnyHandler]) -> None:
-        """Answer with these handlers, too."""
-        self._handlers.update((handler.api_key, handler) for handler in handlers)
-
-    def handler(self, key: ApiKey) -> AnyHandler | None:
-        """The handler of an API; None if there is none."""
-        return self._handlers.get(key)
+        self._handlers = handlers
 
     def send(self, request: Message, response: type[Resp], context: RequestContext | None = None) -> Promise[Resp]:
         """The answer to a request in the latest version, or to that of a client with its `context`."""
         key = ApiKey(cast("int", request.API_KEY))
-        handler = self._handlers[key]
+        handler = self._handlers.get(key)
+        if handler is None:
+            raise LookupError(f"{key.name} is not served in this process")
         if context is None:
             context = RequestContext(
                 key, stable_versions(key)[-1], 0, None, self._connection, ANONYMOUS, AllowAll(), self._turns

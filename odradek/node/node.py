@@ -24,6 +24,7 @@ from odradek.quorum.roles import Follower
 from odradek.security.acl import AllowAll
 from odradek.server.api_versions import ApiVersionsHandler, Features
 from odradek.server.dispatcher import Dispatcher
+from odradek.server.handler_table import HandlerTable
 from odradek.server.handlers import AnyHandler, erase
 from odradek.server.lane import Lane
 from odradek.storage.environment import LogEnvironment
@@ -117,11 +118,11 @@ class Node:
         self.quorum.on_leader_change(self.active_controller.leader_changed)
         turns, lane = Turns(ports.clock, ports.scheduler), Lane()
         self.controller_handlers = (
-            [] if self._controller is None else self._with_api_versions(self._controller.handlers)
+            HandlerTable() if self._controller is None else self._with_api_versions(self._controller.handlers)
         )
         self.controller_frames: FrameHandler = Dispatcher(self.controller_handlers, AllowAll(), turns, lane).handle
         self._broker: BrokerPart | None = None
-        self.broker_handlers: list[AnyHandler] = []
+        self.broker_handlers = HandlerTable()
         if ProcessRole.BROKER in config.process_roles:
             self._broker = BrokerPart(
                 config,
@@ -131,7 +132,7 @@ class Node:
                 self._declared_by_controllers(),
                 BrokerCallbacks(on_config, on_fatal),
             )
-            self.broker_handlers = self._with_api_versions(self._broker.handlers())
+            self.broker_handlers = self._with_api_versions(self._broker.handlers)
         dispatcher = Dispatcher(self.broker_handlers, AllowAll(), turns, lane)
         self.broker_frames: FrameHandler = dispatcher.handle
         self.broker_runs: RunHandler = dispatcher.handle_run
@@ -287,14 +288,14 @@ class Node:
     def _declared_by_controllers(self) -> Callable[[ApiKey], AnyHandler | None]:
         """How controllers answer an API; on a node without one, as one that never decides would declare it."""
         if self._controller is not None:
-            return self._controller.in_process.handler
+            return self._controller.handlers.get
         idle = new_controller(self.config, self._ports, self.dirs, self.quorum)
-        declared = {handler.api_key: handler for handler in controller_handlers(idle)}
-        return declared.get
+        return controller_handlers(idle).get
 
-    def _with_api_versions(self, handlers: list[AnyHandler]) -> list[AnyHandler]:
-        versions = ApiVersionsHandler(handlers, self._features, self.dirs.cluster_id, self.config.node_id)
-        return [*handlers, erase(versions.handler())]
+    def _with_api_versions(self, handlers: HandlerTable) -> HandlerTable:
+        versions = ApiVersionsHandler(handlers.keys, self._features, self.dirs.cluster_id, self.config.node_id)
+        handlers.add([erase(versions.handler())])
+        return handlers
 
     def _features(self) -> Features:
         image = self.quorum.loader.image

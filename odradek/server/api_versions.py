@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
 from odradek.server.dispatcher import listed_versions
-from odradek.server.handlers import AnyHandler, Handler
+from odradek.server.handlers import Handler
 from odradek.wire.apis import ApiKey
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.api_versions import (
@@ -36,17 +36,16 @@ class Features:
 
 
 class ApiVersionsHandler:
-    """Lists `handlers` and itself."""
+    """Lists the APIs with `keys` and itself."""
 
     def __init__(
         self,
-        handlers: Iterable[AnyHandler],
+        keys: Iterable[ApiKey],
         features: Callable[[], Features],
         cluster_id: str,
         node_id: int,
     ) -> None:
-        keys = sorted({ApiKey.API_VERSIONS, *(handler.api_key for handler in handlers)})
-        self._ranges = [(key, *listed_versions(key)) for key in keys]
+        self._ranges = [(key, *listed_versions(key)) for key in sorted({ApiKey.API_VERSIONS, *keys})]
         self._features = features
         self._cluster_id = cluster_id
         self._node_id = node_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from types import CoroutineType
 from typing import cast
@@ -15,6 +15,7 @@ from odradek.ports.turns import Turns
 from odradek.security.acl import Authorizer
 from odradek.security.principal import ANONYMOUS
 from odradek.server.context import RequestContext
+from odradek.server.handler_table import HandlerTable
 from odradek.server.handlers import Answer, AnyHandler, CloseConnection, is_sliced
 from odradek.server.lane import Lane
 from odradek.wire.apis import ApiKey, request_header_version, response_class, response_header_version, stable_versions
@@ -45,17 +46,14 @@ class Dispatcher:
     version that this listener does not list, a malformed body, and an error for a request that gets no reply.
     """
 
-    def __init__(self, handlers: Iterable[AnyHandler], authorizer: Authorizer, turns: Turns, lane: Lane) -> None:
+    def __init__(self, handlers: HandlerTable, authorizer: Authorizer, turns: Turns, lane: Lane) -> None:
         """All dispatchers of a node share one `lane`, in which large requests wait for each other."""
-        self.handlers: Mapping[ApiKey, AnyHandler] = {handler.api_key: handler for handler in handlers}
+        self._handlers = handlers
         self._authorizer = authorizer
         self._turns = turns
         self._lane = lane
-        self._routes: dict[tuple[int, int], _Route] = {
-            (int(key), version): _Route(handler, version)
-            for key, handler in self.handlers.items()
-            for version in stable_versions(key)
-        }
+        self._routes: dict[tuple[int, int], _Route] = {}
+        """By API and version, from the first request on."""
 
     def handle(self, connection: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
         """Answer one frame (a `FrameHandler`); never raises."""
@@ -70,7 +68,7 @@ class Dispatcher:
         if len(first) < _CLIENT_ID_AT:
             return ()
         api_key, version, _, client_id_size = _HEADER_START.unpack_from(first)
-        route = self._routes.get((api_key, version))
+        route = self._routes.get((api_key, version)) or self._new_route(self._handlers.made(api_key), version)
         if route is None or route.plain_run is None or client_id_size < -1 or connection.id in self._lane.queues:
             return ()
         body_at = _CLIENT_ID_AT + max(client_id_size, 0) + 1
@@ -80,7 +78,7 @@ class Dispatcher:
         if len(frame) < _CLIENT_ID_AT:
             raise ProtocolError("shorter than a request header")
         api_key, version, correlation_id, client_id_size = _HEADER_START.unpack_from(frame)
-        route = self._routes.get((api_key, version))
+        route = self._routes.get((api_key, version)) or self._new_route(self._handlers.get(api_key), version)
         if route is None:
             if api_key == ApiKey.API_VERSIONS:
                 return unsupported_api_versions(correlation_id)
@@ -94,6 +92,12 @@ class Dispatcher:
                 if reply is not None:
                     return reply  # type: ignore[return-value] # no promise, see above
         return self._handle(route, connection, frame)
+
+    def _new_route(self, handler: AnyHandler | None, version: int) -> _Route | None:
+        if handler is None or version not in stable_versions(handler.api_key):
+            return None
+        route = self._routes[int(handler.api_key), version] = _Route(handler, version)
+        return route
 
     def _later_plain(
         self, route: _Route, connection: ConnectionInfo, frame: memoryview, plain: Promise[Reply | None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar, cast
 
@@ -13,6 +13,7 @@ from odradek.security.principal import Principal
 from odradek.server.cluster import CLUSTER_NAME
 from odradek.server.context import RequestContext
 from odradek.server.dispatcher import error_response
+from odradek.server.handler_table import HandlerTable
 from odradek.server.handlers import AnyHandler, CloseConnection, Handler, call, erase
 from odradek.wire.apis import ApiKey, request_header_version, response_header_version, stable_versions
 from odradek.wire.budget import Budget
@@ -118,8 +119,8 @@ def principal_from(data: bytes | None) -> Principal:
 class EnvelopeHandler:
     """Answers what is in an envelope with the handlers of the controller's own listener."""
 
-    def __init__(self, handlers: Iterable[AnyHandler]) -> None:
-        self._handlers = {each.api_key: each for each in handlers if each.api_key in FORWARDABLE}
+    def __init__(self, handlers: HandlerTable) -> None:
+        self._handlers = handlers
 
     def handler(self) -> AnyHandler:
         """The declaration of this API."""
@@ -169,7 +170,7 @@ class EnvelopeHandler:
             header, body_at = RequestHeader.decode_prefix(view, request_header_version(key, version))
         except (ProtocolError, ValueError) as error:
             raise _unreadable(error) from error
-        handler = self._handlers.get(key)
+        handler = self._handlers.get(key) if key in FORWARDABLE else None
         if handler is None:
             raise KafkaError(
                 ErrorCode.INVALID_REQUEST, f"API {key.name} is not enabled or is not eligible for forwarding"

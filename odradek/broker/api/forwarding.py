@@ -33,27 +33,19 @@ FORWARDED: dict[ApiKey, tuple[Operation, ResourceType]] = {
 """The APIs, and what their senders must be allowed to do."""
 
 
-def forwarding_handlers(
-    controller: ControllerClient, served: Callable[[ApiKey], AnyHandler | None]
-) -> list[AnyHandler]:
-    """A handler for each forwarded API that the controller answers; `served` finds the controller's own handler."""
-    handlers = []
-    for key, (operation, resource) in FORWARDED.items():
-        original = served(key)
-        if original is None:
-            continue
-        handlers.append(
-            Handler(
-                request_class(key),
-                _forward(controller, response_class(key)),
-                operation,
-                resource,
-                on_error=original.on_error,
-                differences=original.differences,
-                max_objects=original.max_objects,
-            )
-        )
-    return handlers
+def forwarding_handler(controller: ControllerClient, original: AnyHandler) -> AnyHandler:
+    """The broker's handler of an API in `FORWARDED`; `original` is the controller's own."""
+    key = original.api_key
+    operation, resource = FORWARDED[key]
+    return Handler(
+        request_class(key),
+        _forward(controller, response_class(key)),
+        operation,
+        resource,
+        on_error=original.on_error,
+        differences=original.differences,
+        max_objects=original.max_objects,
+    )
 
 
 def _forward(

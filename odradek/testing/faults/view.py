@@ -35,8 +35,7 @@ class ClusterNode:
     def handler(self, key: ApiKey) -> AnyHandler | None:
         """Who answers an API; None for one that is not served."""
         node = self._node
-        handlers = [] if node is None else [*node.broker_handlers, *node.controller_handlers]
-        return next((each for each in handlers if each.api_key == key), None)
+        return None if node is None else node.broker_handlers.get(key) or node.controller_handlers.get(key)
 
     def fetched(self, session_id: int) -> list[tuple[str | Uuid, int]]:
         """The partitions of a fetch session."""

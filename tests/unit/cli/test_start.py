@@ -37,3 +37,22 @@ def loaded() -> frozenset[str]:
 def test_a_start_loads_no_library_that_it_does_not_need(loaded: frozenset[str]) -> None:
     unwanted = {"rich", "structlog", "ctypes", "shutil", "tempfile", "pickle", "encodings.idna", "re2"}
     assert not unwanted & loaded
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "odradek.broker.groups",
+        "odradek.broker.coordinator.runtime",
+        "odradek.broker.transactions.service",
+        "odradek.controller.api.users",
+        "odradek.security.scram",
+        "odradek.broker.api.security",
+        "odradek.broker.api.log_dirs",
+        "odradek.wire.messages.join_group",
+        "odradek.wire.messages.delete_acls",
+    ],
+)
+def test_what_answers_other_requests_is_loaded_with_the_first_of_these(loaded: frozenset[str], prefix: str) -> None:
+    assert [name for name in loaded if name == prefix or name.startswith(f"{prefix}.")] == []
+    assert "odradek.broker.api.metadata" in loaded

@@ -111,7 +111,7 @@ class Node:
         )
         self.raft.add_listener(self.loader)
         self.raft.add_listener(self.controller)
-        self.client = InProcessClient(controller_handlers(self.controller), self.world)
+        self.client = InProcessClient(list(controller_handlers(self.controller)), self.world)
         self.broker_epoch = -1
 
     @property

@@ -18,6 +18,7 @@ from odradek.ports.network import ConnectionInfo
 from odradek.security.acl import AllowAll, Operation, ResourceType
 from odradek.security.principal import Principal
 from odradek.server.context import RequestContext
+from odradek.server.handler_table import HandlerTable
 from odradek.server.handlers import CloseConnection, Handler, erase
 from odradek.storage.memory_files import MemoryFileSystem
 from odradek.wire.apis import ApiKey
@@ -94,7 +95,7 @@ class Scene:
             erase(Handler(each, handle, Operation.ALTER, ResourceType.CLUSTER))
             for each in (UnregisterBrokerRequest, BrokerHeartbeatRequest, ListGroupsRequest)
         ]
-        self.in_process = InProcess("controller", ports, handlers)
+        self.in_process = InProcess("controller", ports, HandlerTable(handlers))
         self.channel = ControllerChannel(
             self, self.in_process, self.wire.new_peers, self.world, self.world, ChannelOptions("CONTROLLER")
         )

@@ -31,7 +31,7 @@ FAILURE = KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, "something broke")
 
 def test_every_api_has_an_error_response_in_each_of_its_versions() -> None:
     node = Machine().start()
-    handlers = [*node.node.broker_handlers, *node.node.controller.handlers]
+    handlers = [*node.node.broker_handlers, *node.node.controller_handlers]
     assert len(handlers) > 60
     for handler in handlers:
         for version in stable_versions(handler.api_key):

@@ -12,6 +12,7 @@ from odradek.security.acl import AllowAll, Operation, ResourceType
 from odradek.server.api_versions import ApiVersionsHandler, Features
 from odradek.server.context import RequestContext
 from odradek.server.dispatcher import Dispatcher
+from odradek.server.handler_table import HandlerTable
 from odradek.server.handlers import AnyHandler, CloseConnection, Handler, erase
 from odradek.server.lane import Lane
 from odradek.wire.apis import ApiKey
@@ -37,9 +38,9 @@ def frame(request: Message, version: int, *, flexible: bool, api_key: int | None
 
 def dispatcher(*handlers: AnyHandler) -> Dispatcher:
     features = Features({"group.version": (0, 1), "metadata.version": (7, 33)}, {"metadata.version": 33}, 5)
-    versions = ApiVersionsHandler(handlers, lambda: features, "cluster", 1).handler()
+    versions = ApiVersionsHandler([each.api_key for each in handlers], lambda: features, "cluster", 1).handler()
     world = FakeWorld()
-    return Dispatcher([*handlers, erase(versions)], AllowAll(), Turns(world, world), Lane())
+    return Dispatcher(HandlerTable([*handlers, erase(versions)]), AllowAll(), Turns(world, world), Lane())
 
 
 def heartbeats(answer: HeartbeatAnswer | Exception) -> Dispatcher:

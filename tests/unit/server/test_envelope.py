@@ -13,6 +13,7 @@ from odradek.security.acl import AllowAll, Authorizer, Operation, ResourceType
 from odradek.security.principal import ANONYMOUS, Principal
 from odradek.server.context import RequestContext
 from odradek.server.envelope import EnvelopeHandler, opened, principal_bytes, principal_from, sealed
+from odradek.server.handler_table import HandlerTable
 from odradek.server.handlers import CloseConnection, Handler, call, erase
 from odradek.wire.apis import ApiKey
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -65,7 +66,7 @@ class Controller:
             Handler(each, handle, Operation.ALTER, ResourceType.CLUSTER)
             for each in (UnregisterBrokerRequest, ListGroupsRequest, CreateTopicsRequest)
         ]
-        self._envelopes = EnvelopeHandler([erase(each) for each in handlers]).handler()
+        self._envelopes = EnvelopeHandler(HandlerTable([erase(each) for each in handlers])).handler()
 
     def ask(self, envelope: EnvelopeRequest, authorizer: Authorizer | None = None) -> Promise[EnvelopeResponse]:
         context = _context(ApiKey.ENVELOPE, 0, CONTROLLER_SIDE, ANONYMOUS, authorizer or AllowAll())

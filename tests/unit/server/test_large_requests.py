@@ -11,6 +11,7 @@ from odradek.ports.network import ConnectionInfo, Outcome, Reply
 from odradek.security.acl import AllowAll, Operation, ResourceType
 from odradek.server.context import RequestContext
 from odradek.server.dispatcher import Dispatcher
+from odradek.server.handler_table import HandlerTable
 from odradek.server.handlers import MAX_REQUEST_OBJECTS, Handler, erase
 from odradek.server.lane import Lane
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -40,7 +41,7 @@ class Server:
             erase(Handler(DescribeGroupsRequest, self._describe, Operation.DESCRIBE, ResourceType.GROUP)),
             erase(Handler(HeartbeatRequest, self._heartbeat, Operation.READ, ResourceType.GROUP)),
         ]
-        self._dispatcher = Dispatcher(handlers, AllowAll(), Turns(self.world, self.world), Lane())
+        self._dispatcher = Dispatcher(HandlerTable(handlers), AllowAll(), Turns(self.world, self.world), Lane())
 
     async def _delete(self, context: RequestContext, request: DeleteGroupsRequest) -> DeleteGroupsResponse:
         self.log.append(f"{context.connection.id} begins")

@@ -15,6 +15,7 @@ from odradek.ports import Promise, Turns
 from odradek.ports.network import Outcome, Reply
 from odradek.security.acl import AllowAll
 from odradek.server.dispatcher import Dispatcher
+from odradek.server.handler_table import HandlerTable
 from odradek.server.handlers import erase
 from odradek.server.lane import Lane
 from odradek.storage.log import Log
@@ -81,7 +82,7 @@ class Broker:
         executor = self.world if in_turns else None
         admission = Admission(self.world, check_every_record=False, executor=executor)
         handler = ProduceApi(self.scene.replicas, admission, self.scene.verifier).handler()
-        self._dispatcher = Dispatcher([erase(handler)], AllowAll(), Turns(self.world, self.world), Lane())
+        self._dispatcher = Dispatcher(HandlerTable([erase(handler)]), AllowAll(), Turns(self.world, self.world), Lane())
         self.world.run_soon()
 
     def send(

@@ -13,6 +13,7 @@ from odradek.ports import Promise, Turns
 from odradek.ports.network import Outcome, Reply
 from odradek.security.acl import AllowAll
 from odradek.server.dispatcher import Dispatcher
+from odradek.server.handler_table import HandlerTable
 from odradek.server.handlers import erase
 from odradek.server.lane import Lane
 from odradek.storage.segment import Segment
@@ -61,7 +62,9 @@ class Broker:
             return answer
 
         handler = replace(handler, plain=counted if takes_the_short_way else None)
-        self._dispatcher = Dispatcher([erase(handler)], AllowAll(), Turns(scene.world, scene.world), Lane())
+        self._dispatcher = Dispatcher(
+            HandlerTable([erase(handler)]), AllowAll(), Turns(scene.world, scene.world), Lane()
+        )
 
     def send(self, frame: bytes) -> bytes | Outcome | None:
         """The reply's bytes; None while it is not there."""
