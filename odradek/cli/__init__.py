@@ -24,6 +24,10 @@ _COMMANDS = {
 }
 
 
+_NODES = ("serve", "container")
+"""The commands that let garbage be collected themselves, once the node is ready."""
+
+
 class LazyGroup(click.Group):
     """Knows its commands' names and summaries without importing them."""
 
@@ -48,6 +52,8 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="odradek", message="%(prog)s %(version)s")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """A broker that speaks Apache Kafka's wire protocol, and small tools to talk to one."""
-    gc.enable()  # the command is imported
+    if context.invoked_subcommand not in _NODES:  # the command is imported by now
+        gc.enable()

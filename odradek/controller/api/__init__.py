@@ -15,7 +15,8 @@ def controller_handlers(controller: Controller) -> HandlerTable:
     later = _Later(controller, table)
     table.add_later((ApiKey.CREATE_TOPICS, ApiKey.DELETE_TOPICS, ApiKey.CREATE_PARTITIONS), later.topics)
     table.add_later((ApiKey.ALTER_CONFIGS, ApiKey.INCREMENTAL_ALTER_CONFIGS), later.alter_configs)
-    table.add_later((ApiKey.DESCRIBE_CONFIGS, ApiKey.DESCRIBE_CLUSTER, ApiKey.DESCRIBE_QUORUM), later.descriptions)
+    table.add_later((ApiKey.DESCRIBE_QUORUM,), later.quorum)
+    table.add_later((ApiKey.DESCRIBE_CONFIGS, ApiKey.DESCRIBE_CLUSTER), later.descriptions)
     table.add_later(_PARTITIONS, later.partitions)
     table.add_later((ApiKey.ALTER_CLIENT_QUOTAS, ApiKey.ALTER_USER_SCRAM_CREDENTIALS), later.users)
     table.add_later(_SECURITY, later.security)
@@ -69,16 +70,19 @@ class _Later:
 
         return AlterConfigsApi(self._controller).handlers()
 
+    def quorum(self) -> list[AnyHandler]:
+        from odradek.controller.api.quorum import QuorumApi
+
+        return QuorumApi(self._controller.raft, self._controller.state.clock).handlers()
+
     def descriptions(self) -> list[AnyHandler]:
         from odradek.controller.api.description import DescriptionApi
-        from odradek.controller.api.quorum import QuorumApi
         from odradek.server.configs import ConfigsApi
 
         controller = self._controller
         return [
             ConfigsApi(lambda: controller.image, lambda: controller.config).describe_handler(),
             *DescriptionApi(controller).handlers(),
-            *QuorumApi(controller.raft, controller.state.clock).handlers(),
         ]
 
     def partitions(self) -> list[AnyHandler]:

@@ -54,6 +54,8 @@ def test_garbage_is_collected_again_once_a_command_is_imported() -> None:
     assert during == "False\n"
     gc.disable()
     try:
+        CliRunner().invoke(main, ["serve", "--help"])
+        assert not gc.isenabled()
         CliRunner().invoke(main, ["check", "--help"])
         assert gc.isenabled()
     finally:

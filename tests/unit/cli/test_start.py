@@ -51,6 +51,7 @@ def test_a_start_loads_no_library_that_it_does_not_need(loaded: frozenset[str]) 
         "odradek.broker.api.log_dirs",
         "odradek.wire.messages.join_group",
         "odradek.wire.messages.delete_acls",
+        "odradek.wire.messages.describe_configs",
     ],
 )
 def test_what_answers_other_requests_is_loaded_with_the_first_of_these(loaded: frozenset[str], prefix: str) -> None:
