@@ -84,8 +84,9 @@ class Dispatcher:
                 return unsupported_api_versions(correlation_id)
             raise ProtocolError(f"version {version} of API {api_key} is not served at this listener")
         if route.plain is not None and connection.id not in self._lane.queues:
-            body_at = _CLIENT_ID_AT + max(client_id_size, 0) + 1
-            if client_id_size >= -1 and body_at <= len(frame) and not frame[body_at - 1]:
+            header_end = _CLIENT_ID_AT + max(client_id_size, 0)
+            body_at = header_end + route.header_version - 1
+            if client_id_size >= -1 and body_at <= len(frame) and (body_at == header_end or not frame[header_end]):
                 reply = route.plain(version, correlation_id, frame, body_at)
                 if type(reply) is Promise:
                     return self._later_plain(route, connection, frame, reply)
@@ -196,9 +197,9 @@ class _Route:
         """No tagged fields, where the reply's header may have some."""
         is_plain = version >= handler.plain_from
         self.plain = handler.plain if is_plain else None
-        """Only for headers that may have tagged fields."""
+        """Not for headers without a client id."""
         self.plain_run = handler.plain_run if is_plain else None
-        """Likewise."""
+        """Only for headers that may have tagged fields."""
 
 
 def _alike(frames: Sequence[memoryview], body_at: int) -> Iterator[tuple[int, memoryview]]:

@@ -191,7 +191,7 @@ class FetchApi:
 
         def finish() -> None:
             nonlocal latest
-            if is_replica and not (is_latest and latest is not first):
+            if not is_latest or latest is first:
                 _release(latest)
                 latest = self._reader.read(plan.partitions, options)
             answer.resolve(self._respond(context, plan, options, latest))

@@ -10,7 +10,7 @@ from odradek.broker.replication.partition import Partition
 from odradek.ports import Clock, Random
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.fetch import FetchRequest, PartitionData
-from odradek.wire.plain_fetch import PlainPartition
+from odradek.wire.plain_fetch import PlainPartition, TopicKey
 
 INVALID_SESSION_ID = 0
 INITIAL_EPOCH = 0
@@ -22,8 +22,8 @@ _MAX_EPOCH = 2**31 - 1
 _FIRST_WITH_TOPIC_IDS = 13
 _UNKNOWN_OFFSET = -1
 
-PartitionKey = tuple[str | bytes, int]
-"""(topic name, or topic id from version 13 on; partition index): how the client names a partition."""
+PartitionKey = tuple[TopicKey, int]
+"""Topic and partition index: how the client names a partition."""
 
 
 @dataclass(slots=True)
@@ -94,13 +94,13 @@ class Session:
             for index in topic.partitions:
                 self.partitions.pop((name, index), None)
 
-    def move(self, partitions: Iterable[tuple[bytes, PlainPartition]], tracking: Tracking) -> bool:
+    def move(self, partitions: Iterable[tuple[TopicKey, PlainPartition]], tracking: Tracking) -> bool:
         """Note where the partitions of a plain request are read from; False if one of them is not in the session.
 
         `tracking` is that of the session, which has to look at them.
         """
-        for topic_id, asked in partitions:
-            known = self.partitions.get((topic_id, asked.partition))
+        for topic, asked in partitions:
+            known = self.partitions.get((topic, asked.partition))
             if known is None:
                 return False
             known.fetch_offset = asked.fetch_offset
@@ -214,10 +214,10 @@ class SessionCache:
         self.advance(session)
         return FetchPlan(list(session.partitions.values()), session, incremental=True)
 
-    def plain(self, session_id: int, epoch: int) -> Session | None:
-        """The session whose next request, by topic ids, has this epoch; None if there is none."""
+    def plain(self, session_id: int, epoch: int, *, by_id: bool) -> Session | None:
+        """The session whose next request, by topic ids or by names, has this epoch; None if there is none."""
         session = self._sessions.get(session_id)
-        return session if session is not None and session.epoch == epoch and session.uses_topic_ids else None
+        return session if session is not None and session.epoch == epoch and session.uses_topic_ids is by_id else None
 
     def advance(self, session: Session) -> None:
         """A request of the session is answered."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from odradek.broker.api.fetch import FetchApi, FetchLimits
-from odradek.broker.fetch.session import SessionCache, size_of
+from odradek.broker.fetch.session import FINAL_EPOCH, INVALID_SESSION_ID, SessionCache, size_of
 from odradek.ports import Promise, Turns
 from odradek.ports.network import Outcome, Reply
 from odradek.security.acl import AllowAll
@@ -14,6 +14,7 @@ from odradek.server.dispatcher import Dispatcher
 from odradek.server.handler_table import HandlerTable
 from odradek.server.handlers import erase
 from odradek.server.lane import Lane
+from odradek.wire.apis import request_header_version, response_header_version
 from odradek.wire.messages.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic
 from odradek.wire.messages.headers import RequestHeader
 from tests.unit.broker.scene import CONNECTION, Scene
@@ -110,11 +111,16 @@ class Pair:
         self.isolation_level = isolation_level
         self.session_id = 0
         self.epoch = 0
+        self._step = 1
+
+    def without_session(self) -> None:
+        """What is asked for from now on belongs to no session."""
+        self.session_id, self.epoch, self._step = INVALID_SESSION_ID, FINAL_EPOCH, 0
 
     def begin(self, *wanted: Wanted) -> None:
         """A session of these partitions; nothing is read yet."""
         answer = self.fetch(*wanted, max_bytes=0, partition_max_bytes=0, is_whole=False)
-        self.session_id = FetchResponse.decode(answer[5:], self.version).session_id
+        self.session_id = decoded(answer, self.version).session_id
         assert self.session_id
         self.epoch = 1
         for broker in (self.short, self.long):
@@ -127,7 +133,7 @@ class Pair:
         """Ask both, see that they answer the same, and come to the session's next epoch; the answer."""
         request = self.request(wanted, max_bytes, partition_max_bytes, fields)
         answer = self.both(request)
-        self.epoch += is_whole
+        self.epoch += self._step * is_whole
         return answer
 
     def request(
@@ -143,14 +149,14 @@ class Pair:
             if topics and topics[-1].topic_id == topic_id:
                 topics[-1].partitions.append(partition)
             else:
-                topics.append(FetchTopic(topic_id=topic_id, partitions=[partition]))
+                topics.append(FetchTopic(topic=name, topic_id=topic_id, partitions=[partition]))
         named: dict[str, object] = {
             "max_wait_ms": 0, "min_bytes": 1, "session_id": self.session_id, "session_epoch": self.epoch,
             "isolation_level": self.isolation_level, **(fields or {}),
         }  # fmt: skip
         request = FetchRequest(max_bytes=max_bytes, topics=topics, **named)  # type: ignore[arg-type] # what the case needs
         header = RequestHeader(request_api_key=1, request_api_version=self.version, correlation_id=7, client_id="me")
-        return header.encode(2) + request.encode(self.version)
+        return header.encode(request_header_version(1, self.version)) + request.encode(self.version)
 
     def both(self, frame: bytes) -> bytes:
         mine, theirs = self.short.send(frame), self.long.send(frame)
@@ -170,7 +176,7 @@ class Pair:
     def ask(self, *wanted: Wanted, max_wait_ms: int = 500, **fields: object) -> tuple[Asked, Asked]:
         """Ask both for what may have to be waited for, and come to the next epoch."""
         request = self.request(wanted, fields={"max_wait_ms": max_wait_ms, **fields})
-        self.epoch += 1
+        self.epoch += self._step
         return self.short.ask(request), self.long.ask(request)
 
     def each(self, work: Callable[[Scene], object]) -> None:
@@ -180,12 +186,16 @@ class Pair:
             broker.scene.world.run_soon()
 
 
-def answered(asked: tuple[Asked, Asked]) -> FetchResponse | None:
+def answered(asked: tuple[Asked, Asked], version: int = 17) -> FetchResponse | None:
     """What both answer, which must be the same; None while both wait."""
     mine, theirs = asked[0].answer, asked[1].answer
     assert mine == theirs
     assert not isinstance(mine, Outcome)
-    return None if mine is None else FetchResponse.decode(mine[5:], 17)
+    return None if mine is None else decoded(mine, version)
+
+
+def decoded(answer: bytes, version: int) -> FetchResponse:
+    return FetchResponse.decode(answer[4 + response_header_version(1, version) :], version)
 
 
 def told(response: FetchResponse | None) -> list[tuple[int, int, int]] | None:
