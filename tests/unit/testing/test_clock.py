@@ -201,7 +201,8 @@ def test_offsets_and_groups_expire() -> None:
 
 
 async def parked(cluster: Cluster) -> int:
-    return sum(len(node.node.broker.replicas.waiting) for node in cluster.nodes.values())
+    replicas = [node.node.broker.replicas for node in cluster.nodes.values()]
+    return sum(len(each.waiting) + each.readers.count for each in replicas)
 
 
 @pytest.mark.parametrize("frozen", [False, True])
