@@ -9,6 +9,7 @@ from odradek.storage.batches import CorruptBatchError, StoredBatch, check_crc, s
 from odradek.storage.file_pool import FilePool
 from odradek.storage.log_results import LogSlice, TimestampOffset
 from odradek.storage.segment import Segment
+from odradek.storage.segment_file import FileRange, SegmentFile
 from odradek.storage.segments import Segments
 from odradek.storage.txn_index import AbortedTransaction
 from odradek.wire.records.batch import iter_records
@@ -19,12 +20,14 @@ MAX_OFFSET = 2**63 - 1
 
 
 def read(
-    segments: Segments, offset: int, until: int | None, max_bytes: int, *, min_one_message: bool, waits: bool
-) -> LogSlice:
+    segments: Segments, offset: int, until: int | None, max_bytes: int, *, min_one_message: bool, waits: bool,
+    small_bytes: int = 0,
+) -> LogSlice:  # fmt: skip
     """Batches of one segment from the one that holds `offset` or comes next, at most `max_bytes`.
 
     They end before the batch that holds `until`, if that is given. With `min_one_message` the first is whole.
-    Raises ColdLookupError instead of waiting for a disk if not `waits`.
+    Up to `small_bytes` are read where that waits for no disk. Raises ColdLookupError instead of waiting for a disk if
+    not `waits`.
     """
     for index in range(segments.floor(offset), len(segments)):
         segment = segments.at(index)
@@ -37,12 +40,10 @@ def read(
             # A part of the first batch is of no use to anybody.
             return LogSlice(b"", segment.base_offset, located.position, 0 < max_bytes < located.size)
         file = segment.log
-        return LogSlice(
-            file.range(located.position, size) if file.may_hold() else file.read(size, located.position),
-            segment.base_offset,
-            located.position,
-            size < located.size,
-        )
+        records: FileRange | bytes | None = _warm(file, size, located.position) if size <= small_bytes else None
+        if records is None:
+            records = file.range(located.position, size) if file.may_hold() else file.read(size, located.position)
+        return LogSlice(records, segment.base_offset, located.position, size < located.size)
     return nothing(segments)
 
 
@@ -108,6 +109,11 @@ def offset_behind(segments: Segments, part: LogSlice) -> int:
     return segments.at(index + 1).base_offset if index + 1 < len(segments) else MAX_OFFSET
 
 
+def may_have_aborted(segments: Segments, from_offset: int) -> bool:
+    """Whether any transaction that ends at `from_offset` or behind was aborted."""
+    return any(segment.txn_index.entries() for segment in segments.from_offset(from_offset))
+
+
 def aborted_transactions(segments: Segments, from_offset: int, upto_offset: int) -> list[AbortedTransaction]:
     """The aborted transactions that a reader of [from_offset, upto_offset) has to leave out."""
     found = []
@@ -117,6 +123,15 @@ def aborted_transactions(segments: Segments, from_offset: int, upto_offset: int)
         if is_complete:
             break
     return found
+
+
+def _warm(file: SegmentFile, size: int, position: int) -> bytes | None:
+    """So many bytes of a file, if all of them can be had without waiting for a disk."""
+    try:
+        data = file.read_warm(size, position)
+    except OSError:
+        return None  # which is met again when they are sent
+    return None if data is None or len(data) != size else bytes(data)
 
 
 def _position_of(segment: Segment, offset: int, waits: bool) -> int:

@@ -62,11 +62,13 @@ class LogReads:
         return max(unstable, self.log_start_offset)
 
     def read(
-        self, offset: int, *, max_bytes: int, max_offset: int, min_one_message: bool, waits: bool = True
-    ) -> LogSlice:
+        self, offset: int, *, max_bytes: int, max_offset: int, min_one_message: bool, waits: bool = True,
+        small_bytes: int = 0,
+    ) -> LogSlice:  # fmt: skip
         """Batches from the one that holds `offset`, at most `max_bytes`, up to `max_offset` (exclusive).
 
-        With `min_one_message` the first batch is returned whole, however large. Raises KafkaError
+        With `min_one_message` the first batch is returned whole, however large. Up to `small_bytes` of records are
+        read at once where that waits for no disk, and no range has to be released. Raises KafkaError
         OFFSET_OUT_OF_RANGE, CORRUPT_MESSAGE, KAFKA_STORAGE_ERROR, and ColdLookupError instead of waiting for a disk
         if not `waits`.
         """
@@ -83,8 +85,9 @@ class LogReads:
         until = None if max_offset >= end_offset else max_offset
         try:
             return log_lookup.read(
-                self.segments, offset, until, max_bytes, min_one_message=min_one_message, waits=waits
-            )
+                self.segments, offset, until, max_bytes,
+                min_one_message=min_one_message, waits=waits, small_bytes=small_bytes,
+            )  # fmt: skip
         except _DISK_ERRORS as error:
             raise self._told(error) from error
 
@@ -107,6 +110,8 @@ class LogReads:
         if not part.size:
             return []
         try:
+            if not log_lookup.may_have_aborted(self.segments, from_offset):
+                return []
             upto_offset = min(log_lookup.offset_behind(self.segments, part), self.last_stable_offset)
         except _DISK_ERRORS as error:
             raise self._told(error) from error

@@ -117,7 +117,9 @@ def _slice(reading: _Reading, *, waits: bool) -> tuple[LogSlice, Sequence[Aborte
     log, offset, end, max_bytes, is_first, only_committed = reading
     part: LogSlice | None = None
     try:
-        part = log.read(offset, max_bytes=max_bytes, max_offset=end, min_one_message=is_first, waits=waits)
+        part = log.read(
+            offset, max_bytes=max_bytes, max_offset=end, min_one_message=is_first, waits=waits, small_bytes=SMALL_BYTES
+        )
         aborted = None
         if only_committed and not part.first_entry_incomplete:
             aborted = log.aborted_in(part, offset)
@@ -125,19 +127,4 @@ def _slice(reading: _Reading, *, waits: bool) -> tuple[LogSlice, Sequence[Aborte
         if part is not None:
             release(part.records)
         raise UnusualError from None
-    return _take(part), aborted
-
-
-def _take(part: LogSlice) -> LogSlice:
-    """The same in memory, if it is small and can be had at once."""
-    records, size = part.records, part.size
-    if isinstance(records, bytes) or size > SMALL_BYTES:
-        return part
-    try:
-        data = records.read_warm(0, size)
-    except OSError:
-        return part  # which is met again when it is sent
-    if data is None or len(data) != size:
-        return part
-    records.release()
-    return LogSlice(bytes(data), part.segment_base_offset, part.position, part.first_entry_incomplete)
+    return part, aborted

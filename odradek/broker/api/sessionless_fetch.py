@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import cast
 
 from odradek.broker.api.plain_reads import PlainReads, UnusualError, release_all
+from odradek.broker.fetch.deadlines import Deadlines
 from odradek.broker.fetch.session import INVALID_SESSION_ID, FetchedPartition, PartitionKey
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import Isolation, Partition
-from odradek.ports import Promise, TimerHandle
+from odradek.ports import Promise
 from odradek.ports.network import Reply
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.plain_fetch import PlainFetch, write_plain
@@ -28,6 +29,7 @@ class SessionlessFetchApi:
         self._replicas = replicas
         self._reads = reads
         self._waits = waits
+        self._deadlines = Deadlines(replicas.waiting_timing)
         self._image = replicas.image
         self._partitions: dict[PartitionKey, Partition] = {}
         """What requests named since `_image` has been the metadata."""
@@ -54,17 +56,18 @@ class SessionlessFetchApi:
         return cast("Reply", write_plain(fetch.version, fetch.correlation_id, INVALID_SESSION_ID, answers))
 
     def _wait(self, fetch: _Fetch) -> Promise[Reply | None]:
-        timing, readers = self._replicas.waiting_timing, self._replicas.readers
+        readers = self._replicas.readers
         waiting = _Waiting(self, fetch)
         # What has moved up to here was read already.
         readers.tell()
         for name in fetch.names():
             readers.watch(name, waiting)
-        waiting.timer = timing.scheduler.call_later(fetch.request.max_wait_ms, waiting.finish)
+        self._deadlines.add(waiting, fetch.request.max_wait_ms)
         return waiting.promise
 
     def forget(self, waiting: _Waiting, fetch: _Fetch) -> None:
         """It waits no more."""
+        self._deadlines.done()
         readers = self._replicas.readers
         for name in fetch.names():
             readers.unwatch(name, waiting)
@@ -121,15 +124,19 @@ class _Fetch:
 class _Waiting:
     """A fetch that has not found enough: it is answered when there is more, or its time is over."""
 
-    __slots__ = ("_api", "_fetch", "promise", "timer")
+    __slots__ = ("_api", "_fetch", "promise")
 
     def __init__(self, api: SessionlessFetchApi, fetch: _Fetch) -> None:
         self._api = api
         self._fetch: _Fetch | None = fetch
-        self.timer: TimerHandle | None = None
         self.promise: Promise[Reply | None] = Promise()
         # A client that is gone must not keep what it asked for until a time-out of its own choosing.
         self.promise.on_abandoned(self._forget)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it waits no more."""
+        return self._fetch is None
 
     def moved(self, key: TopicPartition) -> None:
         """A partition moved (see `Watcher`): all are read again."""
@@ -164,7 +171,4 @@ class _Waiting:
         fetch, self._fetch = self._fetch, None
         if fetch is None:
             return
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
         self._api.forget(self, fetch)

@@ -164,6 +164,7 @@ def test_records_are_sent_when_they_are_appended() -> None:
     assert told(answered(asked)) == [(0, 0, 0), (1, 0, 2 * BATCH_BYTES)]
     assert pair.short_answers == [True]
     assert pair.short.scene.replicas.readers.count == 0
+    pair.each(lambda scene: scene.world.advance(500))
     assert pair.short.scene.world.waiting_timers == pair.long.scene.world.waiting_timers
 
 
@@ -220,6 +221,7 @@ def test_a_client_that_is_gone_is_forgotten() -> None:
     pair.each(lambda scene: scene.append("t", b"x" * 50))
     assert not pair.short.holds_ranges()
     assert pair.short.scene.replicas.readers.count == 0
+    pair.each(lambda scene: scene.world.advance(500))
     assert pair.short.scene.world.waiting_timers == pair.long.scene.world.waiting_timers
 
 
