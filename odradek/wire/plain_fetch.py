@@ -39,6 +39,7 @@ _REPLY_PARTITION = struct.Struct(">ixxqqq")
 _REPLY_START_FIXED = struct.Struct(">iihi")
 _ABORTED = struct.Struct(">qq")
 _NO_REPLICA = _REPLICA_ID.pack(-1)
+_new_tuple = tuple.__new__
 
 TopicKey = str | bytes
 """A topic's name, or its id from version 13 on."""
@@ -129,7 +130,7 @@ def _read_compact(frame: memoryview, position: int, version: int) -> PlainFetch 
         if not 0 < length <= _MAX_LENGTH:
             return None
         for _ in range(length - 1):
-            asked = PlainPartition._make(_PARTITION.unpack_from(frame, position))
+            asked = _new_tuple(PlainPartition, _PARTITION.unpack_from(frame, position))
             if asked.tags:
                 return None
             partitions.append((topic, asked))
@@ -139,7 +140,7 @@ def _read_compact(frame: memoryview, position: int, version: int) -> PlainFetch 
         position += 1
     if position != len(frame) - len(_NOTHING_FOLLOWS):
         return None
-    return PlainFetch(wait_ms, min_bytes, max_bytes, isolation, session_id, epoch, partitions)
+    return _new_tuple(PlainFetch, (wait_ms, min_bytes, max_bytes, isolation, session_id, epoch, partitions))
 
 
 def _read_fixed(frame: memoryview, position: int) -> PlainFetch | None:
@@ -177,12 +178,7 @@ def write_plain(version: int, correlation_id: int, session_id: int, answers: Seq
     """The response, header included. Neighbours of one topic share an entry."""
     form = _FIXED if version < _FIRST_COMPACT else _COMPACT
     pack_count, end = form.pack_count, form.end
-    topics: list[list[PlainAnswer]] = []
-    for answer in answers:
-        if topics and topics[-1][0].topic == answer.topic:
-            topics[-1].append(answer)
-        else:
-            topics.append([answer])
+    topics = [answers] if len(answers) == 1 else _by_topic(answers)
     chunks: list[Chunk] = []
     out = [form.start.pack(correlation_id, 0, 0, session_id), pack_count(len(topics))]
     for topic in topics:
@@ -210,6 +206,16 @@ def write_plain(version: int, correlation_id: int, session_id: int, answers: Seq
     out.append(end)
     chunks.append(b"".join(out))
     return chunks
+
+
+def _by_topic(answers: Sequence[PlainAnswer]) -> Sequence[Sequence[PlainAnswer]]:
+    topics: list[list[PlainAnswer]] = []
+    for answer in answers:
+        if topics and topics[-1][0].topic == answer.topic:
+            topics[-1].append(answer)
+        else:
+            topics.append([answer])
+    return topics
 
 
 class _Form(NamedTuple):

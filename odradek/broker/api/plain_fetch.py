@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import cast
 
-from odradek.broker.api.plain_reads import PlainReads, UnusualError, release_all
+from odradek.broker.api.plain_reads import Found, PlainReads, UnusualError, release_all
 from odradek.broker.api.sessionless_fetch import SessionlessFetchApi
 from odradek.broker.fetch.session import (
     FINAL_EPOCH,
@@ -27,9 +27,6 @@ MAX_PARTITIONS = 1_000
 """Sessions of more are read the long way, which gives way to others in between: all of these with data take 10 ms."""
 MAX_TRACKED = 100_000
 """Partitions that are tracked in all sessions together, at about 500 bytes each; further sessions go the long way."""
-
-_Found = tuple[FetchedPartition, PlainAnswer, bool]
-"""A partition, what is to be told of it, and whether its reader is behind its end."""
 
 
 class _Waiting:
@@ -144,22 +141,20 @@ class PlainFetchApi:
             raise UnusualError
         isolation = Isolation.READ_COMMITTED if request.isolation_level == 1 else Isolation.READ_UNCOMMITTED
         tracking.prepare(isolation, self._replicas.logs.log_starts)
-        asked = tracking.in_order()
-        answers, size = self._reads.read(asked, isolation, request.max_bytes, waits=waits)
-        found = _with_progress(asked, answers, isolation)
+        found, size = self._reads.read(tracking.in_order(), isolation, request.max_bytes, waits=waits)
         if size < request.min_bytes and not is_over:
             tracking.changed = {
                 fetched.key: fetched
                 for fetched, answer, is_behind in found
                 if is_behind or fetched.is_news(answer.high_watermark, answer.log_start_offset)
             }
-            release_all(answers)
+            release_all(found)
             return None
         told = self._tell(session, tracking, found)
-        return cast("Reply", write_plain(version, correlation_id, session.id, told))
+        return write_plain(version, correlation_id, session.id, told)  # type: ignore[return-value] # what is sent as it is; a cast would cost a call
 
     @staticmethod
-    def _tell(session: Session, tracking: Tracking, found: Iterable[_Found]) -> list[PlainAnswer]:
+    def _tell(session: Session, tracking: Tracking, found: Iterable[Found]) -> list[PlainAnswer]:
         """What of it, none of which is an error, is news to the client; it counts as told then."""
         news = []
         tracking.changed = {}
@@ -194,17 +189,3 @@ class PlainFetchApi:
             by_name[name] = fetched
         tracking = session.tracking = Tracking(by_name, replicas.readers, replicas.waiting_timing)
         return tracking
-
-
-def _with_progress(
-    asked: Iterable[FetchedPartition], answers: Iterable[PlainAnswer], isolation: Isolation
-) -> list[_Found]:
-    only_committed = isolation is Isolation.READ_COMMITTED
-    return [
-        (
-            fetched,
-            answer,
-            fetched.fetch_offset < (answer.last_stable_offset if only_committed else answer.high_watermark),
-        )
-        for fetched, answer in zip(asked, answers, strict=True)
-    ]

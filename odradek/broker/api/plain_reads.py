@@ -21,8 +21,11 @@ SMALL_BYTES = 16 * 1024
 MAX_SHARED = 64
 """So many of these are kept for other fetches that wait for the same records."""
 
+Found = tuple[FetchedPartition, PlainAnswer, bool]
+"""A partition, what is to be told of it, and whether its reader is behind its end."""
 _Reading = tuple[Log, int, int, int, bool, bool]
 """Log, offset, end, most bytes, whether the first batch is whole, whether only what is committed is read."""
+_new_tuple = tuple.__new__
 
 
 class UnusualError(Exception):
@@ -42,7 +45,7 @@ class PlainReads:
 
     def read(
         self, partitions: Iterable[FetchedPartition], isolation: Isolation, max_bytes: int, *, waits: bool
-    ) -> tuple[list[PlainAnswer], int]:
+    ) -> tuple[list[Found], int]:
         """What there is of each in turn, and the bytes of all records; their ranges have to be released.
 
         The first that has any is read even if that is larger than every limit. `waits`: look-ups may wait for a disk.
@@ -50,7 +53,7 @@ class PlainReads:
         """
         only_committed = isolation is Isolation.READ_COMMITTED
         max_bytes = min(max_bytes, self._max_bytes)
-        answers: list[PlainAnswer] = []
+        found: list[Found] = []
         size = 0
         try:
             for fetched in partitions:
@@ -66,13 +69,14 @@ class PlainReads:
                     records, read = part.records, part.size
                     size += read
                 topic, index = fetched.key
-                answers.append(
-                    PlainAnswer(topic, index, high_watermark, stable, log.log_start_offset, records, read, aborted)
+                answer = _new_tuple(
+                    PlainAnswer, (topic, index, high_watermark, stable, log.log_start_offset, records, read, aborted)
                 )
+                found.append((fetched, answer, offset < end))
         except UnusualError:
-            release_all(answers)
+            release_all(found)
             raise
-        return answers, size
+        return found, size
 
     def _log(self, fetched: FetchedPartition) -> Log:
         """The log of a partition, if there is nothing unusual about it. Raises UnusualError."""
@@ -106,10 +110,11 @@ class PlainReads:
         return found
 
 
-def release_all(answers: Iterable[PlainAnswer]) -> None:
+def release_all(found: Iterable[Found]) -> None:
     """Give back what was read and is not sent."""
-    for answer in answers:
-        release(answer.records)
+    for _, answer, _ in found:
+        if answer.size:
+            release(answer.records)
 
 
 def _slice(reading: _Reading, *, waits: bool) -> tuple[LogSlice, Sequence[AbortedTransaction] | None]:
