@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks import tools
 from benchmarks.cluster.nodes import PARTITIONS
+from benchmarks.limits.clients import Stored, bare_broker
 from benchmarks.load.produce import Load
 from benchmarks.tools import ToolResult
 from benchmarks.workloads.base import (
@@ -24,7 +25,7 @@ from benchmarks.workloads.base import (
     client,
     expect,
 )
-from benchmarks.workloads.produce import run_load
+from benchmarks.workloads.produce import LIMIT_TOPIC, run_load
 from tests.support.process import BrokerProcess
 
 JAVA_BATCH_RECORDS = 150
@@ -50,12 +51,21 @@ class JavaProducer(Described):
     """How long each transaction takes; None: without."""
 
     def run(self, broker: BrokerProcess, topic: str) -> ToolResult:
+        return self._produce(broker.bootstrap, topic)
+
+    def limit(self, directory: Path) -> ToolResult | None:
+        """The same client against a process that writes to a file and answers; it has no transactions."""
+        if self.transaction_ms is not None:
+            return None
+        return bare_broker(Stored(str(directory), LIMIT_TOPIC), lambda bare: self._produce(bare.bootstrap, LIMIT_TOPIC))
+
+    def _produce(self, bootstrap: str, topic: str) -> ToolResult:
         records = self.scale.produced_records
         if self.record_bytes > SMALL_RECORD_BYTES:
             records //= 4
         command = tools.producer_command(
             self.libs,
-            broker.bootstrap,
+            bootstrap,
             topic,
             records=records,
             warmup_records=records // 5,
@@ -96,8 +106,17 @@ class JavaConsumer(Described):
         expect(batches, run_load(load, self.scale.client_timeout_s).requests, "loaded batches")
 
     def run(self, broker: BrokerProcess, topic: str) -> ToolResult:
+        return self._consume(broker.bootstrap, topic)
+
+    def limit(self, directory: Path) -> ToolResult | None:
+        """The same client against a process that sends from a file."""
+        batches = -(-self.scale.consumed_records // JAVA_BATCH_RECORDS)
+        stored = Stored(str(directory), LIMIT_TOPIC, batches, JAVA_BATCH_RECORDS, SMALL_RECORD_BYTES)
+        return bare_broker(stored, lambda bare: self._consume(bare.bootstrap, LIMIT_TOPIC))
+
+    def _consume(self, bootstrap: str, topic: str) -> ToolResult:
         records = self.scale.consumed_records
-        command = tools.consumer_command(self.libs, broker.bootstrap, topic, records=records, timeout_ms=15_000)
+        command = tools.consumer_command(self.libs, bootstrap, topic, records=records, timeout_ms=15_000)
         result = tools.parse_consumer(client(command, self.scale.client_timeout_s))
         if result.records < records:
             raise ClientFailed(f"consumed {result.records} records of {records}")
