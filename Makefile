@@ -83,7 +83,7 @@ conformance: $(VENV)/.development
 differential: $(VENV)/.development
 	$(BIN)/python -m tests.differential --seed 1 --seed 2 --seed 3 --sequences 25
 
-# Beside Apache Kafka and the bare machine: all of it, two hours, into docs/performance-results.md; or under 3 minutes.
+# Beside Apache Kafka and the bare machine: all of it, an hour, into docs/performance-results.md; or under 3 minutes.
 bench: $(VENV)/.development
 	$(BIN)/python -m benchmarks --json docs/performance/figures.json --page docs
 

@@ -48,11 +48,12 @@ def test_what_takes_its_time_has_a_table_of_its_own() -> None:
 def test_a_group_has_its_plot_and_a_row_for_each_workload() -> None:
     text = page(figures(dataclasses.replace(CONSUMER, goal=None)))
     assert '--8<-- "docs/performance/consuming.svg"' in text
-    assert row(text, "ConsumerPerformance")[1:7] == [
+    assert row(text, "ConsumerPerformance")[1:8] == [
         "400 k",
         "175 k",
         "2.50 (2.00\N{NON-BREAKING HYPHEN}3.00)",
         "0.50 (0.50\N{NON-BREAKING HYPHEN}0.50)",
+        "1.00 / 2.00",
         "0.50 (0.25\N{NON-BREAKING HYPHEN}0.75)",
         "5.00",
     ]

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+import benchmarks.__main__
 from benchmarks import brokers, procfs
 from benchmarks.__main__ import chosen, command, main
+from benchmarks.brokers import Side
 from benchmarks.machine import java_version
 from benchmarks.report import print_report
-from benchmarks.runner import in_turn
+from benchmarks.runner import Plan, Results, in_turn
 from benchmarks.workloads.base import FULL, GROUPS, QUICK, SINGLE_RECORDS
 from benchmarks.workloads.catalogue import NAMES, workloads
-from tests.unit.benchmarks.samples import SAMPLE
+from tests.unit.benchmarks.samples import SAMPLE, run
 
 WORKLOADS = workloads(Path("libs"), QUICK)
 
@@ -63,6 +66,35 @@ def test_every_workload_has_a_name_of_its_own_and_a_group() -> None:
 def test_goals_beside_another_workload_name_one() -> None:
     named = {each.goal.beside for each in WORKLOADS if each.goal is not None and each.goal.beside is not None}
     assert named <= set(NAMES)
+
+
+@pytest.mark.parametrize(("ending", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+@pytest.mark.skipif(not procfs.available(), reason="no /proc here")
+def test_who_ends_it_early_has_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ending: BaseException, code: int
+) -> None:
+    def measure(
+        _plan: Plan,
+        _sides: Sequence[Side],
+        _directory: Path,
+        say: Callable[[str], None],
+        results: Results,
+        after_step: Callable[[], None],
+    ) -> None:
+        say("1 of 2")
+        results.runs["raw-single"] = {"odradek": [run(1.0)]}
+        after_step()
+        assert "raw-single" in (tmp_path / "figures.json").read_text()
+        raise ending
+
+    monkeypatch.setattr(benchmarks.__main__, "measure", measure)
+    monkeypatch.setattr(benchmarks.__main__, "leave_on_sigterm", lambda: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = CliRunner().invoke(main, ["--json", str(tmp_path / "figures.json"), "--page", str(tmp_path / "docs")])
+    assert done.exit_code == code
+    assert "raw, 5 in flight, 1 record each" in done.output
+    assert (tmp_path / "docs" / "performance" / "single-records.svg").exists()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["docs", "figures.json"]
 
 
 def test_the_command_is_told_without_files() -> None:
