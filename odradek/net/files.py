@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from odradek.net.page_cache import KNOWS_PAGE_CACHE, is_cached, read_cached
+from odradek.net.reserving import reserver
 from odradek.ports.files import Buffer
 
 _MAX_IO_BYTES = 1 << 30
@@ -29,6 +30,8 @@ MIN_CONNECTIONS = 16
 _ASKED_AHEAD_BYTES = 8 << 20
 _WARM_FOR_S = 0.25
 """How long pages are taken to stay in memory; if they do not, sending them waits for a disk once."""
+_FAST_S = 1.0
+"""Who has written a part of what is to be reserved within this time goes on writing."""
 _FORGOTTEN_BYTES = 1 << 20
 """About 0.2 ms of work."""
 _FORGETTING_PAUSE_S = 0.0005
@@ -60,12 +63,13 @@ def _descriptors() -> int:
 class OsFile:
     """An open file of the operating system."""
 
-    __slots__ = ("_fd", "_path", "_warm_from", "_warm_to", "_warm_until_s")
+    __slots__ = ("_fd", "_path", "_reserve_asked_s", "_warm_from", "_warm_to", "_warm_until_s")
 
     def __init__(self, path: str, fd: int) -> None:
         self._path = path
         self._fd = fd
         self._warm_from = self._warm_to = 0
+        self._reserve_asked_s = -_FAST_S
         self._warm_until_s = 0.0
         """What was in memory when it was asked for last, and until when that is believed."""
 
@@ -117,6 +121,15 @@ class OsFile:
     def truncate(self, size: int) -> None:
         """Cut or extend to `size` bytes."""
         os.ftruncate(self._fd, size)
+
+    def reserve(self, offset: int, size: int) -> bool:
+        """Have blocks for what is written next, where writers are fast and the file system is one that gains by it."""
+        now_s = time.monotonic()
+        asked_s, self._reserve_asked_s = self._reserve_asked_s, now_s
+        if now_s - asked_s > _FAST_S:
+            return False
+        reserves = reserver()
+        return reserves is not None and reserves(self._fd, offset, size)
 
     def sync(self) -> None:
         """fsync; on macOS F_FULLFSYNC, since fsync does not empty the drive's cache there."""

@@ -33,7 +33,14 @@ class File(Protocol):
         ...
 
     def truncate(self, size: int) -> None:
-        """Cut the file, or extend it with zeros, to `size` bytes."""
+        """Cut the file, or extend it with zeros, to `size` bytes; what was reserved behind them is given back."""
+        ...
+
+    def reserve(self, offset: int, size: int) -> bool:
+        """Writing goes on at `offset`, the end: take `size` bytes of the disk for it, if that makes it cheaper.
+
+        Whether that was done. The file's length stays; who asks again soon writes fast. Never raises.
+        """
         ...
 
     def sync(self) -> None:

@@ -6,11 +6,14 @@ from odradek.ports import File
 from odradek.ports.files import Buffer
 from odradek.storage.file_pool import FilePool
 
+RESERVED_BYTES = 4 << 20
+"""What a fast writer has of the disk beyond the end, at most; half of it is used before there is more."""
+
 
 class SegmentFile:
     """A file that is opened when it is first needed and may be closed again while nobody holds a range of it."""
 
-    __slots__ = ("_file", "_path", "_pool", "_ranges", "_retired", "size", "used")
+    __slots__ = ("_file", "_has_reserved", "_path", "_pool", "_ranges", "_reserve_at", "_retired", "size", "used")
 
     def __init__(self, pool: FilePool, path: str, size: int) -> None:
         self._pool = pool
@@ -21,6 +24,8 @@ class SegmentFile:
         self.used = True
         self.size = size
         """Bytes that count: what lies behind them in the file is the rest of a write that failed."""
+        self._reserve_at = size + RESERVED_BYTES // 2
+        self._has_reserved = False
 
     @property
     def path(self) -> str:
@@ -35,7 +40,12 @@ class SegmentFile:
         else:
             self.used = True
         size = self.size
-        self.size = size + (file.pwrite(pieces[0], size) if len(pieces) == 1 else file.pwritev(pieces, size))
+        end = size + (file.pwrite(pieces[0], size) if len(pieces) == 1 else file.pwritev(pieces, size))
+        self.size = end
+        if end > self._reserve_at:
+            self._reserve_at = end + RESERVED_BYTES // 2
+            if file.reserve(end, RESERVED_BYTES):
+                self._has_reserved = True
 
     def read(self, size: int, position: int) -> bytes:
         """At most `size` bytes from `position`, none from behind the end."""
@@ -78,12 +88,15 @@ class SegmentFile:
         file.truncate(size)
         file.sync()
         self.size = size
+        self._reserve_at = size + RESERVED_BYTES // 2
+        self._has_reserved = False
 
     def cut_leftovers(self) -> None:
-        """Remove what a failed write may have left behind the end."""
+        """Remove what a failed write may have left behind the end, and give back what was reserved there."""
         file = self.file()
-        if file.size() > self.size:
+        if self._has_reserved or file.size() > self.size:
             file.truncate(self.size)
+            self._has_reserved = False
 
     def move(self, path: str) -> None:
         """The file, or its directory, was renamed."""

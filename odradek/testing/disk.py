@@ -117,7 +117,7 @@ class _Content:
 
 
 class _File:
-    __slots__ = ("__weakref__", "_content", "_disk", "_file", "fileno", "is_warm", "path")
+    __slots__ = ("__weakref__", "_content", "_disk", "_file", "fileno", "is_warm", "path", "reserve")
 
     def __init__(self, file: File, disk: Disk, content: _Content) -> None:
         self._content = content
@@ -126,6 +126,7 @@ class _File:
         self.path = file.path
         self.fileno = file.fileno
         self.is_warm = file.is_warm
+        self.reserve = file.reserve
         disk.opened(self)
 
     def size(self) -> int:

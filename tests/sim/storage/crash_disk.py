@@ -182,6 +182,9 @@ class CrashFile:
             raise
         self._content.sync()
 
+    def reserve(self, offset: int, size: int) -> bool:
+        return False
+
     def fileno(self) -> int | None:
         return None
 
