@@ -15,7 +15,7 @@ from tests.support.process import BrokerProcess
 
 COUNTS = (1000, 5000)
 CONNECTION_BYTES = 25_000
-SECONDS, QUICK_SECONDS = 10.0, 4.0
+SECONDS, QUICK_SECONDS = 6.0, 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,8 @@ def workloads(libs: Path | None, scale: Scale) -> list[Workload]:  # noqa: ARG00
             group=CONNECTIONS,
             goal=Goal(bytes_per_connection_at_most=CONNECTION_BYTES),
             rounds_at_most=2,
+            warms_up=False,
+            expected_s=seconds + count / 1000,
             scale=scale,
             held=Held("", 0, "", 0, connections=count, seconds=seconds),
         )

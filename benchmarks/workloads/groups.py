@@ -46,6 +46,7 @@ def workloads(libs: Path | None, scale: Scale) -> list[Workload]:  # noqa: ARG00
             group=CONNECTIONS,
             partitions=HUNDRED.partitions,
             rounds_at_most=2,
+            expected_s=10.0,
             keeps_what_it_reports=False,
             scale=scale,
             protocol=protocol,

@@ -54,8 +54,11 @@ class JavaProducer(Described):
         return self._produce(broker.bootstrap, topic)
 
     def limit(self, directory: Path) -> ToolResult | None:
-        """The same client against a process that writes to a file and answers; it has no transactions."""
-        if self.transaction_ms is not None:
+        """The same client against a process that writes to a file and answers; it has no transactions.
+
+        A JVM's start is too long for a quick measurement.
+        """
+        if self.transaction_ms is not None or self.scale.is_quick:
             return None
         return bare_broker(Stored(str(directory), LIMIT_TOPIC), lambda bare: self._produce(bare.bootstrap, LIMIT_TOPIC))
 
@@ -109,7 +112,9 @@ class JavaConsumer(Described):
         return self._consume(broker.bootstrap, topic)
 
     def limit(self, directory: Path) -> ToolResult | None:
-        """The same client against a process that sends from a file."""
+        """The same client against a process that sends from a file; likewise."""
+        if self.scale.is_quick:
+            return None
         batches = -(-self.scale.consumed_records // JAVA_BATCH_RECORDS)
         stored = Stored(str(directory), LIMIT_TOPIC, batches, JAVA_BATCH_RECORDS, SMALL_RECORD_BYTES)
         return bare_broker(stored, lambda bare: self._consume(bare.bootstrap, LIMIT_TOPIC))

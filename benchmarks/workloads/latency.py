@@ -67,6 +67,7 @@ def workloads(libs: Path | None, scale: Scale) -> list[Workload]:  # noqa: ARG00
             group=LATENCY,
             goal=_WANTED,
             quick=True,
+            expected_s=seconds + 2.0,
             scale=scale,
             records_per_s=2_000,
             seconds=seconds,
@@ -77,6 +78,7 @@ def workloads(libs: Path | None, scale: Scale) -> list[Workload]:  # noqa: ARG00
             group=LATENCY,
             goal=_WANTED,
             quick=True,
+            expected_s=seconds + 2.0,
             scale=scale,
             tail=Tail(
                 "",

@@ -22,7 +22,6 @@ USED_TOPIC, USED_PARTITIONS = "used", 100
 USED_BATCHES, USED_RECORDS_PER_BATCH = 1500, 600
 """Of 100 bytes each: about 100 MB."""
 IDLE_S, QUICK_IDLE_S = 3.0, 1.0
-QUICK_ROUNDS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +78,9 @@ def workloads(libs: Path | None, scale: Scale) -> list[Workload]:  # noqa: ARG00
             stand=STOPPED,
             goal=Goal(duration_at_most=READY_AT_MOST),
             quick=not used,
-            rounds_at_most=QUICK_ROUNDS if scale.is_quick else None,
+            rounds_at_most=1 if scale.is_quick else None,
+            warms_up=not scale.is_quick,
+            expected_s=4.0,
             keeps_what_it_reports=False,
             scale=scale,
             used=used,
