@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import procfs
-from benchmarks.limits.canned import Canned
+from benchmarks.limits.canned import OFFERED, Canned
 from benchmarks.load.command_line import arguments, parse
 from benchmarks.tools import ToolResult
 from odradek.wire.api_table import ApiKey
-from odradek.wire.apis import request_class, request_header_version, response_header_version
+from odradek.wire.apis import request_class, request_header_version, response_class, response_header_version
 from odradek.wire.messages.fetch import (
     FetchableTopicResponse,
     FetchPartition,
@@ -256,6 +256,7 @@ def serve(stored: Stored) -> None:
     with socket.create_server((_HOST, 0)) as listener, received.open("wb") as file, select.epoll() as poll:
         port = int(listener.getsockname()[1])
         responder = Responder(stored, port)
+        _compile_codecs()
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()
         poll.register(listener, select.EPOLLIN)
@@ -270,6 +271,14 @@ def serve(stored: Stored) -> None:
                 elif not _goes_on(receivers[fd]):
                     poll.unregister(fd)
                     receivers.pop(fd).socket.close()
+
+
+def _compile_codecs() -> None:
+    """Which happens when they are first used, and is none of what is measured."""
+    for key, (low, high) in OFFERED.items():
+        for version in range(low, high + 1):
+            for message in (request_class(key), response_class(key)):
+                message.decode(message().encode(version), version)
 
 
 def _goes_on(receiver: Receiver) -> bool:
