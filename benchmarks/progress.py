@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from benchmarks.workloads.base import STANDS, Workload
 
 MINUTE_S = 60.0
+STAND_S = 20.0
+"""About what it takes until brokers are there and gone again."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Agenda:
     @property
     def left_s(self) -> float:
         """About how long the rest takes."""
-        return sum(map(self._expected_s, self._todo))
+        return sum(map(self._expected_s, self._todo)) + self._starts_s
 
     def begin(self, now_s: Callable[[], float], stand: str) -> Iterator[Step]:
         """The steps of a stand that there is time for, one after the other."""
@@ -90,8 +92,13 @@ class Agenda:
         expected_s = self._expected_s(step)
         if not step.is_needed:
             needed_s = [self._expected_s(each) for each in self._todo if each.is_needed]
-            expected_s += sum(each_s for each_s in needed_s if now_s + each_s <= self._deadline_s)
+            expected_s += sum(each_s for each_s in needed_s if now_s + each_s <= self._deadline_s) + self._starts_s
         return now_s + expected_s <= self._deadline_s
+
+    @property
+    def _starts_s(self) -> float:
+        """What the stands take that come after the one that is there."""
+        return STAND_S * max(0, len({step.workload.stand for step in self._todo}) - 1)
 
     def _expected_s(self, step: Step) -> float:
         known_s = self._known_s.get(step.workload.name)
