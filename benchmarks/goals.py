@@ -28,11 +28,17 @@ class Verdict:
     @property
     def is_met(self) -> bool | None:
         """None where nobody knows."""
-        if self.measured is None:
+        return self._reaches(self.measured)
+
+    @property
+    def is_met_by_limit(self) -> bool | None:
+        """Whether the bare machine would do; None where nobody knows."""
+        return self._reaches(self.limit)
+
+    def _reaches(self, found: Spread | None) -> bool | None:
+        if found is None:
             return None
-        if self.is_lower_bound:
-            return self.measured.median >= self.wanted
-        return self.measured.median <= self.wanted
+        return found.median >= self.wanted if self.is_lower_bound else found.median <= self.wanted
 
     @property
     def bound(self) -> str:

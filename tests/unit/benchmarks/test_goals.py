@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from benchmarks.goals import verdicts
+from benchmarks.page import page
 from benchmarks.stats import Spread
 from benchmarks.workloads.base import Goal
 from tests.unit.benchmarks.samples import CONSUMER, SAMPLE, TAKEN, entry, figures, run
@@ -35,6 +36,10 @@ def test_the_limit_is_measured_by_the_same_measure() -> None:
     assert rate.limit == Spread(5.0, 4.0, 6.0)
     assert cpu.limit == Spread(0.09375, 0.0625, 0.125)
     assert verdicts(SAMPLE)[0].limit is None
+    assert [each.is_met_by_limit for each in verdicts(SAMPLE)] == [None, True, True]
+    slow = entry("slow", {**CONSUMER.runs, "limit": [run(90_000.0, 2.0), run(100_000.0, 2.0)]}, goal=CONSUMER.goal)
+    assert [each.is_met_by_limit for each in verdicts(figures(slow))] == [False, False]
+    assert "the bare machine does not reach 1 either" in page(figures(slow))
 
 
 def test_latency_and_memory_are_ratios() -> None:
