@@ -28,8 +28,9 @@ MEMORY_DATA_DIR = "/odradek-in-memory"
 """The path that files in memory are under; nothing of that name is created."""
 ANY_HOSTS = ("", "0.0.0.0", "::")
 
-SERVING_GC_THRESHOLDS = (50_000, 20, 50)
-"""Requests leave no cycles behind: a collection for every 700 objects, as is the default, would find nothing."""
+SERVING_GC_THRESHOLDS = (2_000, 5, 5_000)
+"""Requests leave no cycles behind, so that collections find nothing, and what counts is how long each of them keeps the
+loop: less than half a millisecond for the 2,000 youngest objects. All are looked at after 50 million new ones."""
 SERVING_SWITCH_SECONDS = 0.0005
 """How long a thread of Python code keeps the loop waiting for the interpreter's lock, each time that the loop has let
 go of it in a system call. The default is ten times as long; where nobody waits for the lock, it makes no difference."""

@@ -50,6 +50,12 @@ class Slices:
             await self._turns.next()
             self._until_ms = self._turns.now_ms + SLICE_MS
 
+    async def each_long(self, items: Iterable[T]) -> AsyncIterator[T]:
+        """`each` for items of which every one may take long."""
+        for item in items:
+            yield item
+            await self.pause()
+
     async def each(self, items: Iterable[T]) -> AsyncIterator[T]:
         """The items one by one, with a turn for others after every `SLICE_MS` that the caller spends on them.
 

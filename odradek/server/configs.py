@@ -81,14 +81,16 @@ class ConfigsApi:
         """The declaration of ListConfigResources, which brokers answer."""
         return erase(Handler(ListConfigResourcesRequest, self._list, Operation.DESCRIBE_CONFIGS, ResourceType.CLUSTER))
 
-    def _describe(self, _context: RequestContext, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
+    async def _describe(self, context: RequestContext, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
         for resource in request.resources:
             if resource.resource_type not in _LISTED:
                 raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unexpected resource type {resource.resource_type}")
         results = []
         entries_left = MAX_CONFIG_ENTRIES
         described: _Described = {}
+        slices = context.slices()
         for resource in request.resources:
+            await slices.pause()
             result = DescribeConfigsResult(resource_type=resource.resource_type, resource_name=resource.resource_name)
             try:
                 if entries_left <= 0:

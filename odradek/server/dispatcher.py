@@ -16,19 +16,22 @@ from odradek.security.acl import Authorizer
 from odradek.security.principal import ANONYMOUS
 from odradek.server.context import RequestContext
 from odradek.server.handler_table import HandlerTable
-from odradek.server.handlers import Answer, AnyHandler, CloseConnection, is_sliced
+from odradek.server.handlers import Answer, AnyHandler, CloseConnection, Sliced, is_sliced
 from odradek.server.lane import Lane
 from odradek.wire.apis import ApiKey, request_header_version, response_class, response_header_version, stable_versions
 from odradek.wire.budget import Budget
 from odradek.wire.errors import ErrorCode, KafkaError, ProtocolError
 from odradek.wire.messages.api_versions import ApiVersion, ApiVersionsResponse
 from odradek.wire.messages.headers import RequestHeader
-from odradek.wire.schema import Message
+from odradek.wire.schema import Chunk, Message
 
 _log = logging.getLogger(__name__)
 
 LARGE_FRAME_BYTES = 16 * 1024
 """Frames above this, but for those of Produce, are handled one at a time: they may hold very many elements."""
+
+ENCODE_AT_ONCE = 16
+"""Structs of a large response that are written between two looks at the clock."""
 
 PRODUCE_LISTED_FROM = 0
 """Produce is listed from version 0, since librdkafka reads compression support off it, but served from 3."""
@@ -135,7 +138,8 @@ class Dispatcher:
                 if route.handler.keeps_order:
                     work = partial(self._worked_out, route, context, request, answer)
                     return self._lane.put(connection.id, work, answer.close)
-                answer = flatten(spawn(answer))
+                reply = flatten(spawn(_sliced(route, context, request, answer)))
+                return reply.result() if reply.done else reply
         except Exception as error:  # noqa: BLE001 - answered or logged by _failed
             return _failed(route, context, request, error)
         if not isinstance(answer, Promise):
@@ -172,10 +176,9 @@ class Dispatcher:
     ) -> Reply | Promise[Reply]:
         """The reply for what a handler returned, be it sliced or not; never raises."""
         try:
-            try:
-                answer = await handled if is_sliced(handled) else cast("Answer", handled)
-            except Exception as error:  # noqa: BLE001 - answered or logged by _failed
-                return _failed(route, context, request, error)
+            if is_sliced(handled):
+                return await _sliced(route, context, request, handled)
+            answer = cast("Answer", handled)
             if isinstance(answer, Promise):
                 return _later(route, context, request, answer)
             await self._turns.next()
@@ -258,6 +261,41 @@ def _closing(connection: ConnectionInfo, error: Exception) -> Outcome:
             "closing the connection from %s: its request failed unexpectedly", connection.peer_host, exc_info=error
         )
     return Outcome.CLOSE
+
+
+async def _sliced(
+    route: _Route, context: RequestContext, request: Message, handled: Sliced[Message]
+) -> Reply | Promise[Reply]:
+    """The reply for what a sliced handler comes to, which may be large: it is written in slices, too."""
+    try:
+        answer = await handled
+        if not isinstance(answer, Promise):
+            return await _encode_in_slices(route, context, answer)
+    except Exception as error:  # noqa: BLE001 - answered or logged by _failed
+        return _failed(route, context, request, error)
+
+    async def encode_later() -> Reply:
+        try:
+            return await _encode_in_slices(route, context, await answer)
+        except Exception as error:  # noqa: BLE001 - answered or logged by _failed
+            return _failed(route, context, request, error)
+
+    reply = spawn(encode_later())
+    if not reply.done:
+        reply.on_abandoned(answer.abandon)
+    return reply
+
+
+async def _encode_in_slices(route: _Route, context: RequestContext, response: Message | None) -> Reply:
+    if response is None:
+        return Outcome.NO_REPLY
+    header = _CORRELATION_ID.pack(context.correlation_id) + route.reply_header_end
+    chunks: list[Chunk] = []
+    slices = context.slices()
+    for number, _ in enumerate(response.encode_in_steps(context.api_version, header, chunks)):
+        if number % ENCODE_AT_ONCE == ENCODE_AT_ONCE - 1:
+            await slices.pause()
+    return chunks  # type: ignore[return-value] # what is sent as it is
 
 
 def _later(

@@ -17,13 +17,16 @@ that declaring hundreds of them costs little.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ClassVar, Final, Generic, Protocol, Self, TypeAlias, TypeVar, cast, dataclass_transform, overload
 
 from odradek.wire.budget import DEFAULT_DECODE_OBJECTS, Budget
 from odradek.wire.errors import ProtocolError
 from odradek.wire.primitives import Buffer, flat
 from odradek.wire.uuids import ZERO_UUID, Uuid
+
+JOINED_AT_ONCE = 4096
+"""Pieces of a few bytes, of which `encode_in_steps` makes a larger one from time to time."""
 
 
 class RecordsSource(Protocol):
@@ -245,6 +248,7 @@ def version_range(text: str | None, highest: int) -> range:
 
 Reader: TypeAlias = Callable[[bytes | memoryview, int, int, int], "tuple[Struct, int, int]"]
 Writer: TypeAlias = Callable[["Struct", list[Chunk], list[int]], None]
+StepWriter: TypeAlias = Callable[["Struct", list[Chunk], list[int]], Iterator[None]]
 
 
 @dataclass_transform(kw_only_default=True)
@@ -280,6 +284,7 @@ class StructMeta(type):
         struct_class.FIELDS = tuple(fields)
         struct_class._readers = {}
         struct_class._writers = {}
+        struct_class._step_writers = {}
         if versions:
             first, _, last = versions.partition("-")
             message_class = cast("type[Message]", cls)
@@ -314,6 +319,7 @@ class Struct(metaclass=StructMeta):
     FLEXIBLE: ClassVar[range]
     _readers: ClassVar[dict[int, Reader]]
     _writers: ClassVar[dict[int, Writer]]
+    _step_writers: ClassVar[dict[int, StepWriter]]
 
     unknown_tags: tuple[tuple[int, bytes], ...] = ()
 
@@ -370,17 +376,27 @@ class Struct(metaclass=StructMeta):
         `prefix` goes before all of it, into the first piece.
         """
         out, marks = self._write(version, prefix)
-        if not marks:
-            return [b"".join(out)]  # type: ignore[arg-type] # all but what is marked are bytes
-        chunks: list[Chunk] = []
-        start = 0
-        for mark in marks:
-            chunks.append(b"".join(out[start:mark]))  # type: ignore[arg-type] # see above
-            chunks.append(out[mark])
-            start = mark + 1
-        if start < len(out):
-            chunks.append(b"".join(out[start:]))  # type: ignore[arg-type] # see above
-        return chunks
+        return _joined(out, marks) if marks else [b"".join(out)]  # type: ignore[arg-type] # all are bytes
+
+    def encode_in_steps(self, version: int, prefix: bytes, chunks: list[Chunk]) -> Iterator[None]:
+        """`encode_chunks` for very large values: `chunks` has the pieces once the iterator has ended.
+
+        Each step writes one struct of an array, so that a caller can do something else in between.
+        """
+        cls = type(self)
+        writer = cls._step_writers.get(version) or _compiled_step_writer(cls, version)
+        out: list[Chunk] = [prefix]
+        marks: list[int] = []
+        try:
+            for _ in writer(self, out, marks):
+                if len(out) > JOINED_AT_ONCE:
+                    chunks += _joined(out, marks)
+                    out.clear()
+                    marks.clear()
+                yield
+        except (struct.error, UnicodeEncodeError) as error:
+            raise _misfit(cls, version, error) from error
+        chunks += _joined(out, marks)
 
     def _write(self, version: int, prefix: bytes = b"") -> tuple[list[Chunk], list[int]]:
         cls = type(self)
@@ -390,7 +406,7 @@ class Struct(metaclass=StructMeta):
         try:
             writer(self, out, marks)
         except (struct.error, UnicodeEncodeError) as error:
-            raise ProtocolError(f"{cls.__name__} version {version}: a value does not fit its type: {error}") from error
+            raise _misfit(cls, version, error) from error
         return out, marks
 
     def __eq__(self, other: object) -> bool:
@@ -432,6 +448,31 @@ def _compiled_reader(cls: type[Struct], version: int) -> Reader:
     check_version(cls, version)
     reader = cls._readers[version] = compile_reader(cls, version)
     return reader
+
+
+def _joined(out: list[Chunk], marks: list[int]) -> list[Chunk]:
+    """The pieces, with all that is not marked joined with its neighbours."""
+    chunks: list[Chunk] = []
+    start = 0
+    for mark in marks:
+        chunks.append(b"".join(out[start:mark]))  # type: ignore[arg-type] # all but what is marked are bytes
+        chunks.append(out[mark])
+        start = mark + 1
+    if start < len(out):
+        chunks.append(b"".join(out[start:]))  # type: ignore[arg-type] # see above
+    return chunks
+
+
+def _misfit(cls: type[Struct], version: int, error: Exception) -> ProtocolError:
+    return ProtocolError(f"{cls.__name__} version {version}: a value does not fit its type: {error}")
+
+
+def _compiled_step_writer(cls: type[Struct], version: int) -> StepWriter:
+    from odradek.wire.compiler.writer import compile_step_writer
+
+    check_version(cls, version)
+    writer = cls._step_writers[version] = compile_step_writer(cls, version)
+    return writer
 
 
 def _compiled_writer(cls: type[Struct], version: int) -> Writer:

@@ -82,13 +82,14 @@ class ConsumerGroupsApi:
         beat = Beat(request, context.client_id or "", f"/{context.client_host}", may_describe)
         return self._groups.consumer_heartbeat(beat, context.api_version)
 
-    def _describe(
+    async def _describe(
         self, context: RequestContext, request: ConsumerGroupDescribeRequest
     ) -> Promise[ConsumerGroupDescribeResponse]:
         self._check_enabled()
         refused: list[DescribedGroup] = []
         allowed: list[str] = []
-        for group_id in dict.fromkeys(request.group_ids):
+        slices = context.slices()
+        async for group_id in slices.each(dict.fromkeys(request.group_ids)):
             if context.allows(Operation.DESCRIBE, ResourceType.GROUP, group_id):
                 allowed.append(group_id)
             else:
@@ -101,7 +102,7 @@ class ConsumerGroupsApi:
                 _hide_topics(context, group)
             return ConsumerGroupDescribeResponse(groups=refused + groups)
 
-        return self._groups.describe_consumers(allowed).then(answer)
+        return (await self._groups.describe_consumers(allowed, slices)).then(answer)
 
     def _check_enabled(self) -> None:
         if not self._is_enabled():

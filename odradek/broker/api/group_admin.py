@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from odradek.broker.groups.service import GroupCoordinator
-from odradek.ports import Promise
+from odradek.ports import Promise, Slices
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.cluster import CLUSTER_NAME
 from odradek.server.context import RequestContext
@@ -46,13 +46,17 @@ class GroupAdminApi:
                     group,
                     _delete_failed,
                     max_objects=MAX_DECIDED_OBJECTS,
+                    keeps_order=True,
                 )
             ),
         ]
 
-    def _describe(self, context: RequestContext, request: DescribeGroupsRequest) -> Promise[DescribeGroupsResponse]:
+    async def _describe(
+        self, context: RequestContext, request: DescribeGroupsRequest
+    ) -> Promise[DescribeGroupsResponse]:
         # Once each: groups can be large, and a name takes few bytes.
-        allowed, refused = _split(context, Operation.DESCRIBE, list(dict.fromkeys(request.groups)))
+        slices = context.slices()
+        allowed, refused = await _split(context, Operation.DESCRIBE, list(dict.fromkeys(request.groups)), slices)
         failures = [
             DescribedGroup(group_id=group_id, error_code=ErrorCode.GROUP_AUTHORIZATION_FAILED) for group_id in refused
         ]
@@ -64,9 +68,9 @@ class GroupAdminApi:
                     group.authorized_operations = context.authorized_operations(ResourceType.GROUP, group.group_id)
             return DescribeGroupsResponse(groups=failures + groups)
 
-        return self._groups.describe(allowed, context.api_version).then(answer)
+        return (await self._groups.describe(allowed, context.api_version, slices)).then(answer)
 
-    def _list(self, context: RequestContext, request: ListGroupsRequest) -> Promise[ListGroupsResponse]:
+    async def _list(self, context: RequestContext, request: ListGroupsRequest) -> Promise[ListGroupsResponse]:
         sees_all = context.allows(Operation.DESCRIBE, ResourceType.CLUSTER, CLUSTER_NAME)
 
         def answer(groups: list[ListedGroup]) -> ListGroupsResponse:
@@ -80,20 +84,24 @@ class GroupAdminApi:
 
         return self._groups.list_groups(request.states_filter, request.types_filter).then(answer)
 
-    def _delete(self, context: RequestContext, request: DeleteGroupsRequest) -> Promise[DeleteGroupsResponse]:
-        allowed, refused = _split(context, Operation.DELETE, list(dict.fromkeys(request.groups_names)))
+    async def _delete(self, context: RequestContext, request: DeleteGroupsRequest) -> Promise[DeleteGroupsResponse]:
+        slices = context.slices()
+        allowed, refused = await _split(context, Operation.DELETE, list(dict.fromkeys(request.groups_names)), slices)
         failures = [
             DeletableGroupResult(group_id=group_id, error_code=ErrorCode.GROUP_AUTHORIZATION_FAILED)
             for group_id in refused
         ]
-        return self._groups.delete(allowed).then(lambda results: DeleteGroupsResponse(results=results + failures))
+        results = await self._groups.delete(allowed, slices)
+        return results.then(lambda deleted: DeleteGroupsResponse(results=deleted + failures))
 
 
-def _split(context: RequestContext, operation: Operation, group_ids: list[str]) -> tuple[list[str], list[str]]:
+async def _split(
+    context: RequestContext, operation: Operation, group_ids: list[str], slices: Slices
+) -> tuple[list[str], list[str]]:
     """The groups that the sender may do this to, and the others."""
     allowed: list[str] = []
     refused: list[str] = []
-    for group_id in group_ids:
+    async for group_id in slices.each(group_ids):
         (allowed if context.allows(operation, ResourceType.GROUP, group_id) else refused).append(group_id)
     return allowed, refused
 

@@ -15,6 +15,7 @@ from odradek.server.handlers import MAX_DECIDED_OBJECTS, AnyHandler, Handler, er
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.offset_commit import (
     OffsetCommitRequest,
+    OffsetCommitRequestPartition,
     OffsetCommitRequestTopic,
     OffsetCommitResponse,
     OffsetCommitResponsePartition,
@@ -22,6 +23,7 @@ from odradek.wire.messages.offset_commit import (
 )
 from odradek.wire.messages.offset_delete import (
     OffsetDeleteRequest,
+    OffsetDeleteRequestPartition,
     OffsetDeleteRequestTopic,
     OffsetDeleteResponse,
     OffsetDeleteResponsePartition,
@@ -42,6 +44,8 @@ from odradek.wire.uuids import ZERO_UUID, Uuid
 FIRST_WITH_TOPIC_IDS = 10
 FIRST_WITH_GROUP_LIST = 8
 FIRST_WITH_GROUP_ERROR = 2
+MANY_PARTITIONS = 1024
+"""What names as many is so large a request that it is in the lane, which keeps a connection's order."""
 
 
 class GroupOffsetsApi:
@@ -77,20 +81,28 @@ class GroupOffsetsApi:
                     ),
                 )
             ),
-            erase(Handler(OffsetDeleteRequest, self._delete, Operation.DELETE, ResourceType.GROUP)),
+            erase(Handler(OffsetDeleteRequest, self._delete, Operation.DELETE, ResourceType.GROUP, keeps_order=True)),
         ]
 
-    def _commit(
+    async def _commit(
         self, context: RequestContext, request: OffsetCommitRequest
     ) -> OffsetCommitResponse | Promise[OffsetCommitResponse]:
+        """Commits of one connection come to the coordinator in their order: only one that is in the lane gives way."""
         check_group(context, Operation.READ, request.group_id)
         by_id = context.api_version >= FIRST_WITH_TOPIC_IDS
         refused: dict[str | Uuid, OffsetCommitResponseTopic] = {}
         accepted = []
+        slices = context.slices()
+        count = 0
         for topic in request.topics:
             image, code = self._commit_topic(context, topic, by_id)
-            known = [entry for entry in topic.partitions if _has(image, entry.partition_index)]
-            unknown = [entry for entry in topic.partitions if not _has(image, entry.partition_index)]
+            known: list[OffsetCommitRequestPartition] = []
+            unknown: list[OffsetCommitRequestPartition] = []
+            for entry in topic.partitions:
+                (known if _has(image, entry.partition_index) else unknown).append(entry)
+                count += 1
+                if count % MANY_PARTITIONS == 0:
+                    await slices.pause()
             if unknown:
                 answer = refused.setdefault(
                     topic.topic_id if by_id else topic.name,
@@ -200,17 +212,20 @@ class GroupOffsetsApi:
         answer.topics = visible
         return answer
 
-    def _delete(self, context: RequestContext, request: OffsetDeleteRequest) -> Promise[OffsetDeleteResponse]:
+    async def _delete(self, context: RequestContext, request: OffsetDeleteRequest) -> Promise[OffsetDeleteResponse]:
         check_group(context, Operation.DELETE, request.group_id)
         refused = OffsetDeleteResponse()
         accepted = []
+        slices = context.slices()
         for topic in request.topics:
             image = self._topics().by_name.get(topic.name)
             code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
             if not context.allows(Operation.READ, ResourceType.TOPIC, topic.name):
                 image, code = None, ErrorCode.TOPIC_AUTHORIZATION_FAILED
-            known = [entry for entry in topic.partitions if _has(image, entry.partition_index)]
-            unknown = [entry for entry in topic.partitions if not _has(image, entry.partition_index)]
+            known: list[OffsetDeleteRequestPartition] = []
+            unknown: list[OffsetDeleteRequestPartition] = []
+            async for entry in slices.each(topic.partitions):
+                (known if _has(image, entry.partition_index) else unknown).append(entry)
             if unknown:
                 answer = OffsetDeleteResponseTopic(name=topic.name)
                 answer.partitions = [

@@ -9,6 +9,7 @@ from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.topic_creation import TopicCreation
 from odradek.metadata.image import BrokerRegistration, MetadataImage, PartitionImage, TopicImage
 from odradek.metadata.topic_names import is_internal, name_fault
+from odradek.ports import Slices
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.cluster import CLUSTER_NAME, EndpointType, check_endpoint_type, cluster_description
 from odradek.server.context import RequestContext
@@ -91,7 +92,7 @@ class MetadataApi:
         if request.include_cluster_authorized_operations:
             response.cluster_authorized_operations = context.authorized_operations(ResourceType.CLUSTER, CLUSTER_NAME)
         if version >= FIRST_WITH_OPERATIONS and request.include_topic_authorized_operations:
-            for topic in response.topics:
+            async for topic in context.slices().each(response.topics):
                 if topic.name is not None:
                     topic.topic_authorized_operations = context.authorized_operations(ResourceType.TOPIC, topic.name)
         return response
@@ -100,10 +101,10 @@ class MetadataApi:
         self, context: RequestContext, request: MetadataRequest, view: _View
     ) -> list[MetadataResponseTopic]:
         version = context.api_version
+        slices = context.slices()
         if request.topics is None or (version == 0 and not request.topics):
-            return [
-                view.topic(topic, version) async for topic in context.slices().each(view.image.topics.by_name.values())
-            ]
+            every = view.image.topics.by_name.values()
+            return [await view.topic(topic, version, slices) async for topic in slices.each(every)]
         if version < FIRST_WITH_TOPIC_IDS and any(
             topic.name is None or topic.topic_id != ZERO_UUID for topic in request.topics
         ):
@@ -112,18 +113,18 @@ class MetadataApi:
         missing: dict[str, None] = {}
         ids = dict.fromkeys(topic.topic_id for topic in request.topics if topic.topic_id != ZERO_UUID)
         if ids:
-            async for topic_id in context.slices().each(ids):
+            async for topic_id in slices.each(ids):
                 found = view.image.topics.by_id.get(topic_id)
                 answers.append(
-                    view.topic(found, version)
+                    await view.topic(found, version, slices)
                     if found is not None
                     else MetadataResponseTopic(error_code=ErrorCode.UNKNOWN_TOPIC_ID, name=None, topic_id=topic_id)
                 )
             return answers
-        async for name in context.slices().each(dict.fromkeys(topic.name or "" for topic in request.topics)):
+        async for name in slices.each(dict.fromkeys(topic.name or "" for topic in request.topics)):
             found = view.image.topics.by_name.get(name)
             if found is not None:
-                answers.append(view.topic(found, version))
+                answers.append(await view.topic(found, version, slices))
                 continue
             invalid = name_fault(name) is not None
             if not invalid:
@@ -151,7 +152,8 @@ class MetadataApi:
             _check_cursor(cursor, wanted, explicit=bool(request.topics))
         remaining = max(1, min(self._options.max_partitions_described, request.response_partition_limit))
         response = DescribeTopicPartitionsResponse()
-        async for name in context.slices().each(wanted):
+        slices = context.slices()
+        async for name in slices.each(wanted):
             if remaining == 0:
                 response.next_cursor = DescribeTopicPartitionsResponseCursor(topic_name=name, partition_index=0)
                 break
@@ -161,7 +163,7 @@ class MetadataApi:
                 if request.topics:
                     response.topics.append(_unknown_described(name))
                 continue
-            described = view.described_topic(topic, start, remaining)
+            described = await view.described_topic(topic, start, remaining, slices)
             remaining -= len(described.partitions)
             response.topics.append(described)
             next_index = start + len(described.partitions)
@@ -170,7 +172,7 @@ class MetadataApi:
                     topic_name=name, partition_index=next_index
                 )
                 break
-        for described in response.topics:
+        async for described in slices.each(response.topics):
             described.topic_authorized_operations = context.authorized_operations(
                 ResourceType.TOPIC, described.name or ""
             )
@@ -209,21 +211,26 @@ class _View:
         """A broker that forwards to the controller, which clients do not reach themselves; -1 if there is none."""
         return next((broker.id for broker, _host, _port in self.alive()), NO_NODE)
 
-    def topic(self, topic: TopicImage, version: int) -> MetadataResponseTopic:
+    async def topic(self, topic: TopicImage, version: int, slices: Slices) -> MetadataResponseTopic:
         """One topic of a Metadata response."""
         return MetadataResponseTopic(
             name=topic.name,
             topic_id=topic.id,
             is_internal=is_internal(topic.name),
-            partitions=[self._partition(index, image, version) for index, image in sorted(topic.partitions.items())],
+            partitions=[
+                self._partition(index, image, version)
+                async for index, image in slices.each(sorted(topic.partitions.items()))
+            ],
         )
 
-    def described_topic(self, topic: TopicImage, start: int, limit: int) -> DescribeTopicPartitionsResponseTopic:
+    async def described_topic(
+        self, topic: TopicImage, start: int, limit: int, slices: Slices
+    ) -> DescribeTopicPartitionsResponseTopic:
         """At most `limit` partitions of a topic, from index `start` on."""
         described = DescribeTopicPartitionsResponseTopic(
             name=topic.name, topic_id=topic.id, is_internal=is_internal(topic.name)
         )
-        for index in range(start, min(start + limit, len(topic.partitions))):
+        async for index in slices.each(range(start, min(start + limit, len(topic.partitions)))):
             image = topic.partitions[index]
             described.partitions.append(
                 DescribeTopicPartitionsResponsePartition(

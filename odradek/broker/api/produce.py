@@ -61,6 +61,8 @@ ADMIN_CLIENT_ID = "__admin_client"
 UNKNOWN_OFFSET = -1
 MANY_BYTES = 512
 """A batch of fewer bytes is opened at once, if need be."""
+MANY_PARTITIONS = 64
+"""What is for more partitions takes a millisecond and more."""
 _PRODUCER = struct.Struct(">qhi")
 _WITHOUT_START = frozenset(
     {
@@ -204,7 +206,9 @@ class ProduceApi:
         return self._replicas.topic_name(topic.topic_id) if by_id else topic.name
 
     def _takes_long(self, context: RequestContext, request: ProduceRequest) -> bool:
-        """Whether records of the request have to be opened, and are many."""
+        """Whether there are many partitions, or records that have to be opened, and are many."""
+        if sum([len(topic.partition_data) for topic in request.topic_data]) > MANY_PARTITIONS:
+            return True
         for topic in request.topic_data:
             for data in topic.partition_data:
                 records = cast("Buffer | None", data.records)
@@ -231,7 +235,7 @@ class ProduceApi:
     async def _append_in_turns(
         self, context: RequestContext, request: ProduceRequest, verified: Verified
     ) -> ProduceResponse | Promise[ProduceResponse | None] | None:
-        """`_append_all` with turns for others while records are opened."""
+        """`_append_all` with turns for others between partitions, and while records are opened."""
         slices = context.slices()
         responses: list[TopicProduceResponse] = []
         uncommitted = _Uncommitted()
@@ -239,6 +243,7 @@ class ProduceApi:
             name = self._topic_name(context, topic)
             answers = []
             for partition in topic.partition_data:
+                await slices.pause()
                 opened = await self._open(context, name, partition, slices)
                 answers.append(self._append(context, request, name, partition, verified, uncommitted, opened))
             responses.append(

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from odradek.broker.coordinator.result import NO_PRODUCER_ID, CoordinatorRecord, Producer, StateMachine
+from odradek.ports import Slices
 from odradek.wire.errors import ErrorCode, KafkaError, ProtocolError
 from odradek.wire.persistent.framing import decode_versioned, encode_key, encode_versioned
 from odradek.wire.persistent.registry import Registry
@@ -53,24 +54,25 @@ class RecordCodec:
         return CoordinatorRecord(decoded_key, decoded_value, version)
 
 
-def build_batches(
+async def build_batches(
     codec: RecordCodec,
     records: Sequence[CoordinatorRecord],
+    slices: Slices,
     *,
     now_ms: int,
     compression: Codec,
     producer: Producer | None,
     max_batch_bytes: int,
     atomic: bool,
-) -> Iterator[tuple[bytearray, Sequence[CoordinatorRecord]]]:
-    """Batches for the log, each with its records; just one if `atomic`.
+) -> list[tuple[bytearray, Sequence[CoordinatorRecord]]]:
+    """Batches for the log, each with its records; just one if `atomic`. Gives way between records.
 
-    Raises MESSAGE_TOO_LARGE for a batch above `max_batch_bytes` before the first one is handed out.
+    Raises MESSAGE_TOO_LARGE for a batch above `max_batch_bytes`.
     """
     batches: list[tuple[bytearray, Sequence[CoordinatorRecord]]] = []
     builder = _builder(compression, producer)
     start = 0
-    for index, record in enumerate(records):
+    async for index, record in slices.each(enumerate(records)):
         key, value = codec.encode(record)
         if not atomic and builder.record_count and builder.size_bytes + _entry_bytes(key, value) > max_batch_bytes:
             batches.append((bytearray(builder.build()), records[start:index]))
@@ -79,7 +81,7 @@ def build_batches(
     batches.append((bytearray(builder.build()), records[start:]))
     if any(len(batch) > max_batch_bytes for batch, _ in batches):
         raise KafkaError(ErrorCode.MESSAGE_TOO_LARGE)
-    return iter(batches)
+    return batches
 
 
 _ENTRY_OVERHEAD_BYTES = 32
@@ -101,15 +103,20 @@ def _builder(compression: Codec, producer: Producer | None) -> BatchBuilder:
     )
 
 
-def replay_batch(machine: StateMachine, codec: RecordCodec, batch: memoryview, header: BatchHeader) -> None:
-    """Feed a batch of the log to a state machine; raises ProtocolError or KafkaError for bytes that make no sense."""
+def replay_batch(machine: StateMachine, codec: RecordCodec, batch: memoryview, header: BatchHeader) -> Iterator[None]:
+    """Feed a batch of the log to a state machine, a record with each step of the iterator.
+
+    Raises ProtocolError or KafkaError for bytes that make no sense.
+    """
     if header.is_control:
         for record in iter_records(batch):
             marker = parse_end_txn_marker(record)
             machine.replay_end_of_transaction(header.producer_id, committed=marker.control_type is ControlType.COMMIT)
+            yield
         return
     producer_id = header.producer_id if header.is_transactional else NO_PRODUCER_ID
     for record in iter_records(batch):
         decoded = codec.decode(record.key, record.value)
         if decoded is not None:
             machine.replay(record.offset, producer_id, decoded)
+        yield

@@ -8,13 +8,13 @@ from odradek.broker.coordinator.batches import RecordCodec, replay_batch
 from odradek.broker.coordinator.result import StateMachine
 from odradek.broker.coordinator.timeline import Timeline
 from odradek.broker.coordinator.writer import PartitionWriter
-from odradek.ports import Clock, Promise, Scheduler
+from odradek.ports import Clock, Promise, Scheduler, Slices, Turns, spawn
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ProtocolError
 from odradek.wire.records.header import iter_batches
 
-SLICE_MS = 1.0
-"""How long one turn of loading may keep the thread from other work."""
+RECORDS_AT_ONCE = 16
+"""Records of a batch that are replayed between two looks at the clock."""
 
 
 class ShardLoader:
@@ -46,9 +46,6 @@ class ShardLoader:
         self._buffer_bytes = buffer_bytes
         self._finished = finished
         self._cancelled = False
-        self._buffer = memoryview(b"")
-        self._position = 0
-        self._at_end = False
 
     def start(self) -> None:
         """Begin in this thread's next turn."""
@@ -59,64 +56,47 @@ class ShardLoader:
         self._cancelled = True
 
     def _begin(self) -> None:
-        if self._cancelled:
-            return
-        try:
-            offsets = self._writer.offsets(self._partition)
-        except Exception as error:  # noqa: BLE001 - handed on as the outcome of loading
-            self._finished(error)
-            return
-        self._timeline.commit(offsets.high_watermark)
-        self._timeline.next_offset = offsets.log_start
-        self._read()
-
-    def _read(self) -> None:
-        try:
-            end = self._writer.offsets(self._partition).log_end
-            if self._timeline.next_offset >= end:
-                self._finished(None)
-                return
-            chunk = self._writer.read(self._partition, self._timeline.next_offset, self._buffer_bytes)
-        except Exception as error:  # noqa: BLE001 - handed on as the outcome of loading
-            self._finished(error)
-            return
-        chunk.on_done(self._loaded)
-
-    def _loaded(self, chunk: Promise[bytes]) -> None:
-        if self._cancelled:
-            return
-        try:
-            self._buffer, self._position = memoryview(chunk.result()), 0
-            if not self._buffer:
-                self._finished(None)
-                return
-            self._replay()
-        except Exception as error:  # noqa: BLE001 - handed on as the outcome of loading
-            self._finished(error)
-
-    def _continue(self) -> None:
-        if self._cancelled:
-            return
-        try:
-            self._replay()
-        except Exception as error:  # noqa: BLE001 - handed on as the outcome of loading
-            self._finished(error)
-
-    def _replay(self) -> None:
-        until_ms = self._clock.monotonic_ms() + SLICE_MS
-        for position, header in iter_batches(self._buffer, self._position):
-            size_bytes = header.size_bytes
-            self._timeline.next_offset = header.base_offset
-            replay_batch(self._machine, self._codec, self._buffer[position : position + size_bytes], header)
-            self._timeline.next_offset = header.next_offset
-            self._position = position + size_bytes
-            if self._clock.monotonic_ms() >= until_ms:
-                self._scheduler.call_soon(self._continue)
-                return
-        if self._position == 0:
-            raise ProtocolError(f"no batch at offset {self._timeline.next_offset} of {self._partition}")
-        self._scheduler.call_soon(self._next_chunk)
-
-    def _next_chunk(self) -> None:
         if not self._cancelled:
-            self._read()
+            spawn(self._load()).on_done(self._ended)
+
+    def _ended(self, loading: Promise[None]) -> None:
+        if not self._cancelled:
+            error = loading.error
+            assert error is None or isinstance(error, Exception)
+            self._finished(error)
+
+    async def _load(self) -> None:
+        """Replay everything up to the log's end, also what is appended meanwhile."""
+        turns = Turns(self._clock, self._scheduler)
+        timeline = self._timeline
+        offsets = self._writer.offsets(self._partition)
+        timeline.commit(offsets.high_watermark)
+        timeline.next_offset = offsets.log_start
+        while timeline.next_offset < self._writer.offsets(self._partition).log_end:
+            chunk = await self._writer.read(self._partition, timeline.next_offset, self._buffer_bytes)
+            if not chunk or self._cancelled:
+                return
+            await self._replay(memoryview(chunk), turns)
+            if self._cancelled:
+                return
+            await turns.next()
+
+    async def _replay(self, chunk: memoryview, turns: Turns) -> None:
+        timeline = self._timeline
+        slices = Slices(turns)
+        is_empty = True
+        for position, header in iter_batches(chunk, 0):
+            is_empty = False
+            timeline.next_offset = header.base_offset
+            batch = chunk[position : position + header.size_bytes]
+            for number, _ in enumerate(replay_batch(self._machine, self._codec, batch, header), 1):
+                if number % RECORDS_AT_ONCE == 0:
+                    await slices.pause()
+                    if self._cancelled:
+                        return
+            timeline.next_offset = header.next_offset
+            await slices.pause()
+            if self._cancelled:
+                return
+        if is_empty:
+            raise ProtocolError(f"no batch at offset {timeline.next_offset} of {self._partition}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from odradek.ports import Promise
 from odradek.storage.producers import Verification
 from odradek.wire.errors import KafkaError
 from odradek.wire.schema import Message
@@ -34,6 +35,12 @@ class CoordinatorResult(NamedTuple, Generic[R]):
     replay: bool = True
     atomic: bool = True
     on_committed: Callable[[KafkaError | None], None] | None = None
+
+
+S = TypeVar("S")
+Operation = Callable[[S], "CoordinatorResult[R] | Coroutine[Promise[object], None, CoordinatorResult[R]]"]
+"""What a request asks of a shard's state machine. Where that takes long it is an `async def` function, which gives way
+to everything but the shard's other operations."""
 
 
 class Producer(NamedTuple):

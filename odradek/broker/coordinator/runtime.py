@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from odradek.broker.coordinator.batches import RecordCodec
-from odradek.broker.coordinator.result import CoordinatorResult, Producer, StateMachine
+from odradek.broker.coordinator.result import Operation, Producer, StateMachine
 from odradek.broker.coordinator.shard import Shard, ShardContext, ShardOptions, ShardState
 from odradek.broker.coordinator.writer import PartitionWriter
 from odradek.ports import Clock, Promise, Scheduler
@@ -89,7 +89,7 @@ class CoordinatorRuntime(Generic[S]):
     def write(
         self,
         partition: TopicPartition,
-        operation: Callable[[S], CoordinatorResult[R]],
+        operation: Operation[S, R],
         producer: Producer | None = None,
     ) -> Promise[R]:
         """The response of `operation`, once its records are committed."""
@@ -105,7 +105,7 @@ class CoordinatorRuntime(Generic[S]):
             return Promise.failed(KafkaError(ErrorCode.NOT_COORDINATOR))
         return shard.read(operation)
 
-    def write_all(self, operation: Callable[[S], CoordinatorResult[R]]) -> list[Promise[R]]:
+    def write_all(self, operation: Operation[S, R]) -> list[Promise[R]]:
         """`write` for every shard."""
         return [shard.write(operation, None) for shard in list(self._shards.values())]
 

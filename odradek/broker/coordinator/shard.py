@@ -7,16 +7,17 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
-from typing import Generic, TypeVar
+from types import CoroutineType
+from typing import Generic, TypeVar, cast
 
 from odradek.broker.coordinator.batches import RecordCodec, build_batches
 from odradek.broker.coordinator.errors import REFUSED_BEFORE_WRITING, client_error
 from odradek.broker.coordinator.loader import ShardLoader
-from odradek.broker.coordinator.result import NO_PRODUCER_ID, CoordinatorResult, Producer, StateMachine
+from odradek.broker.coordinator.result import NO_PRODUCER_ID, CoordinatorResult, Operation, Producer, StateMachine
 from odradek.broker.coordinator.timeline import Timeline
 from odradek.broker.coordinator.timers import TimerOperation, Timers
 from odradek.broker.coordinator.writer import PartitionWriter
-from odradek.ports import Clock, Promise, Scheduler, TimerHandle
+from odradek.ports import Clock, Promise, Scheduler, Slices, TimerHandle, Turns, spawn
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.records.compression import Codec
@@ -45,12 +46,17 @@ class ShardState(Enum):
 class ShardContext(Generic[S]):
     """What the runtime gives to the factory of a state machine."""
 
-    def __init__(self, shard: Shard[S], clock: Clock, timeline: Timeline, timers: Timers) -> None:
+    def __init__(self, shard: Shard[S], clock: Clock, turns: Turns, timeline: Timeline, timers: Timers) -> None:
         self._shard = shard
+        self._turns = turns
         self.partition = shard.partition
         self.clock = clock
         self.timeline = timeline
         self.timers = timers
+
+    def slices(self) -> Slices:
+        """For an operation that goes through very many elements: lets it give way to others in between."""
+        return Slices(self._turns)
 
     def reply(self, promise: Promise[R], value: R) -> None:
         """Settle `promise` once the operation that runs now has ended, so that what follows finds it ended.
@@ -116,13 +122,15 @@ class Shard(Generic[S]):
         self._timeline = Timeline()
         self._timers = Timers(options.clock, options.scheduler, self._timer_due)
         self._waiting: deque[_Waiting] = deque()
-        self._queue: deque[Callable[[], None]] = deque()
+        self._turns = Turns(options.clock, options.scheduler)
+        self._queue: deque[Callable[[], Promise[None] | None]] = deque()
         self._afterwards: deque[Callable[[], None]] = deque()
         self._replies: deque[Callable[[], None]] = deque()
         self._is_replying = False
         self._busy = False
         self._high_watermark = 0
-        self.machine = options.factory(ShardContext(self, options.clock, self._timeline, self._timers))
+        context = ShardContext(self, options.clock, self._turns, self._timeline, self._timers)
+        self.machine = options.factory(context)
         self._loader = ShardLoader(
             partition=partition,
             machine=self.machine,
@@ -165,10 +173,10 @@ class Shard(Generic[S]):
         if self.state is not ShardState.ACTIVE:
             raise KafkaError(ErrorCode.NOT_COORDINATOR)
 
-    def write(self, operation: Callable[[S], CoordinatorResult[R]], producer: Producer | None) -> Promise[R]:
+    def write(self, operation: Operation[S, R], producer: Producer | None) -> Promise[R]:
         """Run an operation, append its records, replay them, and answer once they are committed."""
         promise: Promise[R] = Promise()
-        self._submit(lambda: self._write(operation, producer, promise))
+        self._submit(lambda: spawn(self._write(operation, producer, promise)))
         return promise
 
     def read(self, operation: Callable[[S], R]) -> Promise[R]:
@@ -222,22 +230,42 @@ class Shard(Generic[S]):
             if self._is_replying:
                 self._options.scheduler.call_soon(lambda: self.after_operation(self._reply_slice))
 
-    def _submit(self, run: Callable[[], None]) -> None:
+    def _submit(self, run: Callable[[], Promise[None] | None]) -> None:
+        """Run `run` when it is its turn; what it returns is the end of work that goes on in later turns."""
         self._queue.append(run)
         if not self._busy:
             self._drain()
 
-    def _drain(self) -> None:
+    def _drain(self, _settled: Promise[None] | None = None) -> None:
         self._busy = True
+        working: Promise[None] | None = None
         try:
             while self._afterwards or self._queue:
-                run = self._afterwards.popleft() if self._afterwards else self._queue.popleft()
                 try:
-                    run()
+                    if self._afterwards:
+                        self._afterwards.popleft()()
+                    else:
+                        working = self._queue.popleft()()
+                        if working is not None:
+                            if not working.done:
+                                break
+                            working.result()
+                            working = None
                 except Exception as error:  # noqa: BLE001 - logged; what comes behind it in the queue must still run
+                    working = None
                     self._break(error)
         finally:
-            self._busy = False
+            self._busy = working is not None
+        if working is not None:
+            working.on_done(self._worked)
+
+    def _worked(self, working: Promise[None]) -> None:
+        """Work that took several turns has ended; meanwhile everything else waited."""
+        if working.error is not None:
+            error = working.error
+            assert isinstance(error, Exception)
+            self._afterwards.appendleft(lambda: self._break(error))
+        self._drain()
 
     def _load_finished(self, error: Exception | None) -> None:
         if self.state is not ShardState.LOADING:
@@ -263,19 +291,16 @@ class Shard(Generic[S]):
         told = None if isinstance(error, KafkaError) else error
         _log.error("coordinator shard %s did not load: %s", self.partition, error, exc_info=told)
 
-    def _write(
-        self,
-        operation: Callable[[S], CoordinatorResult[R]],
-        producer: Producer | None,
-        promise: Promise[R],
-    ) -> None:
+    async def _write(self, operation: Operation[S, R], producer: Producer | None, promise: Promise[R]) -> None:
+        """What is long gives way in between, to all but this shard's own work: nobody sees half an operation."""
         mark = self._timeline.mark()
         begin = self._timeline.next_offset
         result: CoordinatorResult[R] | None = None
         try:
             self.check_active()
-            result = operation(self.machine)
-            end_offset = self._append(result, producer)
+            outcome = operation(self.machine)
+            result = await outcome if isinstance(outcome, CoroutineType) else cast("CoordinatorResult[R]", outcome)
+            end_offset = await self._append(result, producer)
         except Exception as error:  # noqa: BLE001 - the error goes to whoever asked
             self._timeline.revert(mark)
             self._reject(promise, error)
@@ -297,15 +322,17 @@ class Shard(Generic[S]):
 
         self._settle_when_committed(end_offset, settle)
 
-    def _append(self, result: CoordinatorResult[R], producer: Producer | None) -> int:
+    async def _append(self, result: CoordinatorResult[R], producer: Producer | None) -> int:
         """Append and replay a result's records; returns the offset that has to be committed ahead of its response."""
         timeline = self._timeline
         if not result.records:
             return timeline.next_offset
         options = self._options
-        batches = build_batches(
+        slices = Slices(self._turns)
+        batches = await build_batches(
             options.codec,
             result.records,
+            slices,
             now_ms=options.clock.now_ms(),
             compression=options.compression,
             producer=producer,
@@ -314,10 +341,11 @@ class Shard(Generic[S]):
         )
         producer_id = NO_PRODUCER_ID if producer is None else producer.producer_id
         for batch, records in batches:
+            self.check_active()  # it may have been given up in between
             last_offset = options.writer.append(self.partition, batch, self.leader_epoch, producer=producer)
             timeline.next_offset = last_offset - len(records) + 1
             if result.replay:
-                for record in records:
+                async for record in slices.each(records):
                     self.machine.replay(timeline.next_offset, producer_id, record)
                     timeline.next_offset += 1
             timeline.next_offset = last_offset + 1
@@ -403,9 +431,9 @@ class Shard(Generic[S]):
     def _timer_due(self, key: str, operation: TimerOperation) -> None:
         self._submit(lambda: self._run_timer(key, operation))
 
-    def _run_timer(self, key: str, operation: TimerOperation) -> None:
+    def _run_timer(self, key: str, operation: TimerOperation) -> Promise[None] | None:
         if self.state is not ShardState.ACTIVE:
-            return
+            return None
         promise: Promise[None] = Promise()
 
         def settled(outcome: Promise[None]) -> None:
@@ -416,7 +444,7 @@ class Shard(Generic[S]):
                     self._timers.schedule(key, TIMER_RETRY_MS, operation)
 
         promise.on_done(settled)
-        self._write(lambda _: operation(), None, promise)
+        return spawn(self._write(lambda _: operation(), None, promise))
 
     def _reject(self, promise: Promise[R], error: BaseException) -> None:
         mapped = client_error(error)

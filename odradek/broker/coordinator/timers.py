@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 from odradek.broker.coordinator.result import CoordinatorResult
-from odradek.ports import Clock, Recurring, Scheduler, TimerHandle
+from odradek.ports import Clock, Promise, Recurring, Scheduler, TimerHandle
 
-TimerOperation = Callable[[], CoordinatorResult[None]]
+TimerOperation = Callable[[], CoordinatorResult[None] | Coroutine[Promise[object], None, CoordinatorResult[None]]]
 Submit = Callable[[str, TimerOperation], None]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from odradek.broker.coordinator.result import CoordinatorRecord, CoordinatorResult
 from odradek.broker.groups.classic.group import ClassicGroup
@@ -10,9 +10,10 @@ from odradek.broker.groups.classic.rebalance import Rebalances
 from odradek.broker.groups.classic.state import GroupState
 from odradek.broker.groups.committed_offset import NO_TIMESTAMP, CommittedOffset
 from odradek.broker.groups.member_check import Claim, PartitionCheck, check_commit
-from odradek.broker.groups.offset_store import OffsetStore
+from odradek.broker.groups.offset_store import OffsetStore, TopicAndPartition
 from odradek.broker.groups.records import offset_record, offset_tombstone
 from odradek.broker.groups.table import Group, GroupTable
+from odradek.ports import Slices
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.offset_commit import (
     OffsetCommitRequest,
@@ -50,7 +51,7 @@ class OffsetCommits:
         self._rebalances = rebalances
         self._store = store
 
-    def commit(self, request: OffsetCommitRequest, version: int) -> CoordinatorResult[OffsetCommitResponse]:
+    async def commit(self, request: OffsetCommitRequest, version: int) -> CoordinatorResult[OffsetCommitResponse]:
         """Handle one OffsetCommit of existing partitions; every topic has its name, and its id where there is one.
 
         A commit without generation creates the group if there is none: a consumer that assigns its own partitions.
@@ -61,10 +62,11 @@ class OffsetCommits:
         expire_ms = None if request.retention_time_ms == NO_TIMESTAMP else now_ms + request.retention_time_ms
         records: list[CoordinatorRecord] = []
         response = OffsetCommitResponse()
+        slices = self._table.context.slices()
         for topic in request.topics:
             answer = OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id)
             response.topics.append(answer)
-            for partition in topic.partitions:
+            async for partition in slices.each(topic.partitions):
                 code = self._metadata_fault(partition)
                 answer.partitions.append(
                     OffsetCommitResponsePartition(partition_index=partition.partition_index, error_code=code)
@@ -76,7 +78,7 @@ class OffsetCommits:
                     records.append(offset_record(request.group_id, topic.name, partition.partition_index, committed))
         return CoordinatorResult(records, response)
 
-    def commit_in_transaction(
+    async def commit_in_transaction(
         self, request: TxnOffsetCommitRequest, version: int
     ) -> CoordinatorResult[TxnOffsetCommitResponse]:
         """Handle one TxnOffsetCommit, like an OffsetCommit; its offsets count once the transaction is committed."""
@@ -84,10 +86,11 @@ class OffsetCommits:
         now_ms = self._table.now_ms()
         records: list[CoordinatorRecord] = []
         response = TxnOffsetCommitResponse()
+        slices = self._table.context.slices()
         for topic in request.topics:
             answer = TxnOffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id)
             response.topics.append(answer)
-            for partition in topic.partitions:
+            async for partition in slices.each(topic.partitions):
                 code = self._metadata_fault(partition)
                 answer.partitions.append(
                     TxnOffsetCommitResponsePartition(partition_index=partition.partition_index, error_code=code)
@@ -99,13 +102,14 @@ class OffsetCommits:
                     records.append(offset_record(request.group_id, topic.name, partition.partition_index, committed))
         return CoordinatorResult(records, response)
 
-    def delete(self, request: OffsetDeleteRequest) -> CoordinatorResult[OffsetDeleteResponse]:
+    async def delete(self, request: OffsetDeleteRequest) -> CoordinatorResult[OffsetDeleteResponse]:
         """Handle one OffsetDelete; raises GROUP_ID_NOT_FOUND, or NON_EMPTY_GROUP for members of another kind."""
         group = self._table.existing(request.group_id)
         if isinstance(group, ClassicGroup) and group.state in _LIVE and not group.is_consumer_group:
             raise KafkaError(ErrorCode.NON_EMPTY_GROUP)
         records: list[CoordinatorRecord] = []
-        topics = [self._delete_topic(group, topic, records) for topic in request.topics]
+        slices = self._table.context.slices()
+        topics = [await self._delete_topic(group, topic, records, slices) for topic in request.topics]
         return CoordinatorResult(records, OffsetDeleteResponse(topics=topics))
 
     def delete_all(self, group_id: str) -> list[CoordinatorRecord]:
@@ -114,13 +118,19 @@ class OffsetCommits:
         keys.update({key: None for _, key, _ in self._store.pending_keys(group_id)})
         return [offset_tombstone(group_id, topic, partition) for topic, partition in keys]
 
-    def topics_deleted(self, topics: Mapping[str, Uuid]) -> CoordinatorResult[None]:
+    async def topics_deleted(self, topics: Mapping[str, Uuid]) -> CoordinatorResult[None]:
         """Remove the offsets of topics that are gone (ids by name); offsets of a namesake with another id stay."""
         gone: dict[tuple[str, str, int], None] = {}
+        slices = self._table.context.slices()
         for group_id in self._store.group_ids():
-            gone.update(_of_deleted(topics, ((group_id, *item) for item in self._store.latest_items(group_id))))
-        gone.update(_of_deleted(topics, self._store.pending_keys()))
-        return CoordinatorResult([offset_tombstone(*key) for key in gone], None, atomic=False)
+            async for key, committed in slices.each(self._store.latest_items(group_id)):
+                if _is_of_deleted(topics, key, committed):
+                    gone[group_id, *key] = None
+        for group_id, key, committed in self._store.pending_keys():
+            if _is_of_deleted(topics, key, committed):
+                gone[group_id, *key] = None
+        tombstones = [offset_tombstone(*key) async for key in slices.each(gone)]
+        return CoordinatorResult(tombstones, None, atomic=False)
 
     def expire(self, group_id: str) -> tuple[list[CoordinatorRecord], bool]:
         """Tombstones for the group's expired offsets, and whether nothing is left that keeps the group.
@@ -173,12 +183,12 @@ class OffsetCommits:
             return ErrorCode.NONE
         return ErrorCode.OFFSET_METADATA_TOO_LARGE
 
-    def _delete_topic(
-        self, group: Group, topic: OffsetDeleteRequestTopic, records: list[CoordinatorRecord]
+    async def _delete_topic(
+        self, group: Group, topic: OffsetDeleteRequestTopic, records: list[CoordinatorRecord], slices: Slices
     ) -> OffsetDeleteResponseTopic:
         answer = OffsetDeleteResponseTopic(name=topic.name)
         code = ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC if group.is_subscribed_to(topic.name) else ErrorCode.NONE
-        for index in [partition.partition_index for partition in topic.partitions]:
+        async for index in slices.each([partition.partition_index for partition in topic.partitions]):
             answer.partitions.append(OffsetDeleteResponsePartition(partition_index=index, error_code=code))
             key = (topic.name, index)
             known = self._store.latest(group.group_id, key) or self._store.is_pending(group.group_id, key)
@@ -230,11 +240,6 @@ def _committed(
     )
 
 
-def _of_deleted(
-    topics: Mapping[str, Uuid], offsets: Iterable[tuple[str, tuple[str, int], CommittedOffset]]
-) -> dict[tuple[str, str, int], None]:
-    return {
-        (group_id, topic, partition): None
-        for group_id, (topic, partition), committed in offsets
-        if topic in topics and committed.topic_id in (ZERO_UUID, topics[topic])
-    }
+def _is_of_deleted(topics: Mapping[str, Uuid], key: TopicAndPartition, committed: CommittedOffset) -> bool:
+    topic, _partition = key
+    return topic in topics and committed.topic_id in (ZERO_UUID, topics[topic])

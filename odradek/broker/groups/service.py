@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
@@ -18,7 +19,7 @@ from odradek.broker.groups.options import GROUP_METADATA_TOPIC, GroupOptions
 from odradek.broker.groups.partitions import partition_for
 from odradek.broker.groups.records import group_record_codec
 from odradek.broker.groups.shard import GroupShard
-from odradek.ports import Clock, Promise, Random, Scheduler, gather
+from odradek.ports import Clock, Promise, Random, Scheduler, Slices, Turns, flatten, gather, spawn
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.consumer_group_describe import DescribedGroup as DescribedConsumerGroup
@@ -67,6 +68,7 @@ class GroupCoordinator:
     ) -> None:
         """`partition_count` tells how many partitions `__consumer_offsets` has, None while it does not exist."""
         self._options = options
+        self._turns = Turns(clock, scheduler)
         self._partition_count = partition_count
 
         def new_shard(context: ShardContext[GroupShard]) -> GroupShard:
@@ -102,10 +104,16 @@ class GroupCoordinator:
 
     def topics_deleted(self, topics: Mapping[str, Uuid]) -> None:
         """Topics (ids by name) are gone: so are the offsets committed for them."""
-        if not topics:
-            return
-        for outcome in self.runtime.write_all(lambda shard: shard.commits.topics_deleted(topics)):
+        if topics:
+            spawn(self._forget_topics(topics))
+
+    async def _forget_topics(self, topics: Mapping[str, Uuid]) -> None:
+        """One shard after the other: together they could keep the thread for long."""
+        for partition in self.runtime.partitions():
+            outcome = self.runtime.write(partition, lambda shard: shard.commits.topics_deleted(topics))
             outcome.on_done(_log_cleanup)
+            with contextlib.suppress(Exception):  # logged
+                await outcome
 
     def close(self) -> None:
         """Give up all groups; parked requests are answered NOT_COORDINATOR."""
@@ -169,7 +177,9 @@ class GroupCoordinator:
         shard = self._shard_of(beat.request.group_id)
         return _recover(self.runtime.write(shard, lambda shard: shard.consumers.heartbeats.heartbeat(beat)), failed)
 
-    def describe_consumers(self, group_ids: Sequence[str]) -> Promise[list[DescribedConsumerGroup]]:
+    async def describe_consumers(
+        self, group_ids: Sequence[str], slices: Slices
+    ) -> Promise[list[DescribedConsumerGroup]]:
         """Handle ConsumerGroupDescribe."""
 
         def describe(shard: TopicPartition, ids: list[str]) -> Promise[list[DescribedConsumerGroup]]:
@@ -184,7 +194,9 @@ class GroupCoordinator:
             if not group_id
         ]
         named = [group_id for group_id in group_ids if group_id]
-        return _concatenated([*nameless, *(describe(shard, ids) for shard, ids in self._by_shard(named))])
+        by_shard = await self._by_shard(named, slices)
+        described = [describe(shard, ids) async for shard, ids in slices.each_long(by_shard)]
+        return _concatenated([*nameless, *described])
 
     def leave(self, request: LeaveGroupRequest) -> Promise[LeaveGroupResponse]:
         """Handle LeaveGroup in the form with a list of members."""
@@ -265,7 +277,7 @@ class GroupCoordinator:
             lambda error: OffsetDeleteResponse(error_code=error.code),
         )
 
-    def describe(self, group_ids: Sequence[str], version: int) -> Promise[list[DescribedGroup]]:
+    async def describe(self, group_ids: Sequence[str], version: int, slices: Slices) -> Promise[list[DescribedGroup]]:
         """Handle DescribeGroups."""
 
         def describe(shard: TopicPartition, ids: list[str]) -> Promise[list[DescribedGroup]]:
@@ -274,7 +286,8 @@ class GroupCoordinator:
                 lambda error: [_undescribed(group_id, version, error) for group_id in ids],
             )
 
-        return _concatenated([describe(shard, ids) for shard, ids in self._by_shard(group_ids)])
+        by_shard = await self._by_shard(group_ids, slices)
+        return _concatenated([describe(shard, ids) async for shard, ids in slices.each_long(by_shard)])
 
     def list_groups(self, states: Sequence[str], types: Sequence[str]) -> Promise[list[ListedGroup]]:
         """Handle ListGroups; fails with COORDINATOR_LOAD_IN_PROGRESS while a shard is being loaded."""
@@ -284,10 +297,18 @@ class GroupCoordinator:
                 return []
             raise error
 
-        reads = self.runtime.read_all(lambda shard: shard.descriptions.list_groups(states, types))
-        return _concatenated([_recover(read, no_groups) for read in reads])
+        def read(shard: TopicPartition) -> Promise[list[ListedGroup]]:
+            listed = self.runtime.read(shard, lambda shard: shard.descriptions.list_groups(states, types))
+            return _recover(listed, no_groups)
 
-    def delete(self, group_ids: Sequence[str]) -> Promise[list[DeletableGroupResult]]:
+        async def read_all() -> Promise[list[ListedGroup]]:
+            return _concatenated(
+                [read(shard) async for shard in Slices(self._turns).each_long(self.runtime.partitions())]
+            )
+
+        return flatten(spawn(read_all()))
+
+    async def delete(self, group_ids: Sequence[str], slices: Slices) -> Promise[list[DeletableGroupResult]]:
         """Handle DeleteGroups."""
 
         def delete(shard: TopicPartition, ids: list[str]) -> Promise[list[DeletableGroupResult]]:
@@ -296,14 +317,15 @@ class GroupCoordinator:
                 lambda error: [DeletableGroupResult(group_id=group_id, error_code=error.code) for group_id in ids],
             )
 
-        return _concatenated([delete(shard, ids) for shard, ids in self._by_shard(group_ids)])
+        by_shard = await self._by_shard(group_ids, slices)
+        return _concatenated([delete(shard, ids) async for shard, ids in slices.each_long(by_shard)])
 
     def _shard_of(self, group_id: str) -> TopicPartition:
         return TopicPartition(GROUP_METADATA_TOPIC, self.partition_for(group_id))
 
-    def _by_shard(self, group_ids: Sequence[str]) -> list[tuple[TopicPartition, list[str]]]:
+    async def _by_shard(self, group_ids: Sequence[str], slices: Slices) -> list[tuple[TopicPartition, list[str]]]:
         by_shard: dict[TopicPartition, list[str]] = {}
-        for group_id in group_ids:
+        async for group_id in slices.each(group_ids):
             by_shard.setdefault(self._shard_of(group_id), []).append(group_id)
         return list(by_shard.items())
 

@@ -139,11 +139,11 @@ class GroupShard:
         """OffsetFetch with `require_stable`: the newest offsets, told once they are committed."""
         return CoordinatorResult((), self.fetches.fetch(request, stable=True))
 
-    def delete_groups(self, group_ids: Sequence[str]) -> CoordinatorResult[list[DeletableGroupResult]]:
+    async def delete_groups(self, group_ids: Sequence[str]) -> CoordinatorResult[list[DeletableGroupResult]]:
         """Remove empty groups with all their offsets."""
         records: list[CoordinatorRecord] = []
         results = []
-        for group_id in group_ids:
+        async for group_id in self.table.context.slices().each(group_ids):
             result = DeletableGroupResult(group_id=group_id)
             results.append(result)
             try:
@@ -158,11 +158,13 @@ class GroupShard:
             records += self._removal(group)
         return CoordinatorResult(records, results)
 
-    def expire_offsets(self) -> CoordinatorResult[None]:
+    async def expire_offsets(self) -> CoordinatorResult[None]:
         """Remove expired offsets, and empty groups that have none left; comes again after the check interval."""
         self._schedule_expiry()
         records: list[CoordinatorRecord] = []
+        slices = self.table.context.slices()
         for group_id, group in self.table.groups.items():
+            await slices.pause()
             tombstones, nothing_left = self.commits.expire(group_id)
             records += tombstones
             if nothing_left and group.is_empty:

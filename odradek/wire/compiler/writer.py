@@ -6,7 +6,7 @@ from typing import cast
 
 from odradek.wire.compiler.plan import COUNTED, Plan, is_compact, is_nullable
 from odradek.wire.compiler.source import Block, Source, default_expression
-from odradek.wire.schema import KAFKA_DEFAULT, Field, FieldType, Struct, Writer
+from odradek.wire.schema import KAFKA_DEFAULT, Field, FieldType, StepWriter, Struct, Writer
 
 
 def compile_writer(cls: type[Struct], version: int) -> Writer:
@@ -18,12 +18,23 @@ def compile_writer(cls: type[Struct], version: int) -> Writer:
     return cast("Writer", generator.source.function("def write(value, out, marks):"))
 
 
+def compile_step_writer(cls: type[Struct], version: int) -> StepWriter:
+    """`write(value, out, marks)` as above, but a generator that stops behind each struct in an array."""
+    generator = _WriterGenerator(version, in_steps=True)
+    generator.source.add("a = out.append")
+    generator.struct(cls, "value", cls.__name__)
+    generator.flush()
+    generator.source.add("yield")
+    return cast("StepWriter", generator.source.function("def write(value, out, marks):"))
+
+
 class _WriterGenerator:
     """Emits appends of packed fields; `self._append` names the function that takes the bytes."""
 
-    def __init__(self, version: int) -> None:
+    def __init__(self, version: int, *, in_steps: bool = False) -> None:
         self.source = Source()
         self.version = version
+        self._in_steps = in_steps
         self._append = "a"
         self._format = ""
         self._values: list[str] = []
@@ -186,6 +197,8 @@ class _WriterGenerator:
             else:
                 self._variable(element, item, False, compact)
             self.flush()
+            if self._in_steps and element.struct is not None:
+                source.add("yield")
 
     def _tags(self, cls: type[Struct], plan: Plan, variable: str, where: str) -> None:
         source = self.source

@@ -166,7 +166,7 @@ MUTATIONS = (
              _one(OffsetStore, "replay_end_of_transaction", _ended_committed)),
     Mutation("commits of members that are no more are taken", 3,
              _one(OffsetCommits, "_check", lambda *_all: None)),
-    Mutation("coordinators do not load what was committed", 3, _one(loader, "replay_batch", lambda *_all: None)),
+    Mutation("coordinators do not load what was committed", 3, _one(loader, "replay_batch", lambda *_all: ())),
     Mutation("classic groups: commits of earlier generations are taken", 3,
              _one(member_check, "_check_classic_commit", lambda *_all: None)),
     Mutation("classic groups: assigned before it is written down", 3, _one(Syncing, "_store", _assigned_at_once)),

@@ -10,13 +10,13 @@ from odradek.ports import Promise, Turns
 from odradek.ports.network import ConnectionInfo, Outcome, Reply
 from odradek.security.acl import AllowAll, Operation, ResourceType
 from odradek.server.context import RequestContext
-from odradek.server.dispatcher import Dispatcher
+from odradek.server.dispatcher import ENCODE_AT_ONCE, Dispatcher
 from odradek.server.handler_table import HandlerTable
 from odradek.server.handlers import MAX_REQUEST_OBJECTS, Handler, erase
 from odradek.server.lane import Lane
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.delete_groups import DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse
-from odradek.wire.messages.describe_groups import DescribeGroupsRequest, DescribeGroupsResponse
+from odradek.wire.messages.describe_groups import DescribedGroup, DescribeGroupsRequest, DescribeGroupsResponse
 from odradek.wire.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
 from odradek.wire.schema import Message
 from tests.unit.fakes import FakeWorld
@@ -154,3 +154,18 @@ def test_errors_in_a_large_request_are_answered_as_in_any_other(server: Server) 
     for closed in (malformed, too_many):
         assert isinstance(closed, Promise)
         assert closed.result() is Outcome.CLOSE
+
+
+def test_a_large_answer_is_written_with_turns_for_others_in_between(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = server.send("a", DescribeGroupsRequest(groups=["g"]), 5)
+    monkeypatch.setattr(server.world, "monotonic_ms", iter(range(1_000_000)).__next__)  # a look takes a millisecond
+    answer = DescribeGroupsResponse(groups=[DescribedGroup(group_id=group_id) for group_id in MANY])
+    server.parked.resolve(answer)
+    turns = 0
+    while isinstance(small, Promise) and not small.done:
+        server.world.run_one_turn()
+        turns += 1
+    assert turns == len(MANY) // ENCODE_AT_ONCE
+    assert response_of(small) == answer.encode(5)

@@ -23,7 +23,7 @@ from odradek.wire.messages.heartbeat import HeartbeatRequest
 from odradek.wire.messages.join_group import JoinGroupRequest
 from odradek.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from odradek.wire.persistent.group.consumer_group_member_metadata import ConsumerGroupMemberMetadataValue
-from odradek.wire.schema import INT32, STRING, Message, array, field
+from odradek.wire.schema import INT32, JOINED_AT_ONCE, STRING, Chunk, Message, array, field
 
 
 class Span:
@@ -188,6 +188,29 @@ def test_chunks_hand_records_on_in_place() -> None:
     assert chunks[3] is inline
     joined = b"".join(b"12345" if chunk is span else bytes(chunk) for chunk in chunks)  # type: ignore[arg-type]
     assert joined == produce(b"12345", b"", b"12345").encode(9)
+
+
+@pytest.mark.parametrize("count", [0, 3, JOINED_AT_ONCE])
+def test_a_value_is_written_the_same_in_steps_of_one_struct(count: int) -> None:
+    span = Span(5)
+    request = produce(*[span, b"", memoryview(b"12345"), *([None] * count)])
+    chunks: list[Chunk] = []
+    steps = sum(1 for _ in request.encode_in_steps(9, b"head", chunks))
+    assert steps == 3 + count + 2  # partitions, the topic, the end
+    whole = request.encode_chunks(9, b"head")
+    assert [chunk for chunk in chunks if isinstance(chunk, Span)] == [span]
+    assert _joined(chunks) == _joined(whole)
+
+
+def test_a_value_that_does_not_fit_is_an_error_in_steps_as_well() -> None:
+    with pytest.raises(ProtocolError, match="does not fit"):
+        list(FetchRequest(max_wait_ms=1 << 40).encode_in_steps(12, b"", []))
+    with pytest.raises(ProtocolError, match="no version"):
+        list(HeartbeatRequest(group_id="g", member_id="m").encode_in_steps(99, b"", []))
+
+
+def _joined(chunks: list[Chunk]) -> bytes:
+    return b"".join(b"span!" if isinstance(chunk, Span) else bytes(chunk) for chunk in chunks)  # type: ignore[arg-type]
 
 
 def test_records_that_are_not_in_memory_cannot_become_bytes() -> None:

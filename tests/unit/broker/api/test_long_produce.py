@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pytest
 
-from odradek.broker.api.produce import ProduceApi
+from odradek.broker.api.produce import MANY_PARTITIONS, ProduceApi
 from odradek.broker.replication.admission import Admission
 from odradek.ports import Promise, Turns
 from odradek.ports.network import Outcome, Reply
@@ -34,7 +34,7 @@ from odradek.wire.records.batch import build_batch, iter_records
 from odradek.wire.records.compression import Codec
 from odradek.wire.records.header import RECORDS_AT, parse_header, seal_batch
 from odradek.wire.records.record import Record
-from tests.unit.broker.scene import CONNECTION, Scene
+from tests.unit.broker.scene import CONNECTION, Scene, batch_of
 from tests.unit.fakes import FakeWorld
 from tests.unit.storage.support import stored_batches
 
@@ -273,3 +273,25 @@ def test_a_batch_that_waits_for_another_is_dropped_with_its_connection() -> None
     gone.abandon()
     broker.world.run_soon()
     assert broker.scene.end_offset("lz4") == COUNT
+
+
+def test_a_request_for_many_partitions_gives_way_between_them_and_keeps_its_connections_order() -> None:
+    broker = Broker()
+    broker.scene.create_topic("wide", partitions=MANY_PARTITIONS + 1)
+    broker.world.run_soon()
+    wanted = [("wide", index, batch_of(b"v")) for index in range(MANY_PARTITIONS + 1)]
+    wide, behind = broker.send(*wanted), broker.send(("wide", MANY_PARTITIONS, batch_of(b"w")))
+    turns = 0
+    while isinstance(wide, Promise) and not wide.done:
+        assert isinstance(broker.send(("wide", 0, batch_of(b"x")), sender="other"), list)
+        broker.world.run_one_turn()
+        turns += 1
+    broker.world.run_soon()
+    assert turns > MANY_PARTITIONS / 4
+    settled = wide.result() if isinstance(wide, Promise) else wide
+    frame = b"".join(settled)  # type: ignore[arg-type] # no file ranges here
+    (topic,) = ProduceResponse.decode(frame[5:], VERSION).responses
+    assert [(answer.index, answer.error_code) for answer in topic.partition_responses] == [
+        (index, 0) for _topic, index, _records in wanted
+    ]
+    assert answers(behind)[0].base_offset == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from odradek.broker.coordinator.batches import RecordCodec
-from odradek.broker.coordinator.loader import SLICE_MS
 from odradek.broker.coordinator.result import CoordinatorRecord, CoordinatorResult, Producer
 from odradek.broker.coordinator.runtime import CoordinatorRuntime
 from odradek.broker.coordinator.shard import REPLY_SLICE_MS, TIMER_RETRY_MS, ShardContext, ShardState
@@ -228,8 +227,90 @@ def test_loading_gives_way_to_other_work(monkeypatch: pytest.MonkeyPatch) -> Non
         for callback in callbacks:
             callback()
         turns += 1
-    assert turns > 200 / (SLICE_MS + 1)
+    assert turns > 200
     assert slow.committed() == 200
+
+
+def many_counters(count: int = 1000) -> CoordinatorResult[int]:
+    """One batch of many records."""
+    return CoordinatorResult([counter(f"c{number}", number + 1) for number in range(count)], count)
+
+
+def test_loading_gives_way_within_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = Toy()
+    toy.runtime.write(PARTITION, lambda _machine: many_counters())
+    again = Toy(toy.log, load=False)
+    monkeypatch.setattr(again.world, "monotonic_ms", iter(range(100_000)).__next__)
+    again.runtime.load(PARTITION, 0)
+    turns = 0
+    while again.runtime.state(PARTITION) is ShardState.LOADING:
+        again.world.run_one_turn()
+        turns += 1
+    assert turns > 1000 / 16
+    assert again.committed("c999") == 1000
+
+
+def test_a_shard_that_is_given_up_while_it_loads_says_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = Toy()
+    toy.runtime.write(PARTITION, lambda _machine: many_counters())
+    again = Toy(toy.log, load=False)
+    monkeypatch.setattr(again.world, "monotonic_ms", iter(range(100_000)).__next__)
+    again.runtime.load(PARTITION, 0)
+    again.world.run_one_turn()
+    again.runtime.unload(PARTITION)
+    again.world.run_soon()
+    assert again.runtime.state(PARTITION) is None
+    assert not again.machines[-1].loaded
+    assert again.latest("c999") is None
+
+
+def test_a_long_operation_gives_way_to_others_and_is_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = Toy()
+    monkeypatch.setattr(toy.world, "monotonic_ms", iter(range(100_000)).__next__)
+
+    async def operation(machine: Counters) -> CoordinatorResult[int]:
+        async for _ in machine.context.slices().each(range(100)):
+            assert machine.counts.get("a") is None, "another operation ran meanwhile"
+        return many_counters()
+
+    long = toy.runtime.write(PARTITION, operation)
+    short = toy.bump()
+    read = toy.runtime.read(PARTITION, lambda machine: machine.counts.committed("c999"))
+    turns = 0
+    while not long.done:
+        assert not short.done
+        assert not read.done
+        toy.world.run_one_turn()
+        turns += 1
+    assert turns >= (100 + 1000 + 1000) // 16
+    assert (long.result(), short.result(), read.result()) == (1000, 1, 1000)
+    assert len(toy.log.batches[PARTITION]) == 2
+    assert [record.offset for record in toy.log.records(PARTITION)] == list(range(1001))
+
+
+def test_a_shard_that_is_given_up_during_a_long_operation_writes_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = Toy()
+    monkeypatch.setattr(toy.world, "monotonic_ms", iter(range(100_000)).__next__)
+    long = toy.runtime.write(PARTITION, lambda _machine: many_counters())
+    behind = toy.bump()
+    toy.world.run_one_turn()
+    toy.runtime.unload(PARTITION)
+    toy.world.run_soon()
+    assert (code(long), code(behind)) == (ErrorCode.NOT_COORDINATOR, ErrorCode.NOT_COORDINATOR)
+    assert PARTITION not in toy.log.batches
+
+
+def test_a_long_operation_that_fails_late_leaves_the_shard_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = Toy()
+    toy.bump()
+    monkeypatch.setattr(toy.world, "monotonic_ms", iter(range(100_000)).__next__)
+    toy.log.largest_batch_bytes = 1000
+    refused = toy.runtime.write(PARTITION, lambda _machine: many_counters())
+    behind = toy.bump()
+    toy.world.run_soon()
+    assert code(refused) is ErrorCode.UNKNOWN_SERVER_ERROR
+    assert behind.result() == 2
+    assert len(toy.machines) == 1
 
 
 def test_a_log_that_makes_no_sense_fails_the_shard_alone() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import TypeVar
 
 from odradek.broker.groups.options import GROUP_METADATA_TOPIC, GroupOptions
 from odradek.broker.groups.service import GroupCoordinator
-from odradek.ports import Promise
+from odradek.ports import Promise, Slices, Turns, spawn
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.describe_groups import DescribedGroup
@@ -73,6 +74,14 @@ class Groups:
         self.coordinator = self._coordinator()
         self.coordinator.elected(0, 1)
         self.world.run_soon()
+
+    def slices(self) -> Slices:
+        return Slices(Turns(self.world, self.world))
+
+    def worked_out(self, work: Coroutine[Promise[object], None, Promise[T]]) -> T:
+        """What a request was answered whose shards are asked one after the other."""
+        asked = spawn(work)
+        return self.answer(self.answer(asked))
 
     def answer(self, promise: Promise[T]) -> T:
         """What a request was answered, which it must have been by now."""
@@ -254,7 +263,7 @@ class Groups:
 
     def describe(self, group: str = GROUP) -> DescribedGroup:
         """Describe one group."""
-        return self.answer(self.coordinator.describe([group], 6))[0]
+        return self.worked_out(self.coordinator.describe([group], 6, self.slices()))[0]
 
     def listed(self, *states: str, types: tuple[str, ...] = ()) -> list[str]:
         """The ids of listed groups."""
@@ -262,4 +271,5 @@ class Groups:
 
     def delete(self, *groups: str) -> list[ErrorCode]:
         """Delete groups; an error code for each."""
-        return [ErrorCode(result.error_code) for result in self.answer(self.coordinator.delete(groups))]
+        deletion = self.coordinator.delete(groups, self.slices())
+        return [ErrorCode(result.error_code) for result in self.worked_out(deletion)]

@@ -120,7 +120,7 @@ class Consumers(Groups):
         return topic not in self.hidden
 
     def describe_consumers(self, group: str = GROUP) -> DescribedGroup:
-        return self.answer(self.coordinator.describe_consumers([group]))[0]
+        return self.worked_out(self.coordinator.describe_consumers([group], self.slices()))[0]
 
     def settle(self, *members: Member, rounds: int = 20) -> None:
         """Let members beat until they all have their targets."""
