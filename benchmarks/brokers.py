@@ -130,10 +130,13 @@ def without_apache() -> str | None:
 
 
 @contextmanager
-def running(side: Side, directory: Path) -> Iterator[MeasuredOdradek | MeasuredApache]:
-    """A broker in a new directory, ended by its process id at the exit. Raises BrokerFailed."""
+def running(
+    side: Side, directory: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[MeasuredOdradek | MeasuredApache]:
+    """A broker in a new directory, with more settings, ended by its process id at the exit. Raises BrokerFailed."""
     directory.mkdir(parents=True)
     broker = side.new(directory)
+    broker.overrides.update(settings or {})
     try:
         broker.start()
         yield broker

@@ -28,6 +28,8 @@ FIGURES: dict[str, Figure] = {
     "resident_bytes": lambda run: run.resident_bytes or None,
     "duration_s": lambda run: run.duration_s,
     "restored_s": lambda run: run.restored_s,
+    "quiet_p99_ms": lambda run: run.quiet_p99_ms,
+    "p99_by_quiet": lambda run: run.p99_by_quiet,
 }
 
 

@@ -74,6 +74,9 @@ def _of_entry(entry: Entry, goal: Goal, figures: Figures) -> list[Verdict]:
     if goal.resident_growth_at_most is not None:
         measured = spread(entry.values(ODRADEK, "resident_growth"))
         found.append(Verdict(entry.title, "memory, late by early", goal.resident_growth_at_most, False, measured))
+    if goal.p99_by_quiet_at_most is not None:
+        measured = spread(entry.values(ODRADEK, "p99_by_quiet"))
+        found.append(Verdict(entry.title, "p99 beside it by the quiet one", goal.p99_by_quiet_at_most, False, measured))
     if goal.beside is not None and goal.records_per_s_beside_at_least is not None:
         other = figures.entries.get(goal.beside)
         name = other.title if other is not None else goal.beside

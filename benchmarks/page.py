@@ -28,8 +28,9 @@ from benchmarks.goals import verdicts
 from benchmarks.plots import plot, short
 from benchmarks.report import DURATIONS, in_mib, measured_cell, median, ratio_cell, said
 from benchmarks.runner import LIMIT
+from benchmarks.stall_tables import STALL_HEADINGS, stall_rows
 from benchmarks.stats import Spread
-from benchmarks.workloads.base import GROUPS, QUICK
+from benchmarks.workloads.base import GROUPS, QUICK, STALLS
 from benchmarks.workloads.catalogue import NAMES
 from tests.support.apache import ROOT
 
@@ -116,7 +117,10 @@ def _emphasized(is_met: bool | None) -> str:
 
 def _group(group: str, title: str, entries: Sequence[Entry], circumstances: Sequence[Taken]) -> str:
     plotted = f'<div class="plot">\n--8<-- "docs/performance/{group}.svg"\n</div>\n'
-    headings, rows = _durations(group, entries) if group in DURATIONS else _rates(entries)
+    if group == STALLS:
+        headings, rows = STALL_HEADINGS, stall_rows(entries)
+    else:
+        headings, rows = _durations(group, entries) if group in DURATIONS else _rates(entries)
     if len(circumstances) > 1:
         headings = [*headings, "taken"]
         places = [str(circumstances.index(entry.taken) + 1) for entry in entries]

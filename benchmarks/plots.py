@@ -15,7 +15,7 @@ from html import escape
 from benchmarks.figures import APACHE, ODRADEK, Entry
 from benchmarks.runner import LIMIT
 from benchmarks.stats import Spread, spread
-from benchmarks.workloads.base import CONNECTIONS, FAILOVER, LATENCY, STARTING, TAILING
+from benchmarks.workloads.base import CONNECTIONS, FAILOVER, LATENCY, STALLS, STARTING, TAILING
 
 SIDES = {ODRADEK: "Odradek", APACHE: "Apache Kafka", LIMIT: "the limit"}
 """From top to bottom in each row."""
@@ -55,6 +55,10 @@ PANELS = {
     STARTING: (
         Panel("s to the first answer (less is better)", "duration_s"),
         Panel("resident before any client, MiB (less is better)", "resident_bytes", MIB),
+    ),
+    STALLS: (
+        Panel("p99 beside it, ms (less is better)", "p99_ms"),
+        Panel("p99 beside it by the quiet one (1 is best)", "p99_by_quiet"),
     ),
     FAILOVER: (
         Panel("s without an acknowledged write (less is better)", "duration_s"),

@@ -10,8 +10,9 @@ from rich.table import Table
 from benchmarks.figures import APACHE, ODRADEK, Comparison, Entry, Figures
 from benchmarks.goals import Verdict, verdicts
 from benchmarks.runner import LIMIT
+from benchmarks.stall_tables import stall_table
 from benchmarks.stats import Spread
-from benchmarks.workloads.base import FAILOVER, STARTING
+from benchmarks.workloads.base import FAILOVER, STALLS, STARTING
 
 MIB = 1 << 20
 DURATIONS = {
@@ -32,15 +33,18 @@ def console() -> Console:
 def print_report(console: Console, figures: Figures, sides: tuple[str, str] = (ODRADEK, APACHE)) -> None:
     """Tables of what was measured, then what is wanted, then what failed."""
     entries = list(figures.entries.values())
-    moving = [entry for entry in entries if entry.group not in DURATIONS]
+    stalled = [entry for entry in entries if entry.group == STALLS]
+    moving = [entry for entry in entries if entry.group not in DURATIONS and entry not in stalled]
     if moving:
         console.print(_throughput_table(figures, moving, sides))
-    timed = [entry for entry in entries if any(value is not None for value in entry.values(sides[0], "p50_ms"))]
+    timed = [entry for entry in moving if any(value is not None for value in entry.values(sides[0], "p50_ms"))]
     if timed:
         console.print(_latency_table(timed, sides))
     lasting = [entry for entry in entries if entry.group in DURATIONS]
     if lasting:
         console.print(_duration_table(lasting, sides))
+    if stalled:
+        console.print(stall_table(stalled, sides))
     if entries:
         console.print(_memory_table(entries, sides))
     wanted = verdicts(figures) if sides == (ODRADEK, APACHE) else []

@@ -66,6 +66,12 @@ class Run:
     resident_series_bytes: tuple[int, ...] = ()
     duration_s: float | None = None
     restored_s: float | None = None
+    quiet_p99_ms: float | None = None
+
+    @property
+    def p99_by_quiet(self) -> float | None:
+        """The p99 beside heavy work by the one without."""
+        return self.p99_ms / self.quiet_p99_ms if self.p99_ms and self.quiet_p99_ms else None
 
     @property
     def broker_cpu_s_per_million(self) -> float | None:
@@ -281,6 +287,7 @@ def _as_run(
         resident_series_bytes=tuple(result.resident_series_bytes),
         duration_s=result.duration_s,
         restored_s=result.restored_s,
+        quiet_p99_ms=result.quiet_p99_ms,
     )
 
 

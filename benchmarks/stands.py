@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,8 @@ from benchmarks.brokers import Side
 from benchmarks.cluster import nodes as clusters
 from benchmarks.cluster.failover import DEFAULT, SHORT, TIMEOUTS
 from benchmarks.cluster.nodes import Nodes
-from benchmarks.workloads.base import SINGLE, STOPPED, THREE
+from benchmarks.stall_works import SETTINGS as STALL_SETTINGS
+from benchmarks.workloads.base import LOADING, SINGLE, STALLED, STOPPED, THREE
 from tests.support.process import BrokerProcess
 from tests.support.requests import connect, list_offset
 
@@ -114,9 +115,11 @@ class StoppedStand(Stand):
 
 def stand(side: Side, kind: str, directory: Path) -> AbstractContextManager[Stand]:
     """One of `STANDS` in a new directory, ended at the exit. Raises BrokerFailed, TimeoutError."""
-    if kind == STOPPED:
+    if kind in (STOPPED, LOADING):
         return _stopped(side, directory)
-    return _single(side, directory) if kind == SINGLE else _three(side, DEFAULT if kind == THREE else SHORT, directory)
+    if kind in (SINGLE, STALLED):
+        return _single(side, directory, STALL_SETTINGS if kind == STALLED else {})
+    return _three(side, DEFAULT if kind == THREE else SHORT, directory)
 
 
 @contextmanager
@@ -130,8 +133,8 @@ def _stopped(side: Side, directory: Path) -> Iterator[Stand]:
 
 
 @contextmanager
-def _single(side: Side, directory: Path) -> Iterator[Stand]:
-    with brokers.running(side, directory) as broker:
+def _single(side: Side, directory: Path, settings: Mapping[str, str]) -> Iterator[Stand]:
+    with brokers.running(side, directory, settings) as broker:
         yield Stand(side.title, [broker])
 
 

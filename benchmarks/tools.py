@@ -52,6 +52,8 @@ class ToolResult:
     """How long it took from then on until all was as before."""
     resident_bytes: int | None = None
     """Of a broker that ends with the run; else the runner looks."""
+    quiet_p99_ms: float | None = None
+    """What `p99_ms` is without the work that the workload is about."""
 
 
 def producer_command(

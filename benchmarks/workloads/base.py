@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PRODUCING, BATCHES, SINGLE_RECORDS = "producing", "batches", "single-records"
 CONSUMING, TAILING = "consuming", "tailing"
 LATENCY, CONNECTIONS, CLUSTER = "latency", "connections", "cluster"
-STARTING, FAILOVER = "starting", "failover"
+STARTING, FAILOVER, STALLS = "starting", "failover", "stalls"
 GROUPS = {
     STARTING: "Starting",
     PRODUCING: "Producing with the producers that people use",
@@ -27,14 +27,18 @@ GROUPS = {
     TAILING: "Reading at the end",
     LATENCY: "End-to-end latency",
     CONNECTIONS: "Many connections, long runs",
+    STALLS: "A steady producer beside heavy work",
     CLUSTER: "Three nodes",
     FAILOVER: "Three nodes, of which one is killed",
 }
 """Each group of figures with its title; a group is one plot."""
 STOPPED, SINGLE, THREE, THREE_SHORT = "stopped", "single", "three", "three-short"
+STALLED, LOADING = "stalled", "loading"
 STANDS = {
     STOPPED: "a broker that does not run",
     SINGLE: "one broker",
+    STALLED: "one broker that looks for what to clean and to delete every second",
+    LOADING: "a broker that does not run, with the offsets of many groups",
     THREE: "three nodes",
     THREE_SHORT: "three nodes with short time-outs",
 }
@@ -95,6 +99,8 @@ class Goal:
     """No ratio to Kafka: Odradek's resident set in the last quarter of the run by that in the second quarter."""
     duration_at_most: float | None = None
     """Of what the workload is about how long it takes."""
+    p99_by_quiet_at_most: float | None = None
+    """No ratio to Kafka: Odradek's p99 beside heavy work by its own without."""
     beside: str | None = None
     """Another workload, by name, of which Odradek shall reach a part with this one."""
     records_per_s_beside_at_least: float | None = None

@@ -16,6 +16,7 @@ from benchmarks.workloads import (
     mixed,
     produce,
     sessions,
+    stalls,
     starting,
 )
 from benchmarks.workloads.base import QUICK, Scale, Workload
@@ -31,6 +32,7 @@ SOURCES: tuple[Callable[[Path | None, Scale], list[Workload]], ...] = (
     latency.workloads,
     groups.workloads,
     mixed.workloads,
+    stalls.workloads,
     failover.workloads,
 )
 """What each module offers; the first argument are the jars of Kafka's tools, None where they are missing."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.figures import Entry, Figures, Taken
 from benchmarks.runner import Run
-from benchmarks.workloads.base import CONSUMING, STARTING, Goal
+from benchmarks.workloads.base import CONSUMING, STALLS, STARTING, Goal
 
 TAKEN = Taken(
     at="2026-01-02 03:04 UTC",
@@ -50,6 +50,11 @@ def started(duration_s: float, resident_mib: int, restored_s: float | None = Non
     )
 
 
+def beside(p99_ms: float, quiet_p99_ms: float) -> Run:
+    """A producer beside heavy work."""
+    return dataclasses.replace(run(2000.0, p99_ms=p99_ms), quiet_p99_ms=quiet_p99_ms)
+
+
 def entry(
     name: str,
     runs: Mapping[str, Sequence[Run]],
@@ -89,5 +94,15 @@ START = entry(
     goal=Goal(duration_at_most=0.1),
     group=STARTING,
     title="start to the first answer",
+)
+STALLED = entry(
+    "stalls-compaction",
+    {
+        "odradek": [beside(0.75, 0.25), beside(1.0, 0.5), beside(1.25, 0.5)],
+        "apache": [beside(2.0, 0.5), beside(4.0, 0.5), beside(3.0, 0.5)],
+    },
+    goal=Goal(p99_by_quiet_at_most=2.0),
+    group=STALLS,
+    title="compaction",
 )
 SAMPLE = figures(START, CONSUMER, failures={"raw-single": "on Odradek: [gone]"})

@@ -8,7 +8,7 @@ from benchmarks.goals import verdicts
 from benchmarks.page import page
 from benchmarks.stats import Spread
 from benchmarks.workloads.base import Goal
-from tests.unit.benchmarks.samples import CONSUMER, SAMPLE, TAKEN, entry, figures, run
+from tests.unit.benchmarks.samples import CONSUMER, SAMPLE, STALLED, TAKEN, entry, figures, run
 
 
 def test_each_wish_is_judged_by_its_median() -> None:
@@ -55,6 +55,12 @@ def test_bytes_of_a_connection_and_growth_need_no_other_broker() -> None:
     connection, growth = verdicts(figures(entry("held", runs, goal=goal)))
     assert (connection.bound, connection.is_met) == ("≤ 25,000 bytes", False)
     assert (growth.measured, growth.is_met) == (Spread(1.04, 1.04, 1.04), True)
+
+
+def test_a_producer_beside_heavy_work_is_compared_with_itself() -> None:
+    (quiet,) = verdicts(figures(STALLED))
+    assert (quiet.what, quiet.bound) == ("p99 beside it by the quiet one", "≤ 2")
+    assert (quiet.measured, quiet.is_met) == (Spread(2.5, 2.0, 3.0), False)
 
 
 def test_without_the_other_broker_nobody_knows() -> None:

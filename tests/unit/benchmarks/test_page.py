@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from benchmarks.figures import to_json
 from benchmarks.page import DOCS, FIGURES_FILE, PAGE, files, main, page
 from benchmarks.workloads.base import FAILOVER, TAILING
-from tests.unit.benchmarks.samples import CONSUMER, SAMPLE, START, TAKEN, entry, figures, run, started
+from tests.unit.benchmarks.samples import CONSUMER, SAMPLE, STALLED, START, TAKEN, entry, figures, run, started
 
 
 def row(text: str, start: str) -> list[str]:
@@ -43,6 +43,21 @@ def test_what_takes_its_time_has_a_table_of_its_own() -> None:
         "0.80 (0.80\N{NON-BREAKING HYPHEN}0.80)",
         "0.25 (0.25\N{NON-BREAKING HYPHEN}0.25)",
     ]
+
+
+def test_heavy_work_has_a_table_of_both_p99_of_each_broker() -> None:
+    text = page(figures(dataclasses.replace(STALLED, goal=None)))
+    assert row(text, "compaction") == [
+        "compaction",
+        "0.50",
+        "1.00",
+        "2.50 (2.00\N{NON-BREAKING HYPHEN}3.00)",
+        "0.50",
+        "3.00",
+        "6.00 (4.00\N{NON-BREAKING HYPHEN}8.00)",
+        "3",
+    ]
+    assert '--8<-- "docs/performance/stalls.svg"' in text
 
 
 def test_a_group_has_its_plot_and_a_row_for_each_workload() -> None:

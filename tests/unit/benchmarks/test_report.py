@@ -17,7 +17,7 @@ from benchmarks.report import print_report
 from benchmarks.runner import Plan, Results, in_turn
 from benchmarks.workloads.base import FULL, GROUPS, QUICK, SINGLE_RECORDS
 from benchmarks.workloads.catalogue import NAMES, workloads
-from tests.unit.benchmarks.samples import SAMPLE, run
+from tests.unit.benchmarks.samples import SAMPLE, STALLED, figures, run
 
 WORKLOADS = workloads(Path("libs"), QUICK)
 
@@ -43,6 +43,20 @@ def test_the_tables_show_medians_ratios_goals_and_failures() -> None:
     assert any("resident set, MiB: start" in line and "50.0" in line and "400.0" in line for line in lines)
     assert any("the first answer" in line and "0.350" in line and "2.500" in line for line in lines)
     assert "failed: raw-single: on Odradek: [gone]" in lines
+
+
+def test_heavy_work_is_in_a_table_of_its_own() -> None:
+    output = io.StringIO()
+    print_report(Console(file=output, width=170), figures(STALLED))
+    beside, _memory, _wanted = [line for line in output.getvalue().splitlines() if "compaction" in line]
+    assert [cell.strip() for cell in beside.split("│")[2:8]] == [
+        "0.50",
+        "1.00",
+        "2.50 (2.00-3.00)",
+        "0.50",
+        "3.00",
+        "6.00 (4.00-8.00)",
+    ]
 
 
 def test_the_sides_take_turns_in_going_first() -> None:
