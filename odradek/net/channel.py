@@ -213,15 +213,33 @@ class Channel(FrameReader):
         handler = self.run_handler_now()
         if handler is None:
             return 0
-        replies = handler(self.info, frames)
-        self._answer_run(replies)
+        replies = handler.answer(self.info, frames)
+        self.answer_run(replies)
         return len(replies)
+
+    def _dispatch_uniform(self, stretch: memoryview) -> int:
+        """`_dispatch_run` for frames that may be of one form, with their lengths."""
+        handler = self.run_handler_now()
+        answered = None if handler is None else handler.answer_uniform(self.info, stretch)
+        if answered is None:
+            return 0
+        count, framed = answered
+        self.answer_uniform(count, framed)
+        return count
 
     def run_handler_now(self) -> RunHandler | None:
         """Who is offered frames that arrived together: nobody while a reply is waited for, or when it is closing."""
         return None if self._slots or self._pause or self._ending else self._run_handler
 
-    def _answer_run(self, replies: Sequence[Reply]) -> None:
+    def answer_uniform(self, count: int, framed: bytes) -> None:
+        """`answer_run` with the replies to so many requests, each of them behind its length."""
+        self._counters.requests += count
+        if framed and not self.closed:
+            self._output.append_framed(framed)
+            if self._output.size_bytes > self._context.limits.max_unsent_bytes:
+                self._review()
+
+    def answer_run(self, replies: Sequence[Reply]) -> None:
         """Queue the replies to requests that were handled together, when no other reply was waited for."""
         self._counters.requests += len(replies)
         if self.closed or any(isinstance(reply, Outcome) for reply in replies):

@@ -7,6 +7,8 @@ length.
 
 from __future__ import annotations
 
+from struct import Struct
+
 from odradek.net.memory import ALLOWANCE_BYTES, Lease, MemoryUser, RequestMemory
 
 READ_BUFFER_BYTES = 128 * 1024
@@ -15,6 +17,9 @@ MAX_READ_BYTES = 512 * 1024
 """The same where reads are filled again and again: a producer's batches then come several at a time."""
 MAX_READ_BUFFER_BYTES = 1152 * 1024
 """The whole buffer then: the rest of a frame goes where its begin is. Kafka's default for the largest batch fits."""
+
+LENGTH = Struct(">i")
+"""What is in front of each frame."""
 
 FIRST_CAPACITY_BYTES = 4 * 1024
 GROWTH_FACTOR = 4
@@ -122,3 +127,16 @@ class FrameBuffer:
         larger = memoryview(bytearray(self._wanted))
         larger[: self.filled] = self.view
         self.view = larger
+
+
+def whole_frames(view: memoryview, position: int, end: int, most: int, longest: int) -> list[memoryview]:
+    """The frames from `position` on that lie whole before `end`, up to one that is empty or longer than `longest`."""
+    frames: list[memoryview] = []
+    while end - position >= LENGTH.size and len(frames) < most:
+        (length,) = LENGTH.unpack_from(view, position)
+        begin = position + LENGTH.size
+        position = begin + length
+        if not 0 < length <= longest or position > end:
+            break
+        frames.append(view[begin:position])
+    return frames

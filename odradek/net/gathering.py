@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from odradek.net.frames import LENGTH, whole_frames
 from odradek.ports.network import ConnectionInfo, Reply, RunHandler
 
 GATHERED_BYTES = 16 * 1024
@@ -35,19 +36,56 @@ class Gatherer(Protocol):
         """Who may be offered what it brought; None if that has to be handled alone."""
         ...
 
-    def handle_gathered(self, gathered: Gathered, replies: Sequence[Reply]) -> None:
-        """Answer the first of the requests with `replies`, handle the others, and send."""
+    def answer_run(self, replies: Sequence[Reply]) -> None:
+        """Queue the replies to the first requests that it brought."""
+        ...
+
+    def answer_uniform(self, count: int, framed: bytes) -> None:
+        """Queue the replies, with their lengths, to its first `count` requests."""
+        ...
+
+    def end_gathered(self, gathered: Gathered, position: int) -> None:
+        """What is before `position` is answered: handle the rest, and send."""
         ...
 
 
-class Gathered(NamedTuple):
+class Gathered:
     """What one connection brought: whole frames in `view[position:end]`."""
 
-    connection: Gatherer
-    view: memoryview
-    position: int
-    end: int
-    frames: list[memoryview]
+    __slots__ = ("connection", "end", "frame_bytes", "frames", "position", "view")
+
+    def __init__(self, connection: Gatherer, view: memoryview, position: int, end: int) -> None:
+        self.connection = connection
+        self.view = view
+        self.position = position
+        self.end = end
+        self.frame_bytes = 0
+        """Of each frame with its length, if they seem to be of one length; else 0."""
+        self.frames: Sequence[memoryview] = ()
+        """Once they are needed."""
+
+    def is_uniform(self, most: int, longest: int) -> bool:
+        """Whether first and last frame have one length, up to `longest`, and at most so many of them fit exactly."""
+        view, position, end = self.view, self.position, self.end
+        size = end - position
+        if size <= LENGTH.size:
+            return False
+        (length,) = LENGTH.unpack_from(view, position)
+        frame_bytes = length + LENGTH.size
+        if not 0 < length <= longest or size % frame_bytes or size // frame_bytes > most:
+            return False
+        if size > frame_bytes and LENGTH.unpack_from(view, end - frame_bytes)[0] != length:
+            return False
+        self.frame_bytes = frame_bytes
+        return True
+
+    def cut(self, most: int, longest: int) -> bool:
+        """Find the frames; whether they are at most so many, and nothing is behind them."""
+        frames = whole_frames(self.view, self.position, self.end, most, longest)
+        if sum(map(len, frames)) + LENGTH.size * len(frames) != self.end - self.position:
+            return False
+        self.frames = frames
+        return True
 
 
 class Gathering:
@@ -93,13 +131,70 @@ class Gathering:
 
 
 def _handle_together(handler: RunHandler | None, gathered: Sequence[Gathered]) -> None:
-    frames = [frame for each in gathered for frame in each.frames]
-    first = 0
-    replies: Sequence[Reply] = ()
-    for each in gathered:
-        count = len(each.frames)
-        if not replies and handler is not None and len(frames) - first > 1:
-            replies = handler(each.connection.info, frames[first : first + GATHERED_FRAMES])
-        taken, replies = replies[:count], replies[count:]
-        first += count
-        each.connection.handle_gathered(each, taken)
+    at = 0
+    while at < len(gathered):
+        if handler is not None:
+            ended = _answer_uniform(handler, gathered, at) or _answer_run(handler, gathered, at)
+            if ended:
+                at = ended
+                continue
+        gathered[at].connection.end_gathered(gathered[at], gathered[at].position)
+        at += 1
+
+
+def _answer_uniform(handler: RunHandler, gathered: Sequence[Gathered], at: int) -> int:
+    """Answer what seems to be of one form from the connection `at` on; the first that got no answer, or 0."""
+    first = gathered[at]
+    frame_bytes = first.frame_bytes
+    if not frame_bytes:
+        return 0
+    begin = end = first.position
+    longest = GATHERED_FRAMES * frame_bytes
+    for each in gathered[at:]:
+        if each.position != end or each.view is not first.view or each.frame_bytes != frame_bytes:
+            break
+        if each.end - begin > longest:
+            break
+        end = each.end
+    if end - begin <= frame_bytes:
+        return 0
+    answered = handler.answer_uniform(first.connection.info, first.view[begin:end])
+    if answered is None:
+        return 0
+    count, framed = answered
+    reply_bytes = len(framed) // count
+    sent = 0
+    answered_end = begin + count * frame_bytes
+    while at < len(gathered) and gathered[at].position < answered_end:
+        each = gathered[at]
+        position = min(each.end, answered_end)
+        mine = (position - each.position) // frame_bytes
+        each.connection.answer_uniform(mine, framed[sent : sent + mine * reply_bytes])
+        each.connection.end_gathered(each, position)
+        sent += mine * reply_bytes
+        at += 1
+    return at
+
+
+def _answer_run(handler: RunHandler, gathered: Sequence[Gathered], at: int) -> int:
+    """As `_answer_uniform`, whatever form the requests have."""
+    frames: list[memoryview] = []
+    for each in gathered[at:]:
+        if not each.frames and not each.cut(GATHERED_FRAMES, each.frame_bytes):
+            break
+        frames += each.frames
+        if len(frames) >= GATHERED_FRAMES:
+            break
+    replies = handler.answer(gathered[at].connection.info, frames[:GATHERED_FRAMES]) if len(frames) > 1 else ()
+    if not replies:
+        return 0
+    while replies:
+        each = gathered[at]
+        mine, replies = replies[: len(each.frames)], replies[len(each.frames) :]
+        each.connection.answer_run(mine)
+        position = each.position
+        for frame in each.frames[: len(mine)]:
+            position += LENGTH.size + len(frame)
+        each.connection.end_gathered(each, position)
+        at += 1
+    return at

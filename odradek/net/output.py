@@ -126,6 +126,11 @@ class Output:
                 self.append(reply)
         self._append_joined(joined)
 
+    def append_framed(self, replies: bytes) -> None:
+        """Queue replies that have their lengths in front already."""
+        self._chunks.append(replies)
+        self.size_bytes += len(replies)
+
     def _append_joined(self, pieces: Sequence[bytes]) -> None:
         if pieces:
             chunk = b"".join(pieces)

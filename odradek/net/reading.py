@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from struct import Struct
 from time import monotonic
 
 from odradek.net.context import Counters, LoopContext
-from odradek.net.frames import MAX_READ_BYTES, READ_BUFFER_BYTES, FrameBuffer
+from odradek.net.frames import LENGTH, MAX_READ_BYTES, READ_BUFFER_BYTES, FrameBuffer, whole_frames
 from odradek.net.gathering import GATHERED_BYTES, READS_APART, Gathered
 from odradek.net.memory import ALLOWANCE_BYTES
 from odradek.ports.network import ConnectionInfo, Reply, RunHandler
@@ -16,7 +15,7 @@ from odradek.ports.network import ConnectionInfo, Reply, RunHandler
 RECEIVES_PER_TURN = 4
 """Reads that go on with one large frame before other connections have their turn."""
 MAX_RUN_FRAMES = 32
-"""How many frames that lie behind each other are offered together."""
+"""How many frames that lie behind each other are offered together, unless they are of one length."""
 PAUSED_PARKED = 1
 PAUSED_UNSENT = 2
 PAUSED_MEMORY = 4
@@ -25,7 +24,6 @@ PAUSED_MEMORY = 4
 MIN_ROOM_BYTES = READ_BUFFER_BYTES // 2
 """What of the read buffer must be free for a read."""
 
-_LENGTH = Struct(">i")
 _HAS_SCATTER = hasattr(socket.socket, "recvmsg_into")
 
 
@@ -100,12 +98,20 @@ class FrameReader:
         """Handle the first of several frames together; returns how many, 0 if they have to be handled one by one."""
         raise NotImplementedError
 
+    def _dispatch_uniform(self, stretch: memoryview) -> int:
+        """As `_dispatch_run`, of frames of one length that lie behind each other with their lengths."""
+        raise NotImplementedError
+
     def run_handler_now(self) -> RunHandler | None:
         """Who may be offered what arrived, as no reply is waited for (see `Gatherer`)."""
         raise NotImplementedError
 
-    def _answer_run(self, replies: Sequence[Reply]) -> None:
+    def answer_run(self, replies: Sequence[Reply]) -> None:
         """Queue the replies to requests that were handled together."""
+        raise NotImplementedError
+
+    def answer_uniform(self, count: int, framed: bytes) -> None:
+        """Queue the replies, with their lengths, to so many requests that were handled together."""
         raise NotImplementedError
 
     def _dispatch_buffer(self, buffer: FrameBuffer) -> None:
@@ -124,18 +130,13 @@ class FrameReader:
         """The socket failed."""
         raise NotImplementedError
 
-    def handle_gathered(self, gathered: Gathered, replies: Sequence[Reply]) -> None:
-        """The end of the turn: `replies` are those to the first of the frames (see `Gatherer`)."""
+    def end_gathered(self, gathered: Gathered, position: int) -> None:
+        """The end of the turn: what is before `position` is answered (see `Gatherer`)."""
         self._is_gathered = False
-        _, view, position, end, frames = gathered
-        if replies:
-            self._answer_run(replies)
-        else:
+        if position == gathered.position:
             self._reads_apart = READS_APART
-        if len(replies) < len(frames) and not self.closed:
-            for frame in frames[: len(replies)]:
-                position += 4 + len(frame)
-            self._parse(view, position, end)
+        if position < gathered.end and not self.closed:
+            self._parse(gathered.view, position, gathered.end)
         if not self.closed:
             self.flush()
 
@@ -233,11 +234,13 @@ class FrameReader:
             return False
         if self._pause or self.run_handler_now() is None:
             return False
-        frames = self._whole_frames(view, position, end, min(self._context.limits.max_frames_per_turn, MAX_RUN_FRAMES))
-        if sum(map(len, frames)) + 4 * len(frames) != end - position:
+        limits = self._context.limits
+        gathered = Gathered(self, view, position, end)
+        most, longest = min(limits.max_frames_per_turn, MAX_RUN_FRAMES), limits.socket_request_max_bytes
+        if not gathered.is_uniform(most, longest) and not gathered.cut(most, longest):
             return False
         self._is_gathered = True
-        self._context.gathering.add(Gathered(self, view, position, end, frames))
+        self._context.gathering.add(gathered)
         return True
 
     def _parse(self, view: memoryview, position: int, end: int, *, may_go_on: bool = False) -> None:
@@ -254,7 +257,7 @@ class FrameReader:
             if self._pause or not frames_left or (turn_end and monotonic() >= turn_end):
                 self._keep(view, position, end)
                 return
-            (length,) = _LENGTH.unpack_from(view, position)
+            (length,) = LENGTH.unpack_from(view, position)
             if not 0 < length <= limits.socket_request_max_bytes:
                 self._refuse(length)
                 return
@@ -269,11 +272,10 @@ class FrameReader:
                 if not turn_end:
                     turn_end = monotonic() + limits.max_turn_ms / 1000
                 if may_run:
-                    frames = self._whole_frames(view, position - 4, end, min(frames_left, MAX_RUN_FRAMES))
-                    taken = self._dispatch_run(frames) if len(frames) > 1 else 0
+                    taken, behind = self._dispatch_together(view, position - 4, frame_end, end, frames_left)
                     if taken:
                         frames_left -= taken
-                        position += sum(map(len, frames[:taken])) + 4 * (taken - 1)
+                        position = behind
                         continue
                     may_run = False
             frames_left -= 1
@@ -282,18 +284,19 @@ class FrameReader:
         if position < end and not self._ending:
             self._head = bytes(view[position:end])
 
-    def _whole_frames(self, view: memoryview, position: int, end: int, most: int) -> list[memoryview]:
-        """The frames from `position` on that lie whole before `end`, up to one whose length is not allowed."""
-        frames: list[memoryview] = []
-        longest = self._context.limits.socket_request_max_bytes
-        while end - position >= 4 and len(frames) < most:
-            (length,) = _LENGTH.unpack_from(view, position)
-            frame_end = position + 4 + length
-            if not 0 < length <= longest or frame_end > end:
-                break
-            frames.append(view[position + 4 : frame_end])
-            position = frame_end
-        return frames
+    def _dispatch_together(self, view: memoryview, begin: int, second: int, end: int, most: int) -> tuple[int, int]:
+        """Handle the first of the frames in `view[begin:end]` together: how many (maybe none), and where they end."""
+        size = second - begin
+        count = min((end - begin) // size, most)
+        if count > 1 and view[begin : begin + 4] == view[second : second + 4]:
+            taken = self._dispatch_uniform(view[begin : begin + count * size])
+            if taken:
+                return taken, begin + taken * size
+        frames = whole_frames(
+            view, begin, end, min(most, MAX_RUN_FRAMES), self._context.limits.socket_request_max_bytes
+        )
+        taken = self._dispatch_run(frames) if len(frames) > 1 else 0
+        return taken, begin + sum(map(len, frames[:taken])) + 4 * taken
 
     def _receive_rest(self, view: memoryview, end: int, frame_end: int) -> int:
         """Read what is there of `view[end:frame_end]`, if there is room for that; returns how far it goes.

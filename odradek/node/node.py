@@ -135,7 +135,7 @@ class Node:
             self.broker_handlers = self._with_api_versions(self._broker.handlers)
         dispatcher = Dispatcher(self.broker_handlers, AllowAll(), turns, lane)
         self.broker_frames: FrameHandler = dispatcher.handle
-        self.broker_runs: RunHandler = dispatcher.handle_run
+        self.broker_runs: RunHandler = dispatcher.runs
 
     @property
     def broker(self) -> BrokerPart:

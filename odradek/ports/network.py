@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from odradek.ports.files import Buffer
 from odradek.ports.promise import Promise
@@ -77,8 +77,32 @@ FrameHandler = Callable[[ConnectionInfo, memoryview], Reply | Promise[Reply]]
 """Answers one request frame (without its length). The frame's memory may be written to, and belongs to the
 handler until its reply is settled; whoever keeps bytes longer copies them. It never raises."""
 
-RunHandler = Callable[[ConnectionInfo, Sequence[memoryview]], Sequence[Reply]]
-"""Answers the first of several frames that arrived one behind the other, over one connection or several, as many as it
-can take together: their replies, all settled; none if they have to be handled one by one. The connection is that of the
-first one; no reply is waited for at any of them. Their memory belongs to it only until it returns, and it never
-raises."""
+
+class UniformReplies(NamedTuple):
+    """The replies to requests that are of one form."""
+
+    requests: int
+    """How many of them, at least one."""
+    framed: bytes
+    """All of one size, each behind its length; empty if none are sent."""
+
+
+class RunHandler(NamedTuple):
+    """Answers frames that arrived one behind the other, over one connection or several, as many as it can together.
+
+    The connection is that of the first one; no reply is waited for at any of them. Their memory belongs to it only
+    until it returns, and it never raises.
+    """
+
+    answer: Callable[[ConnectionInfo, Sequence[memoryview]], Sequence[Reply]]
+    """The replies to the first of the frames, all settled; none if they have to be handled one by one."""
+    answer_uniform: Callable[[ConnectionInfo, memoryview], UniformReplies | None]
+    """The same for frames of one length, which come as one stretch with their lengths in front: asked before
+    `answer`, and None leaves them to that. Only of the first is the length known to be right."""
+
+    def only_while(self, condition: Callable[[], bool]) -> RunHandler:
+        """One that answers nothing together unless the condition holds."""
+        return RunHandler(
+            lambda connection, frames: self.answer(connection, frames) if condition() else (),
+            lambda connection, stretch: self.answer_uniform(connection, stretch) if condition() else None,
+        )

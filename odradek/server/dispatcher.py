@@ -9,7 +9,7 @@ from functools import partial
 from types import CoroutineType
 from typing import cast
 
-from odradek.ports.network import ConnectionInfo, Outcome, Reply
+from odradek.ports.network import ConnectionInfo, Outcome, Reply, RunHandler, UniformReplies
 from odradek.ports.promise import Promise, flatten, spawn
 from odradek.ports.turns import Turns
 from odradek.security.acl import Authorizer
@@ -38,6 +38,9 @@ PRODUCE_LISTED_FROM = 0
 
 _HEADER_START = struct.Struct(">hhih")
 _CLIENT_ID_AT = _HEADER_START.size
+_LENGTH_BYTES = 4
+_FRAMED_START = struct.Struct(">ihh4xh")
+"""The same behind the frame's length, without the correlation id."""
 _CORRELATION_ID = struct.Struct(">i")
 _UNEXPECTED = "The server experienced an unexpected error when processing the request."
 
@@ -65,8 +68,13 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - logged by _closing; costs one connection
             return _closing(connection, error)
 
+    @property
+    def runs(self) -> RunHandler:
+        """What answers frames that arrived together."""
+        return RunHandler(self.handle_run, self.handle_uniform)
+
     def handle_run(self, connection: ConnectionInfo, frames: Sequence[memoryview]) -> Sequence[Reply]:
-        """Answer the first of several frames together, where their API has a way to (a `RunHandler`); never raises."""
+        """Answer the first of several frames together, where their API has a way to (`RunHandler.answer`)."""
         first = frames[0]
         if len(first) < _CLIENT_ID_AT:
             return ()
@@ -76,6 +84,19 @@ class Dispatcher:
             return ()
         body_at = _CLIENT_ID_AT + max(client_id_size, 0) + 1
         return route.plain_run(version, _alike(frames, body_at), body_at)
+
+    def handle_uniform(self, connection: ConnectionInfo, stretch: memoryview) -> UniformReplies | None:
+        """Answer the first of several frames of one length together (`RunHandler.answer_uniform`)."""
+        if len(stretch) < _FRAMED_START.size:
+            return None
+        length, api_key, version, client_id_size = _FRAMED_START.unpack_from(stretch)
+        route = self._routes.get((api_key, version)) or self._new_route(self._handlers.made(api_key), version)
+        if route is None or route.plain_uniform is None or client_id_size < -1 or connection.id in self._lane.queues:
+            return None
+        body_at = _CLIENT_ID_AT + max(client_id_size, 0) + 1
+        if body_at > length:
+            return None
+        return route.plain_uniform(version, stretch, _LENGTH_BYTES + length, body_at)
 
     def _dispatch(self, connection: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
         if len(frame) < _CLIENT_ID_AT:
@@ -190,7 +211,7 @@ class Dispatcher:
 class _Route:
     """One version of an API, and what a request of it needs in every frame."""
 
-    __slots__ = ("handler", "header_version", "key", "plain", "plain_run", "reply_header_end")
+    __slots__ = ("handler", "header_version", "key", "plain", "plain_run", "plain_uniform", "reply_header_end")
 
     def __init__(self, handler: AnyHandler, version: int) -> None:
         self.handler = handler
@@ -202,7 +223,8 @@ class _Route:
         self.plain = handler.plain if is_plain else None
         """Not for headers without a client id."""
         self.plain_run = handler.plain_run if is_plain else None
-        """Only for headers that may have tagged fields."""
+        self.plain_uniform = handler.plain_uniform if is_plain else None
+        """Only for headers that may have tagged fields, both."""
 
 
 def _alike(frames: Sequence[memoryview], body_at: int) -> Iterator[tuple[int, memoryview]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import CoroutineType
 from typing import Generic, TypeGuard, TypeVar, cast
 
-from odradek.ports.network import Reply
+from odradek.ports.network import Reply, UniformReplies
 from odradek.ports.promise import Promise, flatten, spawn
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
@@ -37,6 +37,11 @@ PlainRun = Callable[[int, Iterator[tuple[int, memoryview]], int], Sequence[Reply
 """(version, correlation ids with frames, where their bodies begin) to the replies to the first of them, as many as can
 be answered together; none, with nothing changed, if they have to be answered one by one. Raises nothing."""
 
+PlainUniform = Callable[[int, memoryview, int, int], "UniformReplies | None"]
+"""(version, requests behind each other, bytes of each with its length, where bodies begin in frames) to the replies to
+the first of them, as many as can be answered together; None, with nothing changed, if they have to go another way. That
+those behind the first are like it is not known. Raises nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Handler(Generic[Req, Resp]):
@@ -65,8 +70,10 @@ class Handler(Generic[Req, Resp]):
     """A short way for requests of the commonest kind, taken before anything is decoded; see `Plain`."""
     plain_run: PlainRun | None = None
     """A short way for several such requests that arrived together; see `PlainRun`."""
+    plain_uniform: PlainUniform | None = None
+    """A shorter one for those of one length, tried before `plain_run`; see `PlainUniform`."""
     plain_from: int = 0
-    """The lowest version that `plain` and `plain_run` know."""
+    """The lowest version that these three know."""
     keeps_order: bool = False
     """What it works out slice by slice is done before the connection's next request is looked at."""
 

@@ -15,7 +15,7 @@ from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.records.header import CONTROL_BIT, LENGTH_AT, LOG_OVERHEAD_BYTES, BatchHeader, parse_header
 
 if TYPE_CHECKING:
-    from odradek.storage.log import Log
+    from odradek.storage.log_appends import LogAppends
 
 _LENGTH = struct.Struct(">i")
 
@@ -32,7 +32,7 @@ def parse_headers(batches: Buffer) -> list[BatchHeader]:
 
 
 def check_leader_append(
-    log: Log, batches: Buffer, headers: Sequence[BatchHeader], origin: AppendOrigin, transaction_version: int
+    log: LogAppends, batches: Buffer, headers: Sequence[BatchHeader], origin: AppendOrigin, transaction_version: int
 ) -> ProducerBatch | None:
     """Raise KafkaError unless the batches may be appended; the batch that a client's is a duplicate of."""
     config = log.config
@@ -85,7 +85,7 @@ def check_replicated(view: memoryview, log_end_offset: int) -> tuple[memoryview,
 
 
 def _check_producer(
-    log: Log, batches: Buffer, position: int, header: BatchHeader, origin: AppendOrigin, transaction_version: int
+    log: LogAppends, batches: Buffer, position: int, header: BatchHeader, origin: AppendOrigin, transaction_version: int
 ) -> ProducerBatch | None:
     producers = log.producers
     if header.attributes & CONTROL_BIT:

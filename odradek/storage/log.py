@@ -1,4 +1,4 @@
-"""One partition's log: append, truncate, roll and flush (with `LogReads` Kafka's UnifiedLog)."""
+"""One partition's log: truncate, roll and flush (with `LogAppends` and `LogReads` Kafka's UnifiedLog)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from odradek.ports import Promise
-from odradek.ports.files import Buffer
-from odradek.storage.append_checks import check_leader_append, check_replicated, parse_headers
-from odradek.storage.checkpoints import CorruptFileError
 from odradek.storage.environment import LogEnvironment
 from odradek.storage.file_names import LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA
-from odradek.storage.indexes import MAX_RELATIVE_OFFSET
 from odradek.storage.leader_epochs import LeaderEpochCache
+from odradek.storage.log_appends import LogAppends
 from odradek.storage.log_config import LogConfig
 from odradek.storage.log_files import delete_segments, sync_files
-from odradek.storage.log_reads import LogReads
-from odradek.storage.log_results import AppendInfo, AppendOrigin
-from odradek.storage.markers import apply_batch, apply_sequence, sequences_of
 from odradek.storage.producer_snapshot import SnapshotFiles
 from odradek.storage.producers import ProducerStateManager
 from odradek.storage.recovery import rebuild_producers
@@ -26,20 +20,12 @@ from odradek.storage.segment_swap import swap_in
 from odradek.storage.segments import Segments
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
-from odradek.wire.records.header import (
-    CONTROL_BIT,
-    LOG_OVERHEAD_BYTES,
-    BatchHeader,
-    place_batches,
-    rewrite_base_offset_and_epoch,
-    set_log_append_time,
-)
 
 if TYPE_CHECKING:
     from odradek.storage.cleaner.plan import CleanedSegment
 
 
-class Log(LogReads):
+class Log(LogAppends):
     """Batches of one partition, with offsets from `log_start_offset` up to `log_end_offset` (exclusive).
 
     All methods belong to the thread of the state machines. What meets a failing disk raises KafkaError
@@ -52,13 +38,12 @@ class Log(LogReads):
         producers: ProducerStateManager, *, log_start_offset: int, log_end_offset: int, recovery_point: int,
         high_watermark: int, cleaned_offset: int | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(env, directory, topic_partition, segments, producers, log_start_offset, log_end_offset)
+        super().__init__(
+            env, directory, topic_partition, config, segments, epochs, producers, log_start_offset, log_end_offset,
+            recovery_point,
+        )  # fmt: skip
         self.topic_id = topic_id
         """16 bytes; None where the directory does not say."""
-        self.config = config
-        self.leader_epochs = epochs
-        self.recovery_point = recovery_point
-        """All before it has been synced."""
         self.cleaned_offset = cleaned_offset
         """Up to where it has been compacted; None before the first time."""
         self.has_unsynced_index = False
@@ -100,118 +85,6 @@ class Log(LogReads):
             self.high_watermark = high_watermark
             self.producers.on_high_watermark(high_watermark)
         return high_watermark
-
-    def append_as_leader(
-        self, batches: bytearray | memoryview, *, leader_epoch: int, now_ms: int,
-        origin: AppendOrigin = AppendOrigin.CLIENT, headers: Sequence[BatchHeader] | None = None,
-        transaction_version: int = 0,
-    ) -> AppendInfo:  # fmt: skip
-        """Append whole batches whose headers and checksums the caller has checked.
-
-        Assigns offsets and leader epoch, and the time for LogAppendTime, in place: `batches` must be writable.
-        `headers`, if the caller has them, saves parsing them again. `transaction_version` is that of a marker.
-        A client's duplicate is answered with its first offsets, and nothing is written.
-
-        Raises KafkaError MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, OUT_OF_ORDER_SEQUENCE_NUMBER,
-        INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE, TRANSACTION_COORDINATOR_FENCED, KAFKA_STORAGE_ERROR.
-        """
-        if self.is_offline:
-            raise self._offline()
-        if headers is None:
-            headers = parse_headers(batches)
-        offset = first_offset = self.log_end_offset
-        is_stamped = self.config.uses_log_append_time
-        duplicate = check_leader_append(self, batches, headers, origin, transaction_version)
-        if duplicate is not None:
-            return AppendInfo(
-                duplicate.first_offset, duplicate.last_offset, duplicate.timestamp_ms, self.log_start_offset,
-                duplicate.timestamp_ms, is_duplicate=True,
-            )  # fmt: skip
-        position = 0
-        max_timestamp_ms = -1
-        base_offsets = []
-        for header in headers:
-            base_offsets.append(offset)
-            rewrite_base_offset_and_epoch(batches, position, offset, leader_epoch)
-            if is_stamped:
-                set_log_append_time(batches, position, now_ms)
-            elif header.max_timestamp_ms > max_timestamp_ms:
-                max_timestamp_ms = header.max_timestamp_ms
-            offset += header.last_offset_delta + 1
-            position += header.length + LOG_OVERHEAD_BYTES
-        if is_stamped:
-            headers = parse_headers(batches)
-            max_timestamp_ms = now_ms
-        if leader_epoch != self.leader_epochs.latest_epoch and leader_epoch >= 0:
-            self.assign_epoch(leader_epoch, first_offset)
-        self._write(batches, headers, base_offsets, offset - 1, max_timestamp_ms, now_ms)
-        return AppendInfo(
-            first_offset, offset - 1, now_ms if is_stamped else -1, self.log_start_offset, max_timestamp_ms
-        )
-
-    def append_run(
-        self, batches: Sequence[memoryview], headers: Sequence[BatchHeader], *, leader_epoch: int, now_ms: int
-    ) -> AppendInfo | None:
-        """Append clients' batches that came together, each in a buffer of its own, by one write.
-
-        They are data outside of transactions; those of one producer are all behind each other, and in sequence.
-        None, with nothing changed, if they have to be appended one by one; else what is told of all together.
-        """
-        if self.is_offline:
-            raise self._offline()
-        if self.config.uses_log_append_time:
-            return None
-        sequences = sequences_of(headers)
-        if len(sequences) > 1 and len({headers[each.start].producer_id for each in sequences}) < len(sequences):
-            return None
-        for each in sequences:
-            if not self.continues(headers[each.start]):
-                return None
-        base_offsets = []
-        offset = first_offset = self.log_end_offset
-        max_timestamp_ms = -1
-        for _, _, _, _, _, _, delta, _, timestamp_ms, _, _, _, _ in headers:
-            base_offsets.append(offset)
-            offset += delta + 1
-            if timestamp_ms > max_timestamp_ms:
-                max_timestamp_ms = timestamp_ms
-        if self._is_full(sum(map(len, batches)), offset - 1, max_timestamp_ms, now_ms):
-            return None
-        place_batches(batches, headers, base_offsets, leader_epoch)
-        if leader_epoch != self.leader_epochs.latest_epoch and leader_epoch >= 0:
-            self.assign_epoch(leader_epoch, first_offset)
-        self._write_to_active(batches, headers, base_offsets, offset - 1, sequences)
-        return AppendInfo(first_offset, offset - 1, -1, self.log_start_offset, max_timestamp_ms)
-
-    def continues(self, header: BatchHeader) -> bool:
-        """Whether a batch of data outside of transactions has no producer id, or is its producer's next one here."""
-        return header.producer_id < 0 or self.producers.is_next(
-            header.producer_id, header.producer_epoch, header.base_sequence, is_transactional=False
-        )
-
-    def append_as_follower(self, batches: Buffer) -> AppendInfo | None:
-        """Append batches as the leader has them, offsets and epochs included. Half a batch at the end is left out.
-
-        None if there is no whole batch. Raises UnexpectedOffsetError if they begin before the log end offset or go
-        back, KafkaError CORRUPT_MESSAGE or KAFKA_STORAGE_ERROR.
-        """
-        if self.is_offline:
-            raise self._offline()
-        view, headers = check_replicated(memoryview(batches), self.log_end_offset)
-        if not headers:
-            return None
-        for header in headers:
-            if header.leader_epoch >= 0 and header.leader_epoch != self.leader_epochs.latest_epoch:
-                self.assign_epoch(header.leader_epoch, header.base_offset)
-        base_offsets = [header.base_offset for header in headers]
-        last_offset = headers[-1].last_offset
-        max_timestamp_ms = max(header.max_timestamp_ms for header in headers)
-        self._write(view, headers, base_offsets, last_offset, max_timestamp_ms, self._env.clock.now_ms())
-        return AppendInfo(base_offsets[0], last_offset, -1, self.log_start_offset, max_timestamp_ms)
-
-    def assign_epoch(self, leader_epoch: int, start_offset: int) -> None:
-        """A leader epoch begins at `start_offset`: called when a leader is elected, and by appends."""
-        self.leader_epochs.assign(leader_epoch, start_offset)
 
     def truncate_to(self, offset: int) -> bool:
         """Cut off `offset` and all behind it; False if the log ends before it anyway. Raises KafkaError.
@@ -410,66 +283,6 @@ class Log(LogReads):
             segment.move(directory)
         self._snapshots.move(directory)
         self.leader_epochs.move(f"{directory}/{LEADER_EPOCH_CHECKPOINT}")
-
-    def _write(
-        self, batches: Buffer, headers: Sequence[BatchHeader], base_offsets: Sequence[int], last_offset: int,
-        max_timestamp_ms: int, now_ms: int,
-    ) -> None:  # fmt: skip
-        """`_write_to_active` a buffer with all batches, behind a roll if it is time for one."""
-        if self._is_full(len(batches), last_offset, max_timestamp_ms, now_ms):
-            # Not at the first batch: where compaction left out what was before it, there would be a gap between
-            # segments, which looks like the loss of a segment's end once the log is compacted no more.
-            self.roll(last_offset - MAX_RELATIVE_OFFSET)
-        self._write_to_active((batches,), headers, base_offsets, last_offset)
-
-    def _is_full(self, size: int, last_offset: int, max_timestamp_ms: int, now_ms: int) -> bool:
-        """Whether `size` more bytes up to `last_offset` belong into a new segment."""
-        try:
-            return self.segments.active.should_roll(self.config, size, last_offset, max_timestamp_ms, now_ms)
-        except OSError as error:
-            raise self._failed(error) from error
-
-    def _write_to_active(
-        self, pieces: Sequence[Buffer], headers: Sequence[BatchHeader], base_offsets: Sequence[int], last_offset: int,
-        sequences: Sequence[range] | None = None,
-    ) -> None:  # fmt: skip
-        """Write to the active segment, and bring indexes and producer state up to date.
-
-        `pieces` are all batches in one buffer, or those of a run (see `append_run`) with a buffer for each. Of a run
-        `sequences` are those of its producers.
-        """
-        index_interval_bytes = self.config.index_interval_bytes
-        segment = self.segments.active
-        position = segment.log.size
-        try:
-            segment.log.append(*pieces)
-            at = 0
-            for header, base_offset in zip(headers, base_offsets, strict=True):
-                segment.note(header, base_offset + header.last_offset_delta, position + at, index_interval_bytes)
-                if header.producer_id >= 0 and sequences is None:
-                    self._update_producer(segment, header, base_offset, pieces[0], at)
-                at += header.length + LOG_OVERHEAD_BYTES
-            for each in sequences or ():
-                apply_sequence(self.producers, headers, base_offsets, each)
-        except (OSError, CorruptFileError) as error:
-            raise self._failed(error) from error
-        except Exception:
-            # Else the next batch would get the same offsets behind this one.
-            segment.take_back(position)
-            raise
-        self.log_end_offset = last_offset + 1
-        if last_offset + 1 - self.recovery_point >= self.config.flush_messages:
-            self.flush()
-
-    def _update_producer(
-        self, segment: Segment, header: BatchHeader, base_offset: int, batches: Buffer, at: int
-    ) -> None:
-        batch = memoryview(batches)[at : at + header.size_bytes] if header.attributes & CONTROL_BIT else b""
-        completed = apply_batch(self.producers, header, base_offset, batch)
-        if completed is not None:
-            if completed.is_aborted:
-                segment.txn_index.append(self.producers.aborted(completed))
-            self.producers.complete(completed)
 
     def _cut_to(self, offset: int) -> None:
         """What else truncation to `offset` changes; the segments are cut already."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from odradek.ports.files import Buffer
 from odradek.storage.producers import WINDOW_BATCHES, CompletedTransaction, ProducerBatch, ProducerStateManager
+from odradek.storage.uniform_run import UniformRun
 from odradek.wire.records.batch import iter_records
 from odradek.wire.records.header import (
     CONTROL_BIT,
@@ -96,3 +97,20 @@ def apply_sequence(
         batches.append(_new_tuple(ProducerBatch, (last_sequence, last_offset, delta, max_timestamp_ms)))
     first = headers[which.start]
     producers.apply_run(first.producer_id, first.producer_epoch, batches)
+
+
+def apply_uniform(producers: ProducerStateManager, run: UniformRun, first_offset: int) -> None:
+    """The batches of a run were written, the first one at `first_offset`."""
+    records, timestamps_ms = run.records, run.max_timestamps_ms
+    delta = records - 1
+    for producer_id, epoch, base_sequence, begin, end in run.sequences:
+        latest = max(begin, end - WINDOW_BATCHES)
+        last_sequence = base_sequence + (latest - begin) * records + delta
+        last_offset = first_offset + latest * records + delta
+        batches = []
+        for index in range(latest, end):
+            sequence = last_sequence & MAX_SEQUENCE
+            batches.append(_new_tuple(ProducerBatch, (sequence, last_offset, delta, timestamps_ms[index])))
+            last_sequence += records
+            last_offset += records
+        producers.apply_run(producer_id, epoch, batches)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from odradek.storage.batches import CorruptBatchError, NotInMemoryError, find, scan
@@ -14,6 +14,7 @@ from odradek.storage.indexes import MAX_RELATIVE_OFFSET, NO_TIMESTAMP, OffsetInd
 from odradek.storage.log_config import LogConfig
 from odradek.storage.segment_file import SegmentFile
 from odradek.storage.txn_index import TransactionIndex
+from odradek.storage.uniform_run import UniformRun
 from odradek.wire.records.header import HEADER_BYTES, LOG_OVERHEAD_BYTES, BatchHeader, parse_header
 
 _TAIL_BATCHES = 256
@@ -170,6 +171,36 @@ class Segment:
         last_offsets.append(last_offset)
         self._tail_positions.append(position)
         if len(last_offsets) > _TAIL_BATCHES:
+            self._trim_tail()
+
+    def note_uniform(self, run: UniformRun, first_offset: int, position: int, index_interval: int) -> None:
+        """`note` for all batches of a run, which were written from `position` on; the first is at `first_offset`."""
+        if position == 0:
+            self._first_timestamp_ms = run.max_timestamps_ms[0]
+        size, records = run.batch_bytes, run.records
+        last_offset = first_offset + records - 1
+        count = len(run.batches)
+        noted = 0
+        while noted < count:
+            # Up to where the next entry is due: it is made for the batch before which the interval is exceeded.
+            due = (index_interval - self._bytes_since_index_entry) // size + 1
+            if due > 0:
+                end = min(noted + due, count)
+                self._note_timestamps(run.max_timestamps_ms, noted, end, last_offset, records)
+                self._bytes_since_index_entry += (end - noted) * size
+                noted = end
+            else:
+                self._note_timestamps(run.max_timestamps_ms, noted, noted + 1, last_offset, records)
+                self.index.append(last_offset + noted * records, position + noted * size)
+                self.time_index.append_if_later(self.max_timestamp_ms, self._offset_of_max_timestamp)
+                self._bytes_since_index_entry = size
+                noted += 1
+        last_offsets = self._tail_last_offsets
+        if not last_offsets:
+            self._tail_start = first_offset
+        last_offsets += range(last_offset, last_offset + count * records, records)
+        self._tail_positions += range(position, position + count * size, size)
+        while len(last_offsets) > _TAIL_BATCHES:
             self._trim_tail()
 
     def take_back(self, size: int) -> None:
@@ -332,6 +363,15 @@ class Segment:
         self._tail_start = self._tail_last_offsets[half - 1] + 1
         del self._tail_last_offsets[:half]
         del self._tail_positions[:half]
+
+    def _note_timestamps(
+        self, timestamps_ms: Sequence[int], begin: int, end: int, last_offset: int, records: int
+    ) -> None:
+        """What `note` does with the timestamps of some batches of a run, whose first one ends at `last_offset`."""
+        latest_ms = timestamps_ms[begin] if end - begin == 1 else max(timestamps_ms[begin:end])
+        if latest_ms > self.max_timestamp_ms:
+            self._max_timestamp_ms = latest_ms
+            self._offset_of_max_timestamp = last_offset + timestamps_ms.index(latest_ms, begin) * records
 
     def _forget_tail(self) -> None:
         self._tail_last_offsets = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum
 from typing import TypeVar
 
@@ -116,10 +116,7 @@ class Ground:
             gate.run(answer)
             return later
 
-        def handle_run(connection: ConnectionInfo, together: Sequence[memoryview]) -> Sequence[Reply]:
-            return run_handler(connection, together) if run_handler is not None and gate.is_open else ()
-
-        return handle, handle_run
+        return handle, None if run_handler is None else run_handler.only_while(lambda: gate.is_open)
 
     def kill(self) -> None:
         """End everything that the node does, in the middle of it."""

@@ -79,10 +79,7 @@ class Interception:
         def handle(connection: ConnectionInfo, frame: memoryview) -> Reply | Promise[Reply]:
             return _passed(self._interceptors, handler, connection, frame)
 
-        def handle_run(connection: ConnectionInfo, together: Sequence[memoryview]) -> Sequence[Reply]:
-            return () if self._interceptors or run_handler is None else run_handler(connection, together)
-
-        return handle, handle_run
+        return handle, None if run_handler is None else run_handler.only_while(lambda: not self._interceptors)
 
 
 def _passed(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from odradek.node.running import Frames
 from odradek.ports import Promise
 from odradek.ports.network import ConnectionInfo, Outcome, Reply
@@ -42,10 +40,7 @@ class OlderKafka:
                 lambda reply: changed(head, reply, self._limit),
             )
 
-        def handle_run(_connection: ConnectionInfo, _frames: Sequence[memoryview]) -> Sequence[Reply]:
-            return ()
-
-        return handle, handle_run
+        return handle, None
 
     def _unknown(self, head: RequestHead) -> Reply:
         if head.key is not ApiKey.API_VERSIONS:

@@ -18,10 +18,10 @@ FIRST_PLAIN = 9
 """The first version whose layout this is."""
 FIRST_WITH_TOPIC_IDS = 13
 
-_ONE = 2
+ONE = 2
 """The length of an array of one element, as a compact array begins."""
-_ENDS = bytes(3)
-_ENDS_BYTES = len(_ENDS)
+ENDS = bytes(3)
+_ENDS_BYTES = len(ENDS)
 """Of the partition, the topic and the request: no tagged fields."""
 
 _START = struct.Struct(">BhiBB")
@@ -55,7 +55,7 @@ def read_plain(frame: memoryview, body_at: int, version: int) -> PlainProduce | 
             topic = str(frame[name_at:position], "utf-8")
             partitions, partition = _PARTITION.unpack_from(frame, position)
             position += _PARTITION.size
-        if named or topics != _ONE or partitions != _ONE:
+        if named or topics != ONE or partitions != ONE:
             return None
         size = frame[position]
         position += 1
@@ -84,7 +84,7 @@ class PlainForm:
     def records(self, frame: memoryview) -> memoryview | None:
         """The records in a frame that differs in nothing else behind its header; None if it does."""
         at = self._records_at
-        if len(frame) != self._frame_bytes or frame[self.body_at : at] != self._front or frame[-_ENDS_BYTES:] != _ENDS:
+        if len(frame) != self._frame_bytes or frame[self.body_at : at] != self._front or frame[-_ENDS_BYTES:] != ENDS:
             return None
         return frame[at:-_ENDS_BYTES]
 
@@ -109,6 +109,6 @@ def plain_replies(
         pack, named = _named_reply(len(name)).pack, (len(name) + 1, name)
 
     def reply(correlation_id: int, base_offset: int) -> bytes:
-        return pack(correlation_id, _ONE, *named, _ONE, partition, base_offset, log_append_time_ms, log_start_offset, 1)
+        return pack(correlation_id, ONE, *named, ONE, partition, base_offset, log_append_time_ms, log_start_offset, 1)
 
     return reply

@@ -17,9 +17,9 @@ from odradek.wire.errors import KafkaError
 from odradek.wire.plain_produce import PlainForm, PlainProduce, plain_replies, read_plain
 from odradek.wire.records.header import TRANSACTIONAL_BIT, BatchHeader, rewrite_base_offset_and_epoch
 
-_ACKS_NONE = 0
-_ACKS_WITHOUT_WAITING = (1, _ACKS_NONE)
-_ACKS_ALL = -1
+ACKS_NONE = 0
+_ACKS_WITHOUT_WAITING = (1, ACKS_NONE)
+ACKS_ALL = -1
 _new_tuple = tuple.__new__
 
 
@@ -35,13 +35,13 @@ class PlainProduceApi:
 
     def answer(self, version: int, correlation_id: int, frame: memoryview, body_at: int) -> Reply | None:
         """The reply (see `Handler.plain`); None, with nothing changed, if the request has to go the long way."""
-        admitted = self._admit(version, frame, body_at)
+        admitted = self.admit(version, frame, body_at)
         return None if admitted is None else self._append(correlation_id, admitted)
 
     def answer_run(self, version: int, requests: Iterator[tuple[int, memoryview]], body_at: int) -> Sequence[Reply]:
         """The replies to the first of `requests` (see `Handler.plain_run`): those for one partition, in sequence."""
         for correlation_id, frame in requests:
-            first = self._admit(version, frame, body_at)
+            first = self.admit(version, frame, body_at)
             if first is None or first.config.uses_log_append_time:
                 # Batches that get their time here go one by one: checking them all first would be done twice.
                 return ()
@@ -53,7 +53,7 @@ class PlainProduceApi:
             return () if reply is None else (reply,)
         return ()
 
-    def _admit(self, version: int, frame: memoryview, body_at: int) -> _Admitted | None:
+    def admit(self, version: int, frame: memoryview, body_at: int) -> _Admitted | None:
         """The request's batch and where it goes; None if it has to go the long way."""
         request = read_plain(frame, body_at, version)
         if request is None:
@@ -71,7 +71,7 @@ class PlainProduceApi:
             log = partition.log
             if log is None or not partition.is_leader:
                 return None
-            if acks not in _ACKS_WITHOUT_WAITING and (acks != _ACKS_ALL or not partition.is_alone):
+            if acks not in _ACKS_WITHOUT_WAITING and (acks != ACKS_ALL or not partition.is_alone):
                 return None
             batch, header = self._admission.admit(records, log.config, version)
         except (KafkaError, TakesLongError):
@@ -122,11 +122,11 @@ class PlainProduceApi:
     def _append(self, correlation_id: int, admitted: _Admitted) -> Reply | None:
         request, partition, _, batch, header = admitted
         try:
-            info = self._replicas.append(partition, batch, (header,), all_replicas=request.acks == _ACKS_ALL)
+            info = self._replicas.append(partition, batch, (header,), all_replicas=request.acks == ACKS_ALL)
         except Exception:  # noqa: BLE001 - the long way meets it again, and tells the client
             _restore(batch, header)
             return None
-        if request.acks == _ACKS_NONE:
+        if request.acks == ACKS_NONE:
             return Outcome.NO_REPLY
         return [_replies(request, info)(correlation_id, info.first_offset)]
 
@@ -140,7 +140,7 @@ class PlainProduceApi:
             return ()
         if info is None:
             return ()
-        if run.first.request.acks == _ACKS_NONE:
+        if run.first.request.acks == ACKS_NONE:
             return [Outcome.NO_REPLY] * len(headers)
         reply_of, offset = _replies(run.first.request, info), info.first_offset
         replies = []

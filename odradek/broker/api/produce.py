@@ -9,6 +9,7 @@ from typing import cast
 
 from odradek.broker.api.leaders import leader_endpoints
 from odradek.broker.api.plain_produce import PlainProduceApi
+from odradek.broker.api.uniform_produce import UniformProduceApi
 from odradek.broker.coordinator.result import Producer
 from odradek.broker.replication.admission import Admission, Opened
 from odradek.broker.replication.manager import ReplicaManager
@@ -118,6 +119,7 @@ class ProduceApi:
             _produce_failed,
             plain=plain.answer,
             plain_run=plain.answer_run,
+            plain_uniform=UniformProduceApi(self._replicas, self._admission, plain).answer,
             plain_from=FIRST_PLAIN,
             max_objects=MAX_DECIDED_OBJECTS,
             keeps_order=True,

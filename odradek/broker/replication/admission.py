@@ -115,6 +115,16 @@ class Admission:
                 return admitted
             outcome = None if step is None else step()
 
+    def may_stay_closed(self, header: BatchHeader, config: LogConfig) -> bool:
+        """Whether no batch needs to be opened that says of itself what this one says, timestamps excepted.
+
+        Those must be within `message_timestamp_after_max_ms` of the clock, and the latest not before the base.
+        """
+        return (
+            not self._must_open(header._replace(base_timestamp_ms=0, max_timestamp_ms=0), config)
+            and not config.uses_log_append_time
+        )
+
     def takes_long(self, records: Buffer | None, config: LogConfig) -> bool:
         """Whether `admit` would say so, if nothing else is wrong with the batch."""
         if self._executor is None or not records or len(records) < HEADER_BYTES:

@@ -17,6 +17,7 @@ from odradek.storage.log_config import LogConfig
 from odradek.storage.log_results import AppendInfo, AppendOrigin
 from odradek.storage.manager import LogManager
 from odradek.storage.topic_partition import TopicPartition
+from odradek.storage.uniform_run import UniformRun
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.records.header import BatchHeader
 from odradek.wire.uuids import Uuid
@@ -182,6 +183,13 @@ class ReplicaManager:
         if info is not None and not partition.is_alone:
             self.waiting_replicas.moved(partition.topic_partition)
         return info
+
+    def append_uniform(self, partition: Partition, run: UniformRun, *, now_ms: int) -> int | None:
+        """`Partition.append_uniform`; what waits for records of the partition is told."""
+        first_offset = partition.append_uniform(run, now_ms=now_ms)
+        if first_offset is not None and not partition.is_alone:
+            self.waiting_replicas.moved(partition.topic_partition)
+        return first_offset
 
     def when_replicated(self, name: TopicPartition, offset: int, timeout_ms: float) -> Promise[None]:
         """Settles when every in-sync replica has the record that was appended at `offset` just now.

@@ -15,6 +15,7 @@ from odradek.metadata.image import PartitionImage
 from odradek.storage.log import Log
 from odradek.storage.log_results import AppendInfo, AppendOrigin
 from odradek.storage.topic_partition import TopicPartition
+from odradek.storage.uniform_run import UniformRun
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.records.header import BatchHeader
 
@@ -195,6 +196,13 @@ class Partition:
         if info is not None:
             self.advance_high_watermark()
         return info
+
+    def append_uniform(self, run: UniformRun, *, now_ms: int) -> int | None:
+        """As `append_run`: see `Log.append_uniform`."""
+        first_offset = self.leader_log().append_uniform(run, leader_epoch=self.leader_epoch, now_ms=now_ms)
+        if first_offset is not None:
+            self.advance_high_watermark()
+        return first_offset
 
     def advance_high_watermark(self) -> bool:
         """Move the high watermark to what every in-sync replica has; returns whether it moved."""

@@ -235,6 +235,18 @@ def place_batches(
         pack_into(batch, BASE_OFFSET_AT, base_offset, header.length, leader_epoch)
 
 
+def place_uniform(
+    batches: Sequence[memoryview], batch_bytes: int, first_offset: int, records: int, leader_epoch: int
+) -> None:
+    """`place_batches` for batches of one size with as many records each, one behind the other from `first_offset`."""
+    pack_into = _PLACE.pack_into
+    length = batch_bytes - LOG_OVERHEAD_BYTES
+    offset = first_offset
+    for batch in batches:
+        pack_into(batch, BASE_OFFSET_AT, offset, length, leader_epoch)
+        offset += records
+
+
 def set_max_timestamp(
     buffer: bytearray | memoryview, position: int, timestamp_type: TimestampType, max_timestamp_ms: int
 ) -> None:

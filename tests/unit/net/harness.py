@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -98,6 +98,10 @@ class Peer:
         self.sock.close()
 
 
+AnswersRuns = Callable[[ConnectionInfo, Sequence[memoryview]], Sequence[Reply]]
+"""A `RunHandler.answer` that is offered frames of one length as well."""
+
+
 class Node:
     """Listeners on free ports of 127.0.0.1."""
 
@@ -112,8 +116,14 @@ class Node:
         self.peers: list[Peer] = []
 
     def listen(
-        self, handler: FrameHandler, name: str = "PLAINTEXT", group: str = "", run_handler: RunHandler | None = None
+        self,
+        handler: FrameHandler,
+        name: str = "PLAINTEXT",
+        group: str = "",
+        run_handler: RunHandler | AnswersRuns | None = None,
     ) -> Listener:
+        if run_handler is not None and not isinstance(run_handler, RunHandler):
+            run_handler = RunHandler(run_handler, lambda _info, _stretch: None)
         listener = self.network.bind(Endpoint(name, "PLAINTEXT", "127.0.0.1", 0), group)
         listener.start(handler, run_handler)
         return listener

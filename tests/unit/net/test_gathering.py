@@ -14,7 +14,7 @@ from odradek.net.limits import NetworkLimits
 from odradek.ports.network import ConnectionInfo, Outcome, Reply, RunHandler
 from odradek.ports.promise import Promise
 from tests.unit.net.conftest import Run
-from tests.unit.net.harness import Node, ParkingHandler, Peer, echo, framed, until
+from tests.unit.net.harness import AnswersRuns, Node, ParkingHandler, Peer, echo, framed, until
 
 
 class Takes:
@@ -33,7 +33,7 @@ class Takes:
         return replies
 
 
-async def connected(node: Node, count: int, handler: RunHandler) -> list[Peer]:
+async def connected(node: Node, count: int, handler: AnswersRuns) -> list[Peer]:
     listener = node.listen(echo, run_handler=handler)
     peers = [await node.connect(listener) for _ in range(count)]
     await until(lambda: node.network.connections == count)
@@ -201,7 +201,13 @@ class Brought:
     def run_handler_now(self) -> RunHandler | None:
         return None
 
-    def handle_gathered(self, gathered: Gathered, replies: Sequence[Reply]) -> None:
+    def answer_run(self, replies: Sequence[Reply]) -> None:
+        raise AssertionError("nobody answers runs")
+
+    def answer_uniform(self, count: int, framed: bytes) -> None:
+        raise AssertionError("nobody answers runs")
+
+    def end_gathered(self, gathered: Gathered, position: int) -> None:
         pass
 
 
@@ -212,7 +218,7 @@ def test_gathering_ends_where_connections_are_alone_and_is_tried_again() -> None
     def turn(connections: int) -> None:
         for _ in range(connections):
             assert gathering.reads_apart == 0
-            gathering.add(Gathered(Brought(), memoryview(b""), 0, 7, []))
+            gathering.add(Gathered(Brought(), memoryview(b""), 0, 7))
         assert gathering.bytes == 7
         loop.end()
         assert gathering.bytes == 0

@@ -98,7 +98,10 @@ class Reader(FrameReader):
     def run_handler_now(self) -> RunHandler | None:
         return None
 
-    def _answer_run(self, replies: Sequence[Reply]) -> None:
+    def _dispatch_uniform(self, stretch: memoryview) -> int:
+        return 0
+
+    def answer_run(self, replies: Sequence[Reply]) -> None:
         raise AssertionError("nobody takes runs here")
 
     def _on_eof(self) -> None:

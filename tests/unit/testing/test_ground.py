@@ -10,7 +10,7 @@ import pytest
 from odradek.net.real import RealClock, SystemRandom
 from odradek.node.ports import Ports
 from odradek.ports import Promise, Recurring
-from odradek.ports.network import ConnectionInfo
+from odradek.ports.network import ConnectionInfo, RunHandler, UniformReplies
 from odradek.storage.memory_files import MemoryFileSystem
 from odradek.testing.disk import Disk
 from odradek.testing.ground import Ground
@@ -78,7 +78,12 @@ class World:
 
 def test_a_paused_node_does_everything_later_and_in_order() -> None:
     world, done = World(), list[str]()
-    handle, handle_run = world.ground.frames(((lambda _connection, frame: [frame]), None))
+    handle, handle_run = world.ground.frames(
+        (
+            lambda _connection, frame: [frame],
+            RunHandler(lambda _connection, frames: [frames], lambda _connection, _frames: UniformReplies(1, b"")),
+        )
+    )
     world.ports.scheduler.call_soon(lambda: done.append("soon"))
     world.ports.scheduler.call_later(5, lambda: done.append("later"))
     world.ports.executor.submit(lambda: None).on_done(lambda _work: done.append("work"))
@@ -92,11 +97,14 @@ def test_a_paused_node_does_everything_later_and_in_order() -> None:
     assert isinstance(reply, Promise)
     reply.on_done(lambda _reply: done.append("reply"))
     assert handle_run is not None
-    assert handle_run(HERE, [memoryview(b"frame")]) == ()
+    assert handle_run.answer(HERE, [memoryview(b"frame")]) == ()
+    assert handle_run.answer_uniform(HERE, memoryview(b"frame")) is None
     assert done == []
     world.ground.gate.resume()
     assert done == ["answer", "work", "soon", "later", "reply"]
     assert handle(HERE, memoryview(b"frame")) == [b"frame"]
+    assert handle_run.answer(HERE, [memoryview(b"frame")]) == [[b"frame"]]
+    assert handle_run.answer_uniform(HERE, memoryview(b"frame")) is not None
 
 
 def test_what_is_cancelled_while_it_is_kept_does_not_run() -> None:

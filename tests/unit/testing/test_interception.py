@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from odradek.ports import Promise
-from odradek.ports.network import ConnectionInfo, FrameHandler, Outcome, Reply
+from odradek.ports.network import ConnectionInfo, FrameHandler, Outcome, Reply, RunHandler, UniformReplies
 from odradek.testing.interception import Interception, RequestHead, request_head
 from odradek.wire.apis import ApiKey, request_header_version
 from odradek.wire.messages.headers import RequestHeader
@@ -24,15 +26,19 @@ class Node:
     def __init__(self) -> None:
         self.seen: list[bytes] = []
         self.interception = Interception()
-        self.handle, self.handle_run = self.interception.frames((self._handle, self._handle_run))
+        self.handle, self.handle_run = self.interception.frames(
+            (self._handle, RunHandler(self._answer, self._answer_uniform))
+        )
 
     def _handle(self, _connection: ConnectionInfo, frame: memoryview) -> Reply:
         self.seen.append(bytes(frame))
         return [b"answer"]
 
-    def _handle_run(self, _connection: ConnectionInfo, frames: object) -> list[Reply]:
-        assert isinstance(frames, list)
+    def _answer(self, _connection: ConnectionInfo, frames: Sequence[memoryview]) -> list[Reply]:
         return [[b"together"] for _ in frames]
+
+    def _answer_uniform(self, _connection: ConnectionInfo, _stretch: memoryview) -> UniformReplies:
+        return UniformReplies(2, b"uniform")
 
 
 def adding(text: bytes) -> object:
@@ -61,12 +67,15 @@ def test_frames_that_arrive_together_go_the_short_way_only_while_nobody_intercep
     node = Node()
     frames = [memoryview(b"a"), memoryview(b"b")]
     assert node.handle_run is not None
-    assert node.handle_run(HERE, frames) == [[b"together"], [b"together"]]
+    assert node.handle_run.answer(HERE, frames) == [[b"together"], [b"together"]]
+    assert node.handle_run.answer_uniform(HERE, memoryview(b"ab")) == (2, b"uniform")
     interceptor = adding(b"1")
     node.interception.add(interceptor)  # type: ignore[arg-type]
-    assert node.handle_run(HERE, frames) == ()
+    assert node.handle_run.answer(HERE, frames) == ()
+    assert node.handle_run.answer_uniform(HERE, memoryview(b"ab")) is None
     node.interception.remove(interceptor)  # type: ignore[arg-type]
-    assert node.handle_run(HERE, frames) == [[b"together"], [b"together"]]
+    assert node.handle_run.answer(HERE, frames) == [[b"together"], [b"together"]]
+    assert node.handle_run.answer_uniform(HERE, memoryview(b"ab")) == (2, b"uniform")
 
 
 def test_a_head_is_read_in_every_form_of_it() -> None:

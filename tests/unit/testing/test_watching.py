@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from odradek.ports import Promise
-from odradek.ports.network import ConnectionInfo, Outcome, Reply
+from odradek.ports.network import ConnectionInfo, Outcome, Reply, RunHandler
 from odradek.testing import watching
 from odradek.testing.interception import Interception
 from odradek.testing.watching import Selection, Watch
@@ -38,9 +38,11 @@ class Node:
     @property
     def is_watched(self) -> bool:
         """Frames that arrive together go to their own handler while nobody looks."""
-        _, run = self.interception.frames((lambda _connection, _frame: [], lambda _connection, _frames: ([b"run"],)))
+        _, run = self.interception.frames(
+            (lambda _connection, _frame: [], RunHandler(lambda _connection, _frames: ([b"run"],), lambda *_: None))
+        )
         assert run is not None
-        return not run(CONNECTION, [frame(), frame()])
+        return not run.answer(CONNECTION, [frame(), frame()])
 
 
 def clients(watch: Watch) -> list[str | None]:
