@@ -10,9 +10,7 @@ from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.replication.partition import NO_EPOCH, Isolation
 from odradek.storage.log import Log
 from odradek.storage.log_results import LogSlice
-from odradek.storage.segment import ColdLookupError
 from odradek.storage.txn_index import AbortedTransaction
-from odradek.wire.errors import KafkaError
 from odradek.wire.plain_fetch import PlainAnswer
 from odradek.wire.schema import Chunk
 
@@ -128,7 +126,7 @@ def _slice(reading: _Reading, *, waits: bool) -> tuple[LogSlice, Sequence[Aborte
         aborted = None
         if only_committed and not part.first_entry_incomplete:
             aborted = log.aborted_in(part, offset)
-    except (KafkaError, ColdLookupError):
+    except Exception:  # noqa: BLE001 - the long way meets it again, and tells of this partition alone
         if part is not None:
             release(part.records)
         raise UnusualError from None
