@@ -16,6 +16,8 @@ RECEIVES_PER_TURN = 4
 """Reads that go on with one large frame before other connections have their turn."""
 MAX_RUN_FRAMES = 32
 """How many frames that lie behind each other are offered together, unless they are of one length."""
+LONE_RUNS = 2
+"""Runs of one frame in a row, after which frames are handled one by one up to the end of what was read."""
 PAUSED_PARKED = 1
 PAUSED_UNSENT = 2
 PAUSED_MEMORY = 4
@@ -224,9 +226,29 @@ class FrameReader:
             gathering.reads_apart -= 1
         elif size <= GATHERED_BYTES and self._gather(view, position, end):
             return
-        self._parse(view, position, end, may_go_on=is_filled)
+        behind, is_refused = self._take_stretch(view, position, end)
+        if behind < end:
+            self._parse(view, behind, end, may_go_on=is_filled, is_refused=is_refused)
         if is_filled and view is self._context.read_view and not self._context.memory.is_tight:
             self._context.read_was_filled()
+
+    def _take_stretch(self, view: memoryview, position: int, end: int) -> tuple[int, bool]:
+        """Handle what was read if it is frames of one length and no more.
+
+        Returns where the rest of it begins, and whether that was refused as a stretch. It does what `_parse` would do,
+        in less time: that is what a producer with several requests in flight brings.
+        """
+        if end - position <= LENGTH.size:
+            return position, False
+        (length,) = LENGTH.unpack_from(view, position)
+        limits = self._context.limits
+        if not 0 < length <= limits.socket_request_max_bytes:
+            return position, False
+        count, rest = divmod(end - position, LENGTH.size + length)
+        if rest or not 1 < count <= limits.max_frames_per_turn:
+            return position, False
+        taken = self._dispatch_uniform(view[position:end])
+        return (end if taken == count else position + taken * (LENGTH.size + length)), not taken
 
     def _gather(self, view: memoryview, position: int, end: int) -> bool:
         if self._reads_apart:
@@ -243,16 +265,18 @@ class FrameReader:
         self._context.gathering.add(gathered)
         return True
 
-    def _parse(self, view: memoryview, position: int, end: int, *, may_go_on: bool = False) -> None:
+    def _parse(
+        self, view: memoryview, position: int, end: int, *, may_go_on: bool = False, is_refused: bool = False
+    ) -> None:
         """Handle the frames in `view[position:end]`; what cannot be handled yet is kept.
 
-        `may_go_on`: the socket may have the rest of the last one.
+        `may_go_on`: the socket may have the rest of the last one. `is_refused`: as a stretch, all was offered already.
         """
         context = self._context
         limits = context.limits
         frames_left = limits.max_frames_per_turn
         turn_end = 0.0
-        may_run = True
+        lone_runs = 0
         while end - position >= 4 and not self._ending:
             if self._pause or not frames_left or (turn_end and monotonic() >= turn_end):
                 self._keep(view, position, end)
@@ -271,32 +295,37 @@ class FrameReader:
             if frame_end < end:
                 if not turn_end:
                     turn_end = monotonic() + limits.max_turn_ms / 1000
-                if may_run:
-                    taken, behind = self._dispatch_together(view, position - 4, frame_end, end, frames_left)
+                if lone_runs < LONE_RUNS:
+                    frames = view[position - LENGTH.size : end]
+                    taken, taken_bytes = self._dispatch_together(frames, length, frames_left, is_refused=is_refused)
+                    is_refused = False
                     if taken:
+                        lone_runs = lone_runs + 1 if taken == 1 else 0
                         frames_left -= taken
-                        position = behind
+                        position += taken_bytes - LENGTH.size
                         continue
-                    may_run = False
+                    lone_runs = LONE_RUNS
             frames_left -= 1
             self._dispatch_slice(view, position, frame_end)
             position = frame_end
         if position < end and not self._ending:
             self._head = bytes(view[position:end])
 
-    def _dispatch_together(self, view: memoryview, begin: int, second: int, end: int, most: int) -> tuple[int, int]:
-        """Handle the first of the frames in `view[begin:end]` together: how many (maybe none), and where they end."""
-        size = second - begin
-        count = min((end - begin) // size, most)
-        if count > 1 and view[begin : begin + 4] == view[second : second + 4]:
-            taken = self._dispatch_uniform(view[begin : begin + count * size])
+    def _dispatch_together(self, view: memoryview, length: int, most: int, *, is_refused: bool) -> tuple[int, int]:
+        """Handle the first frames in `view` together: how many (or 0), and their bytes. The first has this length.
+
+        `is_refused`: they were offered as a stretch already.
+        """
+        frame_bytes = LENGTH.size + length
+        count = min(len(view) // frame_bytes, most)
+        if count > 1 and not is_refused and LENGTH.unpack_from(view, frame_bytes)[0] == length:
+            taken = self._dispatch_uniform(view[: count * frame_bytes])
             if taken:
-                return taken, begin + taken * size
-        frames = whole_frames(
-            view, begin, end, min(most, MAX_RUN_FRAMES), self._context.limits.socket_request_max_bytes
-        )
+                return taken, taken * frame_bytes
+        longest = self._context.limits.socket_request_max_bytes
+        frames = whole_frames(view, 0, len(view), min(most, MAX_RUN_FRAMES), longest)
         taken = self._dispatch_run(frames) if len(frames) > 1 else 0
-        return taken, begin + sum(map(len, frames[:taken])) + 4 * taken
+        return taken, sum(map(len, frames[:taken])) + LENGTH.size * taken
 
     def _receive_rest(self, view: memoryview, end: int, frame_end: int) -> int:
         """Read what is there of `view[end:frame_end]`, if there is room for that; returns how far it goes.

@@ -14,11 +14,11 @@ from odradek.storage.log_config import LogConfig
 from odradek.storage.log_reads import LogReads
 from odradek.storage.log_results import AppendInfo, AppendOrigin
 from odradek.storage.markers import apply_batch, apply_sequence, apply_uniform, sequences_of
-from odradek.storage.producers import ProducerStateManager
+from odradek.storage.producers import ProducerEntry, ProducerStateManager
 from odradek.storage.segment import Segment
 from odradek.storage.segments import Segments
 from odradek.storage.topic_partition import TopicPartition
-from odradek.storage.uniform_run import UniformRun
+from odradek.storage.uniform_run import ProducerSequence, UniformRun
 from odradek.wire.records.header import (
     CONTROL_BIT,
     LOG_OVERHEAD_BYTES,
@@ -141,12 +141,14 @@ class LogAppends(LogReads):
         """
         if self.is_offline:
             raise self._offline()
-        if run.sequences and not self._continue_producers(run):
+        entries = self._continued(run.sequences) if run.sequences else ()
+        if entries is None:
             return None
         first_offset = self.log_end_offset
         next_offset = first_offset + len(run.batches) * run.records
         size = len(run.batches) * run.batch_bytes
-        if self._is_full(size, next_offset - 1, max(run.max_timestamps_ms), now_ms):
+        max_timestamp_ms = max(run.max_timestamps_ms)
+        if self._is_full(size, next_offset - 1, max_timestamp_ms, now_ms):
             return None
         place_uniform(run.batches, run.batch_bytes, first_offset, run.records, leader_epoch)
         if leader_epoch != self.leader_epochs.latest_epoch and leader_epoch >= 0:
@@ -155,9 +157,9 @@ class LogAppends(LogReads):
         position = segment.log.size
         try:
             segment.log.append(*run.batches)
-            segment.note_uniform(run, first_offset, position, self.config.index_interval_bytes)
-            if run.sequences:
-                apply_uniform(self.producers, run, first_offset)
+            segment.note_uniform(run, first_offset, position, max_timestamp_ms, self.config.index_interval_bytes)
+            if entries:
+                apply_uniform(entries, run, first_offset)
         except OSError as error:
             raise self._failed(error) from error
         except Exception:
@@ -173,16 +175,16 @@ class LogAppends(LogReads):
             header.producer_id, header.producer_epoch, header.base_sequence, is_transactional=False
         )
 
-    def _continue_producers(self, run: UniformRun) -> bool:
-        """Whether each producer has one sequence in the run, which goes on where its batches in the log end."""
-        sequences = run.sequences
-        if len(sequences) > 1 and len({each.producer_id for each in sequences}) < len(sequences):
-            return False
-        is_next = self.producers.is_next
-        for each in sequences:
-            if not is_next(each.producer_id, each.producer_epoch, each.base_sequence, is_transactional=False):
-                return False
-        return True
+    def _continued(self, sequences: Sequence[ProducerSequence]) -> list[ProducerEntry] | None:
+        """The producers of these sequences; None unless each has one that goes on where its batches in the log end."""
+        next_of = self.producers.next_of
+        entries: list[ProducerEntry] = []
+        for producer_id, producer_epoch, base_sequence, _, _ in sequences:
+            entry = next_of(producer_id, producer_epoch, base_sequence)
+            if entry is None or (entries and entry in entries):
+                return None
+            entries.append(entry)
+        return entries
 
     def append_as_follower(self, batches: Buffer) -> AppendInfo | None:
         """Append batches as the leader has them, offsets and epochs included. Half a batch at the end is left out.

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from odradek.ports.files import Buffer
-from odradek.storage.producers import WINDOW_BATCHES, CompletedTransaction, ProducerBatch, ProducerStateManager
+from odradek.storage.producers import (
+    WINDOW_BATCHES,
+    CompletedTransaction,
+    ProducerBatch,
+    ProducerEntry,
+    ProducerStateManager,
+)
 from odradek.storage.uniform_run import UniformRun
 from odradek.wire.records.batch import iter_records
 from odradek.wire.records.header import (
@@ -99,18 +105,12 @@ def apply_sequence(
     producers.apply_run(first.producer_id, first.producer_epoch, batches)
 
 
-def apply_uniform(producers: ProducerStateManager, run: UniformRun, first_offset: int) -> None:
-    """The batches of a run were written, the first one at `first_offset`."""
-    records, timestamps_ms = run.records, run.max_timestamps_ms
-    delta = records - 1
-    for producer_id, epoch, base_sequence, begin, end in run.sequences:
-        latest = max(begin, end - WINDOW_BATCHES)
-        last_sequence = base_sequence + (latest - begin) * records + delta
-        last_offset = first_offset + latest * records + delta
-        batches = []
-        for index in range(latest, end):
-            sequence = last_sequence & MAX_SEQUENCE
-            batches.append(_new_tuple(ProducerBatch, (sequence, last_offset, delta, timestamps_ms[index])))
-            last_sequence += records
-            last_offset += records
-        producers.apply_run(producer_id, epoch, batches)
+def apply_uniform(entries: Sequence[ProducerEntry], run: UniformRun, first_offset: int) -> None:
+    """The batches of a run were written, the first one at `first_offset`; each of its sequences has its entry."""
+    _, _, records, times_ms, sequences = run
+    for entry, (_, _, base_sequence, begin, end) in zip(entries, sequences, strict=True):
+        count = end - begin
+        is_all = count == len(times_ms) and count <= WINDOW_BATCHES
+        latest_ms = times_ms if is_all else times_ms[max(begin, end - WINDOW_BATCHES) : end]
+        last_sequence = (base_sequence + count * records - 1) & MAX_SEQUENCE
+        entry.append_run(last_sequence, first_offset + end * records - 1, records, latest_ms)

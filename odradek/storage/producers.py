@@ -21,6 +21,7 @@ NO_TIMESTAMP = -1
 _MAX_SEQUENCE = 2**31 - 1
 _MAX_EPOCH = 2**15 - 1
 _FIRST_STRICT_TRANSACTION_VERSION = 2
+_new_tuple = tuple.__new__
 
 
 class ProducerBatch(NamedTuple):
@@ -43,11 +44,34 @@ class ProducerBatch(NamedTuple):
         return self.last_offset - self.offset_delta
 
 
+class UniformBatches(NamedTuple):
+    """The latest batches of a run, which have as many records each, without a gap: at most five."""
+
+    last_sequence: int
+    """Of the last one, as its last offset."""
+    last_offset: int
+    records: int
+    timestamps_ms: Sequence[int]
+    """Of each batch."""
+
+    def unfolded(self) -> list[ProducerBatch]:
+        """The batches one by one."""
+        last_sequence, last_offset, records, timestamps_ms = self
+        behind = len(timestamps_ms) * records
+        batches = []
+        for timestamp_ms in timestamps_ms:
+            behind -= records
+            sequence, offset = (last_sequence - behind) & _MAX_SEQUENCE, last_offset - behind
+            batches.append(ProducerBatch(sequence, offset, records - 1, timestamp_ms))
+        return batches
+
+
 class ProducerEntry:
     """One producer's latest state in one log."""
 
     __slots__ = (
-        "batches",
+        "_batches",
+        "_run",
         "coordinator_epoch",
         "last_timestamp_ms",
         "producer_epoch",
@@ -62,13 +86,39 @@ class ProducerEntry:
         self.last_timestamp_ms = NO_TIMESTAMP
         self.txn_first_offset = NO_OFFSET
         """Where its transaction that is going on began, -1 if there is none."""
-        self.batches: list[ProducerBatch] = []
+        self._batches: list[ProducerBatch] = []
+        self._run: UniformBatches | None = None
+        """The latest batches in place of `_batches`, where they came in one run."""
+
+    @property
+    def batches(self) -> list[ProducerBatch]:
         """The latest, at most five, of the current epoch."""
+        run = self._run
+        if run is not None:
+            self._run = None
+            self._batches[:] = run.unfolded()
+        return self._batches
+
+    def append_run(self, last_sequence: int, last_offset: int, records: int, timestamps_ms: Sequence[int]) -> None:
+        """Batches of data were written behind its latest ones, without a gap, of as many records each.
+
+        The last one has this sequence and offset; the timestamps are those of the latest, at most five.
+        """
+        run = _new_tuple(UniformBatches, (last_sequence, last_offset, records, timestamps_ms))
+        if len(timestamps_ms) == WINDOW_BATCHES:
+            # Most runs are followed by another one before anybody looks at their batches.
+            self._run = run
+        else:
+            self.batches.extend(run.unfolded())
+            del self._batches[:-WINDOW_BATCHES]
+        self.last_timestamp_ms = timestamps_ms[-1]
 
     @property
     def last_sequence(self) -> int:
         """The sequence of the last record, -1 if unknown."""
-        return self.batches[-1].last_sequence if self.batches else NO_SEQUENCE
+        if self._run is not None:
+            return self._run.last_sequence
+        return self._batches[-1].last_sequence if self._batches else NO_SEQUENCE
 
     @property
     def last_offset(self) -> int:
@@ -167,6 +217,20 @@ class ProducerStateManager:
             return False
         is_in_order = base_sequence == entry.batches[-1].last_sequence + 1
         return is_in_order and (is_transactional or entry.txn_first_offset == NO_OFFSET)
+
+    def next_of(self, producer_id: int, epoch: int, base_sequence: int) -> ProducerEntry | None:
+        """What is known of the producer, if a batch outside of transactions follows its latest one."""
+        entry = self._producers.get(producer_id)
+        if (
+            entry is None
+            or base_sequence <= 0
+            or base_sequence != entry.last_sequence + 1
+            or entry.producer_epoch != epoch
+            or entry.txn_first_offset != NO_OFFSET
+            or producer_id in self._verifications
+        ):
+            return None
+        return entry
 
     def find_duplicate(self, producer_id: int, epoch: int, base_sequence: int, delta: int) -> ProducerBatch | None:
         """The batch of the window that has this epoch, and first and last sequence."""
@@ -307,7 +371,7 @@ class ProducerStateManager:
     def apply_run(self, producer_id: int, epoch: int, batches: Sequence[ProducerBatch]) -> None:
         """Several batches of data were written outside of transactions, of which these are the latest."""
         entry = self._entry(producer_id, epoch)
-        entry.batches += batches
+        entry.batches.extend(batches)
         del entry.batches[:-WINDOW_BATCHES]
         entry.last_timestamp_ms = batches[-1].timestamp_ms
 

@@ -173,28 +173,23 @@ class Segment:
         if len(last_offsets) > _TAIL_BATCHES:
             self._trim_tail()
 
-    def note_uniform(self, run: UniformRun, first_offset: int, position: int, index_interval: int) -> None:
-        """`note` for all batches of a run, which were written from `position` on; the first is at `first_offset`."""
+    def note_uniform(
+        self, run: UniformRun, first_offset: int, position: int, max_timestamp_ms: int, index_interval: int
+    ) -> None:
+        """`note` for all batches of a run, which were written from `position` on; the first is at `first_offset`.
+
+        `max_timestamp_ms` is the largest of theirs.
+        """
         if position == 0:
             self._first_timestamp_ms = run.max_timestamps_ms[0]
-        size, records = run.batch_bytes, run.records
+        size, records, count = run.batch_bytes, run.records, len(run.batches)
         last_offset = first_offset + records - 1
-        count = len(run.batches)
-        noted = 0
-        while noted < count:
-            # Up to where the next entry is due: it is made for the batch before which the interval is exceeded.
-            due = (index_interval - self._bytes_since_index_entry) // size + 1
-            if due > 0:
-                end = min(noted + due, count)
-                self._note_timestamps(run.max_timestamps_ms, noted, end, last_offset, records)
-                self._bytes_since_index_entry += (end - noted) * size
-                noted = end
-            else:
-                self._note_timestamps(run.max_timestamps_ms, noted, noted + 1, last_offset, records)
-                self.index.append(last_offset + noted * records, position + noted * size)
-                self.time_index.append_if_later(self.max_timestamp_ms, self._offset_of_max_timestamp)
-                self._bytes_since_index_entry = size
-                noted += 1
+        if self._bytes_since_index_entry + (count - 1) * size > index_interval:
+            self._index_uniform(run, last_offset, position, index_interval)
+        else:
+            if max_timestamp_ms > self.max_timestamp_ms:
+                self._note_timestamps(run.max_timestamps_ms, 0, count, last_offset, records)
+            self._bytes_since_index_entry += count * size
         last_offsets = self._tail_last_offsets
         if not last_offsets:
             self._tail_start = first_offset
@@ -364,10 +359,28 @@ class Segment:
         del self._tail_last_offsets[:half]
         del self._tail_positions[:half]
 
+    def _index_uniform(self, run: UniformRun, last_offset: int, position: int, index_interval: int) -> None:
+        """What `note` does with the indexes for batches of a run, the first of which ends at `last_offset`."""
+        size, records, count = run.batch_bytes, run.records, len(run.batches)
+        noted = 0
+        while noted < count:
+            # Those before which the interval is not exceeded yet.
+            more = min((index_interval - self._bytes_since_index_entry) // size + 1, count - noted)
+            if more > 0:
+                self._note_timestamps(run.max_timestamps_ms, noted, noted + more, last_offset, records)
+                self._bytes_since_index_entry += more * size
+                noted += more
+            else:
+                self._note_timestamps(run.max_timestamps_ms, noted, noted + 1, last_offset, records)
+                self.index.append(last_offset + noted * records, position + noted * size)
+                self.time_index.append_if_later(self.max_timestamp_ms, self._offset_of_max_timestamp)
+                self._bytes_since_index_entry = size
+                noted += 1
+
     def _note_timestamps(
         self, timestamps_ms: Sequence[int], begin: int, end: int, last_offset: int, records: int
     ) -> None:
-        """What `note` does with the timestamps of some batches of a run, whose first one ends at `last_offset`."""
+        """What `note` does with the timestamps of some batches of a run, the first of which ends at `last_offset`."""
         latest_ms = timestamps_ms[begin] if end - begin == 1 else max(timestamps_ms[begin:end])
         if latest_ms > self.max_timestamp_ms:
             self._max_timestamp_ms = latest_ms

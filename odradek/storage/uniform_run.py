@@ -29,4 +29,4 @@ class UniformRun(NamedTuple):
     max_timestamps_ms: Sequence[int]
     """Of each batch."""
     sequences: Sequence[ProducerSequence]
-    """In the order of the batches; those without a producer id are in none."""
+    """In any order; batches without a producer id are in none."""

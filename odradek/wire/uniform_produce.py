@@ -9,16 +9,30 @@ import struct
 from collections.abc import Iterator, Sequence
 
 from odradek.wire.plain_produce import ENDS, ONE, PlainProduce
-from odradek.wire.records.header import CRC_AT, HEADER_BYTES, LOG_OVERHEAD_BYTES, BatchHeader
+from odradek.wire.records.header import (
+    CRC_AT,
+    HEADER_BYTES,
+    LOG_OVERHEAD_BYTES,
+    NO_PRODUCER_EPOCH,
+    NO_PRODUCER_ID,
+    BatchHeader,
+)
 
 _LENGTH = struct.Struct(">i")
-_LENGTH_BYTES = 4
+LENGTH_BYTES = 4
+CLIENT_ID_SIZE_AT = 12
+"""Where the size of the client id begins behind a frame's length: its first byte tells if there is one."""
 _CLIENT_ID_AT = 10
 """Where the client id begins in a frame, behind its size."""
+PRODUCER = struct.Struct(">qh")
+"""Id and epoch of a producer, as they are in a batch."""
+NO_PRODUCER = PRODUCER.pack(NO_PRODUCER_ID, NO_PRODUCER_EPOCH)
+SIGN_BIT = 0x80
+"""In the first byte of a producer: it has no id."""
 _NO_TIME_MS = -1
 _TAIL = struct.Struct(">qqB8x")
 
-Fields = tuple[bytes, int, int, bytes, int, bytes, int, int, int, int, int, bytes, bytes]
+Fields = tuple[bytes, int, int, bytes, int, bytes, int, int, bytes, int, bytes, bytes]
 """Of one request:
 
 - what its frame begins with: length, API key, version
@@ -28,7 +42,7 @@ Fields = tuple[bytes, int, int, bytes, int, bytes, int, int, int, int, int, byte
 - that checksum
 - the batch's attributes and last offset delta
 - base timestamp, largest timestamp (milliseconds)
-- producer id, producer epoch, base sequence
+- producer id with epoch (`PRODUCER`), base sequence
 - the number of records
 - what is behind the batch
 """
@@ -51,6 +65,9 @@ class UniformForm:
         "batch_bytes",
         "constant",
         "frame_bytes",
+        "front",
+        "front_at",
+        "front_end",
         "leader_epoch",
         "records",
     )
@@ -68,14 +85,15 @@ class UniformForm:
         """With the length in front."""
         self.batch_at = len(framed) - len(ENDS) - self.batch_bytes
         """Where the batch begins behind that."""
-        front_at = _LENGTH_BYTES + body_at - 1
+        front_at = self.front_at = LENGTH_BYTES + body_at - 1
+        self.front_end = self.batch_at + CRC_AT
         layout = struct.Struct(
-            f">8sih{front_at - _LENGTH_BYTES - _CLIENT_ID_AT}x{self.batch_at + CRC_AT - front_at}sI6sqqqhi4s"
+            f">8sih{front_at - LENGTH_BYTES - _CLIENT_ID_AT}x{self.front_end - front_at}sI6sqq{PRODUCER.size}si4s"
             f"{self.batch_bytes - HEADER_BYTES}x{len(ENDS)}s"
         )
         fields: Fields = layout.unpack(framed)
-        begin, _, client_id_bytes, front, _, kind, _, _, _, _, _, count, ending = fields
-        self.constant = (begin, client_id_bytes, front, kind, count, ending)
+        begin, _, client_id_bytes, self.front, _, kind, _, _, _, _, count, ending = fields
+        self.constant = (begin, client_id_bytes, self.front, kind, count, ending)
         """The fields in which there is no difference."""
         self._iter_unpack = layout.iter_unpack
         name = request.topic if isinstance(request.topic, bytes) else _compact(request.topic.encode())
@@ -85,7 +103,7 @@ class UniformForm:
         self._tail = _TAIL.pack(_NO_TIME_MS, 0, 1)
         reply = struct.Struct(f">4si{len(self._mid)}sq{len(self._tail)}s")
         self._reply = reply.pack
-        self._prefix = _LENGTH.pack(reply.size - _LENGTH_BYTES)
+        self._prefix = _LENGTH.pack(reply.size - LENGTH_BYTES)
 
     def fields(self, stretch: memoryview) -> Iterator[Fields]:
         """Those of the requests that fill `stretch`, as far as they are of this form: that is for the caller to see."""

@@ -35,13 +35,13 @@ class PlainProduceApi:
 
     def answer(self, version: int, correlation_id: int, frame: memoryview, body_at: int) -> Reply | None:
         """The reply (see `Handler.plain`); None, with nothing changed, if the request has to go the long way."""
-        admitted = self.admit(version, frame, body_at)
+        admitted = self._admit(version, frame, body_at)
         return None if admitted is None else self._append(correlation_id, admitted)
 
     def answer_run(self, version: int, requests: Iterator[tuple[int, memoryview]], body_at: int) -> Sequence[Reply]:
         """The replies to the first of `requests` (see `Handler.plain_run`): those for one partition, in sequence."""
         for correlation_id, frame in requests:
-            first = self.admit(version, frame, body_at)
+            first = self._admit(version, frame, body_at)
             if first is None or first.config.uses_log_append_time:
                 # Batches that get their time here go one by one: checking them all first would be done twice.
                 return ()
@@ -53,32 +53,40 @@ class PlainProduceApi:
             return () if reply is None else (reply,)
         return ()
 
-    def admit(self, version: int, frame: memoryview, body_at: int) -> _Admitted | None:
-        """The request's batch and where it goes; None if it has to go the long way."""
+    def find(self, version: int, frame: memoryview, body_at: int) -> tuple[PlainProduce, Partition, LogConfig] | None:
+        """The request, where it goes, and that log's configuration; None if it has to go the long way."""
         request = read_plain(frame, body_at, version)
         if request is None:
             return None
-        topic, index, acks, records = request
-        try:
-            if self._replicas.image is not self._image:
-                self._image = self._replicas.image
-                self._partitions.clear()
-            partition = self._partitions.get((topic, index))
+        topic, index, acks, _ = request
+        if self._replicas.image is not self._image:
+            self._image = self._replicas.image
+            self._partitions.clear()
+        partition = self._partitions.get((topic, index))
+        if partition is None:
+            partition = self._partition(topic, index)
             if partition is None:
-                partition = self._partition(topic, index)
-                if partition is None:
-                    return None
-            log = partition.log
-            if log is None or not partition.is_leader:
                 return None
-            if acks not in _ACKS_WITHOUT_WAITING and (acks != ACKS_ALL or not partition.is_alone):
-                return None
-            batch, header = self._admission.admit(records, log.config, version)
+        log = partition.log
+        if log is None or not partition.is_leader:
+            return None
+        if acks not in _ACKS_WITHOUT_WAITING and (acks != ACKS_ALL or not partition.is_alone):
+            return None
+        return request, partition, log.config
+
+    def _admit(self, version: int, frame: memoryview, body_at: int) -> _Admitted | None:
+        """The request's batch and where it goes; None if it has to go the long way."""
+        found = self.find(version, frame, body_at)
+        if found is None:
+            return None
+        request, partition, config = found
+        try:
+            batch, header = self._admission.admit(request.records, config, version)
         except (KafkaError, TakesLongError):
             return None
         if header.attributes & TRANSACTIONAL_BIT:
             return None
-        return _new_tuple(_Admitted, (request, partition, log.config, batch, header))
+        return _new_tuple(_Admitted, (request, partition, config, batch, header))
 
     def _extend(self, run: _Run, version: int, requests: Iterator[tuple[int, memoryview]], body_at: int) -> None:
         """Check further requests, up to one that may not be appended together with those before it.
@@ -150,11 +158,14 @@ class PlainProduceApi:
         return replies
 
     def _partition(self, topic: str | bytes, index: int) -> Partition | None:
-        """The replica of a topic for clients; None for a topic that is internal or unknown. Raises KafkaError."""
+        """The replica of a topic for clients; None for a topic that is internal, unknown or elsewhere."""
         name = self._replicas.topic_name(topic) if isinstance(topic, bytes) else topic
         if name is None or is_internal(name):
             return None
-        partition = self._partitions[topic, index] = self._replicas.partition(TopicPartition(name, index))
+        try:
+            partition = self._partitions[topic, index] = self._replicas.partition(TopicPartition(name, index))
+        except KafkaError:
+            return None
         return partition
 
 

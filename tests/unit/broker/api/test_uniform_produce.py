@@ -132,6 +132,22 @@ def test_lengths_that_change_end_the_run(short: Broker, long: Broker) -> None:
     assert [base for base, _ in short.log_of("t")] == [0, 1]
 
 
+def test_a_form_that_others_took_the_place_of_is_learnt_anew(short: Broker, long: Broker) -> None:
+    one = build_batch([Record(0, TIME_MS, None, b"v" * 20)])
+    two = build_batch([Record(0, TIME_MS, None, b"v" * 6), Record(1, TIME_MS, None, b"v" * 7)])
+    assert len(one) == len(two)
+    alike(short, long, requests(short, "t", [one, one, one]), together=[3])
+    alike(short, long, requests(short, "t", [one, two, one, two]), together=[])
+    alike(short, long, requests(short, "t", [two, two, two, two]), together=[3])
+    alike(short, long, requests(short, "t", [two, two, one, one, one]), together=[2, 2])
+
+
+def test_partitions_that_take_turns_are_answered_one_by_one(short: Broker, long: Broker) -> None:
+    first, second = (frame(12, [data(short, "t", batch(), index=index)], correlation_id=index) for index in range(2))
+    alike(short, long, [first, second] * 3, together=[])
+    alike(short, long, [first, first, second, second, first, first], together=[2, 2, 2])
+
+
 @pytest.mark.parametrize("epoch", [-1, 0, 3])
 def test_a_failure_leaves_nothing_and_the_requests_as_they_were(
     short: Broker, monkeypatch: pytest.MonkeyPatch, epoch: int
@@ -141,8 +157,8 @@ def test_a_failure_leaves_nothing_and_the_requests_as_they_were(
     struct.pack_into(">i", records, LEADER_EPOCH_AT, epoch)
     note = Segment.note_uniform
 
-    def fail(segment: Segment, run: UniformRun, first_offset: int, position: int, interval: int) -> None:
-        note(segment, run, first_offset, position, interval)
+    def fail(segment: Segment, run: UniformRun, *place: int) -> None:
+        note(segment, run, *place)
         raise ArithmeticError("unforeseen")
 
     monkeypatch.setattr(Segment, "note_uniform", fail)
@@ -211,7 +227,7 @@ def test_a_topic_made_anew_is_another_one(short: Broker, long: Broker) -> None:
         ([sequence(1), sequence(3), sequence(2), sequence(3)], [2]),
         ([sequence(0), sequence(1), sequence(2)], [2]),
         ([sequence(1), sequence(2), sequence(2), sequence(3)], [2]),
-        ([sequence(1), sequence(2), sequence(3, producer_epoch=1)], [2]),
+        ([sequence(1), sequence(2), sequence(3, producer_epoch=1)], []),
         ([sequence(0, producer_id=6), sequence(1, producer_id=6), sequence(1), sequence(2)], [3]),
         ([sequence(1), sequence(2), sequence(1, producer_id=7), sequence(2, producer_id=7)], [4]),
         ([sequence(1), sequence(1, producer_id=7), sequence(2), sequence(3)], [3]),
