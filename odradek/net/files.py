@@ -256,7 +256,10 @@ class OsFileSystem:
 
     def mkdir(self, path: str) -> None:
         """Create a directory and its parents."""
-        os.makedirs(path, exist_ok=True)
+        try:
+            os.mkdir(path)
+        except OSError:  # it is there, or its parent is not, or it cannot be
+            os.makedirs(path, exist_ok=True)
 
     def rename(self, source: str, target: str) -> None:
         """Atomically rename, replacing a file of the target's name."""

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from odradek.broker.api.fetch import FetchApi, FetchLimits
-from odradek.broker.api.forwarding import FORWARDED, forwarding_handler
+from odradek.broker.api.forwarding import FORWARDED, Followers, forwarding_handler
 from odradek.broker.api.metadata import MetadataApi, MetadataOptions
 from odradek.broker.api.offsets import OffsetsApi
 from odradek.broker.api.produce import ProduceApi
@@ -200,7 +200,8 @@ class _Later:
         original = served(key)
         if original is None:
             raise LookupError(f"no controller answers {key.name}")
-        return [forwarding_handler(self._controller, original)]
+        followers = Followers(self._broker.replicas.catching_up, self._ports.scheduler)
+        return [forwarding_handler(self._controller, original, followers)]
 
     def _topics(self) -> TopicsImage:
         return self._broker.replicas.image.topics

@@ -32,6 +32,11 @@ class CheckpointedOffsets(NamedTuple):
     cleaned: Mapping[TopicPartition, int]
 
 
+_FILES = (RECOVERY_POINT_CHECKPOINT, LOG_START_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, CLEANER_CHECKPOINT)
+"""The files of the fields of `CheckpointedOffsets`."""
+_NOTHING: Mapping[TopicPartition, int] = {}
+
+
 class DirectoryCheckpoints:
     """Reads and writes them. A file that says already what it should is left alone: an idle node touches no disk."""
 
@@ -39,18 +44,30 @@ class DirectoryCheckpoints:
         self._fs = fs
         self._written: dict[str, dict[TopicPartition, int]] = {}
         self._being_written: dict[str, None] = {}
+        self._found: dict[str, Mapping[TopicPartition, int]] = {}
+        """What a start has found, by file, until it is written."""
 
     def read_all(self, log_dir: str) -> CheckpointedOffsets:
         """What the files of a directory say, nothing where they are damaged; raises OSError."""
         cleaned = self._read(log_dir, CLEANER_CHECKPOINT)
         # What a stop finds unchanged stays as it is, and where nothing was ever compacted there is no file.
         self._written[f"{log_dir}/{CLEANER_CHECKPOINT}"] = dict(cleaned)
-        return CheckpointedOffsets(
+        found = CheckpointedOffsets(
             self._read(log_dir, RECOVERY_POINT_CHECKPOINT),
             self._read(log_dir, LOG_START_CHECKPOINT),
             self._read(log_dir, HIGH_WATERMARK_CHECKPOINT),
             cleaned,
         )
+        self._found.update((f"{log_dir}/{name}", offsets) for name, offsets in zip(_FILES, found, strict=True))
+        return found
+
+    def may_mention(self, log_dir: str, topic_partition: TopicPartition) -> bool:
+        """Whether a file of a directory says of a log of this name more than that it is empty."""
+        for name in _FILES:
+            path = f"{log_dir}/{name}"
+            if self._written.get(path, self._found.get(path, _NOTHING)).get(topic_partition, 0):
+                return True
+        return False
 
     def write_recovery_points(self, log_dir: str, logs: Sequence[Log]) -> None:
         """Up to where each log is synced."""
@@ -88,7 +105,7 @@ class DirectoryCheckpoints:
             if isinstance(outcome.error, OSError):
                 failed(outcome.error)
             elif outcome.error is None:
-                self._written[path] = offsets
+                self._note(path, offsets)
 
         self._being_written[path] = None
         executor.submit(lambda: write_offsets(self._fs, path, offsets)).on_done(written)
@@ -101,7 +118,11 @@ class DirectoryCheckpoints:
     def _write(self, path: str, offsets: dict[TopicPartition, int]) -> None:
         if self._written.get(path) != offsets:
             write_offsets(self._fs, path, offsets)
-            self._written[path] = offsets
+            self._note(path, offsets)
+
+    def _note(self, path: str, offsets: dict[TopicPartition, int]) -> None:
+        self._written[path] = offsets
+        self._found.pop(path, None)
 
     def _read(self, log_dir: str, name: str) -> dict[TopicPartition, int]:
         try:

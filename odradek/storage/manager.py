@@ -3,47 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from odradek.ports import Clock, Executor, FileSystem, Promise, Random, Scheduler
-from odradek.storage.checkpoints import (
-    CorruptFileError,
-    write_clean_shutdown,
-    write_topic_id,
-)
+from odradek.storage.checkpoints import CorruptFileError, write_clean_shutdown
 from odradek.storage.cleaner.runner import CleaningRunner
 from odradek.storage.directory_checkpoints import CheckpointedOffsets, CheckpointWriter, DirectoryCheckpoints
 from odradek.storage.directory_choice import DirectoryChoice
 from odradek.storage.directory_loader import begin_directory, load_logs
 from odradek.storage.environment import LogEnvironment
-from odradek.storage.file_names import (
-    deleted_dir_name,
-    is_marked_for_deletion,
-    log_dir_name,
-    stray_dir_name,
-)
+from odradek.storage.file_names import is_marked_for_deletion, stray_dir_name
 from odradek.storage.file_pool import FilePool
 from odradek.storage.future_logs import AssignedDir, FutureLogs
 from odradek.storage.log import Log
 from odradek.storage.log_cleaner import LogCleaner
 from odradek.storage.log_config import LogConfig
+from odradek.storage.log_creation import LogCreation, WantedLog
+from odradek.storage.log_removal import LogRemoval
 from odradek.storage.manager_settings import LogManagerSettings
-from odradek.storage.new_log import new_log
 from odradek.storage.repeating_timers import RepeatingTimers
-from odradek.storage.retention import delete_old_segments
+from odradek.storage.retention_check import RetentionCheck
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
-from odradek.wire.uuids import ZERO_UUID
 
 _log = logging.getLogger(__name__)
 
 UNKNOWN_BROKER_EPOCH = -1
 CLOSING_AT_ONCE = 16
 """How many logs a stop has the executor sync at a time."""
-RETENTION_SLICE_MS = 1.0
-"""How long one turn of retention may keep the thread from other work."""
 
 StrayTest = Callable[[TopicPartition, bytes | None], bool]
 """Whether the cluster's metadata does not want a log with this topic id (None where its directory has none)."""
@@ -88,14 +77,15 @@ class LogManager:
         self._offline: dict[str, Exception] = {}
         self._logs: dict[TopicPartition, Log] = {}
         self._timers = RepeatingTimers(scheduler)
-        self._retained: Iterator[Log] | None = None
-        """The logs that retention has yet to look at, while it is under way."""
         self._checkpoints = DirectoryCheckpoints(fs)
         self.choice = DirectoryChoice(self.settings.cordoned_log_dirs)
+        self._removal = LogRemoval(self.environment, lambda: self.settings.file_delete_delay_ms)
+        self._creation = LogCreation(self, self.environment, self.choice, self._removal)
         self.future = FutureLogs(self)
         self.cleaner = LogCleaner(
             self.environment, self, self.settings.cleaner, new_cleaning_runner or self._sliced_runner
         )
+        self._retention = RetentionCheck(self, self.environment)
 
     def load(
         self, config_of: Callable[[str], LogConfig], is_stray: StrayTest = lambda _name, _id: False,
@@ -153,6 +143,15 @@ class LogManager:
         """All logs whose directories are online."""
         return [log for log in self._logs.values() if not log.is_offline]
 
+    def log_counts(self) -> dict[str, int]:
+        """How many logs each online directory has."""
+        counts = {log_dir: 0 for log_dir in self._log_dirs if log_dir not in self._offline}
+        if len(counts) > 1:
+            for log in (*self._logs.values(), *self.future.all()):
+                if log.log_dir in counts:
+                    counts[log.log_dir] += 1
+        return counts
+
     def is_moving(self, topic_partition: TopicPartition) -> bool:
         """Whether the log is being copied to another directory."""
         return self.future.get(topic_partition) is not None
@@ -166,21 +165,22 @@ class LogManager:
         with the fewest logs. Raises KafkaError KAFKA_STORAGE_ERROR; INCONSISTENT_TOPIC_ID if there is one of another
         topic of that name.
         """
-        existing = self._logs.get(topic_partition)
-        if existing is not None:
-            return self._with_topic_id(existing, topic_id)
-        log_dir = self.choice.choose(topic_partition, self._log_counts(), assigned)
-        log = self.begin_log(f"{log_dir}/{log_dir_name(topic_partition)}", topic_partition, topic_id, config)
-        self.adopt(log)
-        return log
+        return self._creation.create(topic_partition, topic_id, config, assigned)
+
+    def make_files_later(self, wanted: Sequence[WantedLog]) -> Promise[None]:
+        """Have the executor make the files of logs that are not there; settles when `create_log` may take them over.
+
+        What is not taken over then is to be dropped.
+        """
+        return self._creation.make_later(wanted)
+
+    def drop_files(self, topic_partitions: Iterable[TopicPartition]) -> None:
+        """Nobody needs what `make_files_later` has made for these, unless it was taken over."""
+        self._creation.drop(topic_partitions)
 
     def begin_log(self, directory: str, name: TopicPartition, topic_id: bytes | None, config: LogConfig) -> Log:
         """An empty log in a new directory, which is nobody's yet. Raises KafkaError KAFKA_STORAGE_ERROR."""
-        try:
-            return new_log(self.environment, directory, name, topic_id, config)
-        except OSError as error:
-            self._dir_failed(directory.rpartition("/")[0], error)
-            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{name}: {error}") from error
+        return self._creation.begin(directory, name, topic_id, config)
 
     def adopt(self, log: Log) -> None:
         """From now on this is the partition's log; it is as clean as the one before."""
@@ -204,38 +204,38 @@ class LogManager:
         """Rename the directories of logs that nobody has any more, and remove them after the delay.
 
         If `once` is given, the delay begins when that has succeeded. All are renamed, whatever happens; raises
-        KafkaError KAFKA_STORAGE_ERROR if one could not be.
+        KafkaError KAFKA_STORAGE_ERROR if one could not be. Checkpoints speak of them until they are written for
+        another reason, or a log of the same name begins.
         """
-        touched: dict[str, None] = {}
         failure: KafkaError | None = None
         for log in logs:
             self.cleaner.abort(log)
             log.release()
-            log_dir = log.log_dir
-            if log_dir in self._offline:
+            if log.log_dir in self._offline:
                 continue
-            target = f"{log_dir}/{deleted_dir_name(log.topic_partition, self.environment.random.token(16))}"
             try:
-                self._fs.rename(log.directory, target)
-            except OSError as error:
-                self._dir_failed(log_dir, error)
-                failure = KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{log.topic_partition}: {error}")
+                log.move(self._removal.mark(log.topic_partition, log.directory))
+            except KafkaError as error:
+                failure = error
                 continue
-            log.move(target)
             if once is None:
-                self._remove_later(log_dir, target)
+                self._removal.remove_later(log.directory)
             else:
-                once.on_done(partial(self._remove_unless_failed, log_dir, target))
-            touched[log_dir] = None
-        # A log of the same name that comes next must not be taken for one that was synced up to the old one's end.
-        for log_dir in touched:
-            self.checkpoint(log_dir)
+                self._removal.remove_after(once, log.directory)
         if failure is not None:
             raise failure
 
     def delete_log(self, topic_partition: TopicPartition) -> None:
         """`delete_logs` for one."""
         self.delete_logs([topic_partition])
+
+    def forget_offsets(self, log_dir: str, topic_partition: TopicPartition) -> None:
+        """A log of this name is about to begin in a directory, whose checkpoints must not speak of the one before.
+
+        Else a start after a crash might take it for synced up to the old one's end.
+        """
+        if self._checkpoints.may_mention(log_dir, topic_partition):
+            self.checkpoint(log_dir)
 
     def truncate_to(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Truncate these logs, after lowering their checkpoints on the disk.
@@ -286,14 +286,11 @@ class LogManager:
 
     def enforce_retention(self) -> int:
         """Delete the segments that have had their time; how many. Those of compacted logs are for the cleaner."""
-        now_ms = self.environment.clock.now_ms()
-        return sum(self._retain(log, now_ms) for log in self.online_logs())
+        return self._retention.check_all()
 
     def begin_retention(self) -> None:
-        """`enforce_retention` as its timer does it: a slice in each turn, for it looks into every log's files."""
-        if self._retained is None:
-            self._retained = iter(self.online_logs())
-            self._go_on_with_retention()
+        """`enforce_retention` as its timer does it: a slice in each turn."""
+        self._retention.begin()
 
     def flush_dirty_logs(self) -> None:
         """Sync, in the background, the logs that have waited for `flush.ms`."""
@@ -381,6 +378,7 @@ class LogManager:
         Before they are loaded nothing is written: their checkpoints and the marker say what the stop before left.
         """
         self.is_closed = True
+        self._removal.close()
         if not self._is_loaded:
             return
         self._timers.cancel()
@@ -396,32 +394,6 @@ class LogManager:
             if log_dir not in self._offline:
                 self._guard(log_dir, partial(write_clean_shutdown, self._fs, log_dir, broker_epoch))
 
-    def _go_on_with_retention(self) -> None:
-        clock = self.environment.clock
-        until_ms = clock.monotonic_ms() + RETENTION_SLICE_MS
-        for log in self._retained or ():
-            if self.is_closed:
-                break
-            if log.is_offline or self._logs.get(log.topic_partition) is not log:
-                continue
-            self._retain(log, clock.now_ms())
-            if clock.monotonic_ms() >= until_ms:
-                self.environment.scheduler.call_soon(self._go_on_with_retention)
-                return
-        self._retained = None
-
-    def _retain(self, log: Log, now_ms: int) -> int:
-        if log.config.is_compacted or self.is_moving(log.topic_partition):
-            return 0  # for the cleaner, or for whoever copies it
-        self.cleaner.abort(log)  # it was compacted when that began
-        try:
-            return delete_old_segments(log, now_ms)
-        except KafkaError as error:
-            _log.warning("%s: %s", log.topic_partition, error)
-        except OSError as error:
-            self._dir_failed(log.log_dir, error)
-        return 0
-
     def _load_dir(
         self, log_dir: str, config_of: Callable[[str], LogConfig], is_stray: StrayTest, assigned_dir: AssignedDir
     ) -> int | None:
@@ -429,7 +401,7 @@ class LogManager:
         broker_epoch = begin_directory(self._fs, log_dir)
         for dir_name in self._fs.list(log_dir):
             if is_marked_for_deletion(dir_name):
-                self._remove_later(log_dir, f"{log_dir}/{dir_name}")
+                self._removal.remove_later(f"{log_dir}/{dir_name}")
         offsets = self._checkpoints.read_all(log_dir)
         for found in load_logs(self.environment, log_dir, offsets, config_of, is_clean=broker_epoch is not None):
             log = found.log
@@ -464,14 +436,6 @@ class LogManager:
         self._fs.rename(log.directory, target)
         _log.warning("%s is not what the metadata has, and is %s now", log.directory, target)
 
-    def _with_topic_id(self, log: Log, topic_id: bytes | None) -> Log:
-        if log.topic_id is None and topic_id is not None and topic_id != ZERO_UUID:
-            self._guard(log.log_dir, partial(write_topic_id, self._fs, log.directory, topic_id))
-            log.topic_id = topic_id
-        elif topic_id is not None and topic_id not in (log.topic_id, ZERO_UUID):
-            raise KafkaError(ErrorCode.INCONSISTENT_TOPIC_ID, f"{log.topic_partition} is of another topic")
-        return log
-
     def _volume(self, log_dir: str) -> tuple[int, int]:
         if log_dir not in self._offline:
             try:
@@ -480,15 +444,6 @@ class LogManager:
                 self._dir_failed(log_dir, error)
         return -1, -1
 
-    def _log_counts(self) -> dict[str, int]:
-        """How many logs each online directory has."""
-        counts = {log_dir: 0 for log_dir in self._log_dirs if log_dir not in self._offline}
-        if len(counts) > 1:
-            for log in (*self._logs.values(), *self.future.all()):
-                if log.log_dir in counts:
-                    counts[log.log_dir] += 1
-        return counts
-
     def _logs_in(self, log_dir: str) -> list[Log]:
         return [*(log for log in self._logs.values() if log.log_dir == log_dir), *self.future.in_dir(log_dir)]
 
@@ -496,21 +451,6 @@ class LogManager:
         from odradek.storage.cleaner.sliced_runner import SlicedRunner  # a node with files never needs it
 
         return SlicedRunner(self._fs, self.environment.clock, self.environment.scheduler)
-
-    def _remove_unless_failed(self, log_dir: str, directory: str, done: Promise[None]) -> None:
-        if done.error is None:
-            self._remove_later(log_dir, directory)
-
-    def _remove_later(self, log_dir: str, directory: str) -> None:
-        def removed(outcome: Promise[None]) -> None:
-            if isinstance(outcome.error, OSError):
-                self._dir_failed(log_dir, outcome.error)
-
-        def remove() -> None:
-            if not self.is_closed:  # else the next start finds the directory by its name
-                self.environment.executor.submit(partial(self._fs.remove_tree, directory)).on_done(removed)
-
-        self.environment.scheduler.call_later(self.settings.file_delete_delay_ms, remove)
 
     def _on_each_dir(self, write: CheckpointWriter) -> None:
         for log_dir in self._log_dirs:

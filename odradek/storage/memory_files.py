@@ -263,14 +263,21 @@ class MemoryFileSystem:
         parent, _, name = target.rpartition("/")
         if parent not in self._dirs:
             raise _missing(parent)
-        prefix = source + "/"
-        for table in (self._files, self._dirs):
-            for path in [path for path in table if path.startswith(prefix)]:
-                table[target + path[len(source) :]] = table.pop(path)  # type: ignore[assignment] # same table
-        self._dirs[target] = self._dirs.pop(source)
+        if target.startswith(source + "/"):
+            raise OSError(errno.EINVAL, "a directory does not go into itself", target)
+        self._move_dir(source, target)
         self._dirs[parent][name] = True
         parent, _, name = source.rpartition("/")
         del self._dirs[parent][name]
+
+    def _move_dir(self, source: str, target: str) -> None:
+        names = self._dirs[target] = self._dirs.pop(source)
+        for name, is_dir in names.items():
+            old, new = f"{source}/{name}", f"{target}/{name}"
+            if is_dir:
+                self._move_dir(old, new)
+            else:
+                self._files[new] = self._files.pop(old)
 
 
 def _normal(path: str) -> str:

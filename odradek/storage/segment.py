@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from odradek.ports import FileSystem
 from odradek.storage.batches import CorruptBatchError, NotInMemoryError, find, scan
 from odradek.storage.file_names import INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, offset_name
 from odradek.storage.file_pool import FilePool
@@ -89,19 +90,11 @@ class Segment:
         cls, pool: FilePool, directory: str, base_offset: int, *, now_ms: int, roll_jitter_ms: int = 0, suffix: str = ""
     ) -> Segment:
         """A new, empty segment with its files; what is left of an older one of the same name goes. Raises OSError."""
-        segment = cls(
+        make_segment_files(pool.fs, directory, base_offset, suffix)
+        return cls(
             pool, directory, base_offset, 0,
             created_ms=now_ms, roll_jitter_ms=roll_jitter_ms, is_new=True, suffix=suffix,
         )  # fmt: skip
-        pool.fs.remove(segment.txn_index.path)
-        for path in (segment.index.path, segment.time_index.path, segment.log.path):
-            file = pool.fs.open(path, create=True)
-            try:
-                if file.size():
-                    file.truncate(0)
-            finally:
-                file.close()
-        return segment
 
     @property
     def size(self) -> int:
@@ -413,3 +406,16 @@ class Segment:
                     maximum, offset = batch.header.max_timestamp_ms, batch.header.last_offset
         self._max_timestamp_ms = maximum
         self._offset_of_max_timestamp = offset
+
+
+def make_segment_files(fs: FileSystem, directory: str, base_offset: int, suffix: str = "") -> None:
+    """The files of a new, empty segment; what is left of an older one of the same name goes. Raises OSError."""
+    path = f"{directory}/{offset_name(base_offset, '')}"
+    fs.remove(path + TXN_INDEX_SUFFIX + suffix)
+    for kind in (INDEX_SUFFIX, TIME_INDEX_SUFFIX, LOG_SUFFIX):
+        file = fs.open(path + kind + suffix, create=True)
+        try:
+            if file.size():
+                file.truncate(0)
+        finally:
+            file.close()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from odradek.config import BrokerConfig
+from odradek.config import BrokerConfig, ProcessRole
 from odradek.metadata.image import MetadataImage
 from odradek.net.files import OsFileSystem
 from odradek.net.listener import bound_socket
@@ -340,11 +340,14 @@ class Cluster:
                 raise KafkaError(code, f"topic {topic.name}: {topic.error_message or code.message}")
 
     async def settle(self) -> None:
-        """Wait until each node knows what any of them knows: all brokers, and the topics."""
+        """Wait until each node knows what any of them knows, all brokers and the topics, and has done its part."""
         quorums = [node.node.quorum for node in self.nodes.values()]
         offset = max(quorum.loader.image.offset for quorum in quorums)
         for quorum in quorums:
             await result_of(spawn(quorum.follow_to(offset)))
+        for node in self.nodes.values():
+            if ProcessRole.BROKER in node.node.config.process_roles:
+                await result_of(node.node.broker.replicas.catching_up.when_done())
 
 
 async def _start_all(nodes: Sequence[RunningNode]) -> None:

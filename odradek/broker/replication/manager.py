@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from odradek.broker.replication.catching_up import CatchingUp
 from odradek.broker.replication.cluster import ClusterPorts
 from odradek.broker.replication.partition import Partition
 from odradek.broker.replication.replica_selector import ReadingClient
@@ -14,6 +15,7 @@ from odradek.broker.replication.watching import Watchers
 from odradek.metadata.image import MetadataImage, PartitionImage
 from odradek.ports import Clock, Promise, Scheduler, Timing
 from odradek.storage.log_config import LogConfig
+from odradek.storage.log_creation import WantedLog
 from odradek.storage.log_results import AppendInfo, AppendOrigin
 from odradek.storage.manager import LogManager
 from odradek.storage.topic_partition import TopicPartition
@@ -23,9 +25,6 @@ from odradek.wire.records.header import BatchHeader
 from odradek.wire.uuids import Uuid
 
 _log = logging.getLogger(__name__)
-
-FOLLOW_SLICE_MS = 1.0
-"""How long one turn of following the metadata may keep the thread from other work."""
 
 LeadershipListener = Callable[[Partition], None]
 
@@ -57,12 +56,10 @@ class ReplicaManager:
         """The fetch sessions of consumers, which are told of the same as those who wait for it."""
         self.waiting_timing = between_nodes
         """By which time whoever waits for partitions waits."""
-        self._scheduler = scheduler
+        self.catching_up = CatchingUp(self, logs, clock, scheduler)
+        """The partitions that are not yet as the image says."""
         self._log_config_of = log_config_of
         self._partitions: dict[TopicPartition, Partition] = {}
-        self._behind: dict[TopicPartition, None] = {}
-        """Partitions that are not yet as the image says, in the order in which they will be."""
-        self._catching_up = False
         self._latest_config: tuple[MetadataImage, str, LogConfig] | None = None
         self._on_leader: list[LeadershipListener] = []
         self._on_resigned: list[LeadershipListener] = []
@@ -98,7 +95,8 @@ class ReplicaManager:
             self._replication.config_changed()
 
     def close(self) -> None:
-        """Copy no more, and ask the controller for nothing any more."""
+        """Copy no more, make no logs any more, and ask the controller for nothing."""
+        self.catching_up.close()
         if self._replication is not None:
             self._replication.close()
 
@@ -227,7 +225,8 @@ class ReplicaManager:
         may_create = not self.logs.offline_dirs()
         for topic in image.topics.by_name.values():
             for index, partition in topic.partitions.items():
-                self._follow(TopicPartition(topic.name, index), topic.id, partition, may_create=may_create)
+                if self.node_id in partition.replicas:
+                    self._follow(TopicPartition(topic.name, index), topic.id, partition, may_create=may_create)
 
     def dir_failed(self) -> None:
         """A log directory went offline, and with it the partitions whose logs are in it."""
@@ -241,16 +240,16 @@ class ReplicaManager:
     def apply(self, image: MetadataImage, changed: Iterable[str], deleted: Iterable[str]) -> None:
         """Follow the metadata: `changed` and `deleted` name the topics that differ from the image before.
 
-        New partitions wait for the disk, so that what takes longer than `FOLLOW_SLICE_MS` goes on in later turns;
-        until then they are NOT_LEADER_OR_FOLLOWER.
+        What takes longer than a slice goes on in later turns (`catching_up`). Until then partitions that are new are
+        NOT_LEADER_OR_FOLLOWER, and those that are deleted are as they were.
         """
         self.image = image
-        self._delete(deleted)
-        for name in changed:
-            topic = image.topics.by_name.get(name)
+        doomed = dict.fromkeys(deleted)
+        names = [name for name in self._partitions if name.topic in doomed] if doomed else []
+        for topic in (image.topics.by_name.get(name) for name in changed):
             if topic is not None:
-                self._behind.update(dict.fromkeys(TopicPartition(name, index) for index in topic.partitions))
-        self._catch_up()
+                names.extend(TopicPartition(topic.name, index) for index in topic.partitions)
+        self.catching_up.begin(names)
 
     def apply_topic_configs(self, names: Iterable[str]) -> None:
         """Give the topics' logs the configuration that the image holds now."""
@@ -269,38 +268,40 @@ class ReplicaManager:
                 if future is not None:
                     future.update_config(config)
 
-    def _catch_up(self) -> None:
-        """Bring partitions to what the image says, for about one slice of time; the rest is left to later turns."""
-        until_ms = self.clock.monotonic_ms() + FOLLOW_SLICE_MS
-        while self._behind:
-            if self.logs.is_closed:
-                self._behind.clear()
-                return
-            name = next(iter(self._behind))
-            del self._behind[name]
-            topic = self.image.topics.by_name.get(name.topic)
-            image = None if topic is None else topic.partitions.get(name.partition)
-            if topic is not None and image is not None:
-                self._follow(name, topic.id, image)
-            if self._behind and self.clock.monotonic_ms() >= until_ms:
-                if not self._catching_up:
-                    self._catching_up = True
-                    self._scheduler.call_soon(self._catch_up_more)
-                return
+    # As the FollowingReplicas of `catching_up`
 
-    def _catch_up_more(self) -> None:
-        self._catching_up = False
-        self._catch_up()
+    def leave(self, name: TopicPartition) -> None:
+        """End the partition's replica, if there is one that the image does not want."""
+        partition = self._partitions.get(name)
+        if partition is not None:
+            wanted = self._wanted(name)
+            if wanted is None or wanted[0] != partition.topic_id:
+                self._remove([partition])
+
+    def wanted_log(self, name: TopicPartition) -> WantedLog | None:
+        """The log that has to be made before the partition can be followed; None if none is missing."""
+        wanted = None if name in self._partitions or self.logs.log(name) is not None else self._wanted(name)
+        if wanted is None:
+            return None
+        topic_id, image = wanted
+        return WantedLog(name, topic_id, self.dir_of(image.directory(self.node_id)))
+
+    def follow(self, name: TopicPartition) -> None:
+        """Bring the partition to what the image says."""
+        wanted = self._wanted(name)
+        if wanted is not None:
+            self._follow(name, *wanted)
+
+    def _wanted(self, name: TopicPartition) -> tuple[Uuid, PartitionImage] | None:
+        """The topic's id and what the image says about the partition, if it has a replica here."""
+        topic = self.image.topics.by_name.get(name.topic)
+        image = None if topic is None else topic.partitions.get(name.partition)
+        if topic is None or image is None or self.node_id not in image.replicas:
+            return None
+        return topic.id, image
 
     def _follow(self, name: TopicPartition, topic_id: bytes, image: PartitionImage, *, may_create: bool = True) -> None:
         partition = self._partitions.get(name)
-        if partition is not None and partition.topic_id != topic_id:
-            self._remove([partition])
-            partition = None
-        if self.node_id not in image.replicas:
-            if partition is not None:
-                self._remove([partition])
-            return
         if partition is None:
             assigned = self.dir_of(image.directory(self.node_id))
             partition = self._create(name, topic_id, assigned, may_create=may_create)
@@ -350,11 +351,6 @@ class ReplicaManager:
         if latest is None or latest[0] is not self.image or latest[1] != topic:
             latest = self._latest_config = (self.image, topic, self._log_config_of(self.image, topic))
         return latest[2]
-
-    def _delete(self, topics: Iterable[str]) -> None:
-        doomed = dict.fromkeys(topics)
-        if doomed:
-            self._remove([partition for name, partition in self._partitions.items() if name.topic in doomed])
 
     def _remove(self, partitions: Sequence[Partition]) -> None:
         names = [partition.topic_partition for partition in partitions]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from odradek.storage.log import Log
 from odradek.storage.log_config import LogConfig
+from odradek.storage.log_creation import WantedLog
 from odradek.storage.log_results import AppendOrigin
 from odradek.storage.manager import LogManager
 from odradek.storage.topic_partition import TopicPartition
@@ -267,10 +268,18 @@ class Life:
         """The topic is deleted, and another of its name is created."""
         if self.disk.faults:
             return
-        fresh = self._new_model(model.name)
-        self.models[model.name] = fresh
+        self._renew(model)
+        if self.random.random() < 0.5:
+            self.logs.make_files_later([WantedLog(model.name, self.models[model.name].topic_id)])
+            self.world.run_soon()
+            if self.random.random() < 0.3:  # it is deleted again before the files are there
+                self._renew(model)
+        self._create(self.models[model.name])
+        self.logs.drop_files([model.name])
+
+    def _renew(self, model: Model) -> None:
+        self.models[model.name] = self._new_model(model.name)
         self.logs.delete_log(model.name)
-        self._create(fresh)
 
     def break_disk(self) -> None:
         if not self.disk.faults:

@@ -279,7 +279,14 @@ def test_truncation_takes_the_checkpoint_back() -> None:
     assert node.checkpoint() == "0\n1\ntopic 0 3\n"
     node.logs.truncate_fully_and_start_at(log.topic_partition, 1)
     assert node.checkpoint() == "0\n1\ntopic 0 0\n"
+
+
+def test_a_log_that_begins_by_the_name_of_a_cleaned_one_is_not_cleaned() -> None:
+    node = Node()
+    log = node.create(keys="ababc")
+    node.world.advance(BACKOFF_MS)
     node.logs.delete_log(log.topic_partition)
+    assert node.create(keys="").cleaned_offset is None
     assert node.checkpoint() == "0\n0\n"
 
 

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from odradek.broker.replication.manager import FOLLOW_SLICE_MS
+from odradek.broker.replication.catching_up import FOLLOW_SLICE_MS
 from odradek.storage.memory_files import MemoryFileSystem
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -38,7 +38,7 @@ def code_of(scene: Scene, partition: int) -> ErrorCode:
 
 def test_many_new_partitions_are_made_over_several_turns() -> None:
     scene = Scene()
-    scene.replicas.clock = SlowDisk(scene)
+    scene.replicas.catching_up.clock = SlowDisk(scene)
     scene.create_topic("t", partitions=20)
     first_turn = len(scene.replicas.partitions)
     assert CREATION_MS * first_turn < FOLLOW_SLICE_MS + CREATION_MS
@@ -49,7 +49,7 @@ def test_many_new_partitions_are_made_over_several_turns() -> None:
 
 def test_a_topic_deleted_while_it_is_being_made_leaves_nothing() -> None:
     scene = Scene()
-    scene.replicas.clock = SlowDisk(scene)
+    scene.replicas.catching_up.clock = SlowDisk(scene)
     topic_id = scene.create_topic("t", partitions=20)
     scene.delete_topic(topic_id)
     scene.world.run_soon()
@@ -58,7 +58,7 @@ def test_a_topic_deleted_while_it_is_being_made_leaves_nothing() -> None:
 
 def test_a_topic_made_again_while_the_first_is_being_made_is_the_second() -> None:
     scene = Scene()
-    scene.replicas.clock = SlowDisk(scene)
+    scene.replicas.catching_up.clock = SlowDisk(scene)
     scene.delete_topic(scene.create_topic("t", partitions=20))
     second = scene.create_topic("t", partitions=10)
     scene.world.run_soon()
@@ -68,7 +68,7 @@ def test_a_topic_made_again_while_the_first_is_being_made_is_the_second() -> Non
 
 def test_nothing_is_made_behind_a_stop() -> None:
     scene = Scene()
-    scene.replicas.clock = SlowDisk(scene)
+    scene.replicas.catching_up.clock = SlowDisk(scene)
     scene.create_topic("t", partitions=20)
     made = len(scene.replicas.partitions)
     scene.logs.shutdown()
