@@ -19,6 +19,8 @@ def place(brokers: Iterable[BrokerRegistration], partitions: int, replicas: int,
     """
     usable = [broker for broker in brokers if _is_usable(broker)]
     _check(usable, replicas)
+    if len(usable) == 1:
+        return [[usable[0].id] for _ in range(partitions)]
     racks = _Racks(usable, random)
     return [racks.next_assignment(replicas) for _ in range(partitions)]
 

@@ -12,7 +12,7 @@ from odradek.controller.placement import place
 from odradek.controller.result import MAX_RECORDS_PER_OPERATION, ControllerResult
 from odradek.controller.state import ControllerState
 from odradek.metadata.image import PartitionImage
-from odradek.metadata.snapshot import VersionedRecord, partition_record
+from odradek.metadata.snapshot import VersionedRecord, partition_records
 from odradek.metadata.topic_names import CLUSTER_METADATA_TOPIC, check_name
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.messages.create_partitions import (
@@ -141,7 +141,7 @@ def _create_topic(
     if state.elr_enabled and MIN_ISR in configs:
         records.append(VersionedRecord(ClearElrRecord(topic_name=name), 0))
     writing = state.writing
-    records += [partition_record(topic_id, index, each, writing) for index, each in enumerate(partitions)]
+    records += partition_records(topic_id, enumerate(partitions), writing)
     result = CreatableTopicResult(
         name=name,
         topic_id=topic_id,
@@ -252,8 +252,11 @@ def _placed_partitions(state: ControllerState, topic: CreatableTopic) -> list[Pa
 def place_partitions(state: ControllerState, count: int, replicas: int) -> list[PartitionImage]:
     """New partitions on brokers of the controller's choice; INVALID_REPLICATION_FACTOR if there is no place."""
     partitions = []
+    known: dict[tuple[int, ...], PartitionImage | None] = {}
+    """New partitions on the same brokers are alike."""
     for broker_ids in place(state.image.cluster.brokers.values(), count, replicas, state.random):
-        partition = new_partition(state, broker_ids)
+        chosen = tuple(broker_ids)
+        partition = known[chosen] if chosen in known else known.setdefault(chosen, new_partition(state, chosen))
         if partition is None:
             raise KafkaError(
                 ErrorCode.INVALID_REPLICATION_FACTOR, "All brokers are currently fenced or in controlled shutdown."
@@ -323,4 +326,4 @@ def _create_partitions(state: ControllerState, topic: CreatePartitionsTopic) -> 
             manual = CreatableReplicaAssignment(partition_index=index, broker_ids=assignment.broker_ids)
             partitions.append(_assigned(state, manual, index))
     writing = state.writing
-    return [partition_record(image.id, index, each, writing) for index, each in enumerate(partitions, start=existing)]
+    return list(partition_records(image.id, enumerate(partitions, start=existing), writing))

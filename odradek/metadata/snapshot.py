@@ -5,7 +5,7 @@ Each record comes with its version, the one that the image's metadata.version wr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from odradek.metadata.features import ELIGIBLE_LEADER_REPLICAS_VERSION, LATEST_METADATA_VERSION, METADATA_VERSION
@@ -146,32 +146,37 @@ def _topics(image: MetadataImage, writing: Writing) -> Iterator[VersionedRecord]
 
     for name, topic in sorted(image.topics.by_name.items(), key=lambda item: item[0]):
         yield VersionedRecord(TopicRecord(name=name, topic_id=topic.id), 0)
-        for index, partition in sorted(topic.partitions.items(), key=lambda item: item[0]):
-            yield partition_record(topic.id, index, partition, writing)
+        yield from partition_records(topic.id, sorted(topic.partitions.items(), key=lambda item: item[0]), writing)
 
 
-def partition_record(topic_id: Uuid, index: int, partition: PartitionImage, writing: Writing) -> VersionedRecord:
-    """The PartitionRecord that says all about a partition."""
+def partition_records(
+    topic_id: Uuid, partitions: Iterable[tuple[int, PartitionImage]], writing: Writing
+) -> Iterator[VersionedRecord]:
+    """The PartitionRecords that say all about partitions of a topic, of which there may be thousands."""
     from odradek.wire.persistent.metadata.partition_record import PartitionRecord
 
-    record = PartitionRecord(
-        partition_id=index,
-        topic_id=topic_id,
-        replicas=list(partition.replicas),
-        isr=list(partition.isr),
-        removing_replicas=list(partition.removing),
-        adding_replicas=list(partition.adding),
-        leader=partition.leader,
-        leader_recovery_state=partition.recovery_state,
-        leader_epoch=partition.leader_epoch,
-        partition_epoch=partition.partition_epoch,
-    )
-    if writing.metadata_version >= DIRECTORIES_SINCE:
-        record.directories = list(partition.directories)
-    if writing.elr_enabled:
-        record.eligible_leader_replicas = list(partition.elr) or None
-        record.last_known_elr = list(partition.last_known_elr) or None
-    return VersionedRecord(record, partition_version(writing.metadata_version))
+    version = partition_version(writing.metadata_version)
+    has_directories = writing.metadata_version >= DIRECTORIES_SINCE
+    for index, partition in partitions:
+        record = PartitionRecord(
+            partition_id=index,
+            topic_id=topic_id,
+            replicas=list(partition.replicas),
+            isr=list(partition.isr),
+            leader=partition.leader,
+            leader_recovery_state=partition.recovery_state,
+            leader_epoch=partition.leader_epoch,
+            partition_epoch=partition.partition_epoch,
+        )
+        if partition.removing or partition.adding:
+            record.removing_replicas = list(partition.removing)
+            record.adding_replicas = list(partition.adding)
+        if has_directories:
+            record.directories = list(partition.directories)
+        if writing.elr_enabled:
+            record.eligible_leader_replicas = list(partition.elr) or None
+            record.last_known_elr = list(partition.last_known_elr) or None
+        yield VersionedRecord(record, version)
 
 
 def _configs(image: MetadataImage) -> Iterator[VersionedRecord]:

@@ -182,7 +182,7 @@ def merged(before: PartitionImage, record: PartitionChangeRecord) -> PartitionIm
 
 def _directories(directories: Iterable[Uuid], replicas: int) -> tuple[Uuid, ...]:
     found = tuple(directories)
-    if all(directory == DIRECTORY_MIGRATING for directory in found):
+    if found.count(DIRECTORY_MIGRATING) == len(found):
         return (DIRECTORY_MIGRATING,) * replicas
     if len(found) != replicas:
         raise MetadataError(f"{len(found)} directories for {replicas} replicas")

@@ -25,7 +25,7 @@ from odradek.metadata.image import (
     ScramImage,
 )
 from odradek.metadata.persistent_map import PersistentMap
-from odradek.metadata.snapshot import VersionedRecord, Writing, broker_record, partition_record, to_records
+from odradek.metadata.snapshot import VersionedRecord, Writing, broker_record, partition_records, to_records
 from odradek.metadata.versions import CORDONED_SINCE, DIRECTORIES_SINCE, ELR_SINCE
 from odradek.wire.persistent.framing import encode_metadata_record
 
@@ -91,7 +91,7 @@ def changed(
 
 CASES: dict[str, Callable[[Writing], VersionedRecord]] = {
     "broker": lambda writing: broker_record(broker(writing), writing),
-    "partition": lambda writing: partition_record(TOPIC, 6, partition(writing), writing),
+    "partition": lambda writing: next(partition_records(TOPIC, [(6, partition(writing))], writing)),
     "shrunk": lambda writing: changed(writing, 1, lambda _id: True, (1,)),
     "below the minimum": lambda writing: changed(writing, 2, lambda _id: True, (1,)),
     "grown": lambda writing: changed(writing, 1, lambda _id: True, (1, 2, 3)),
