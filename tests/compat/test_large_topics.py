@@ -89,7 +89,7 @@ def delete(connection: Connection, topic: str) -> None:
     assert code(connection.call(request, DeleteTopicsResponse).responses[0].error_code) == "NONE"
 
 
-def write_to_all(connection: Connection, topic: str, partitions: int = PARTITIONS) -> set[tuple[str, int]]:
+def write_to_all(connection: Connection, topic: str, partitions: int) -> set[tuple[str, int]]:
     """A record for each partition in one request; which errors and offsets came of it."""
     data = [PartitionProduceData(index=index, records=batch([b"x"])) for index in range(partitions)]
     request = ProduceRequest(acks=-1, timeout_ms=60_000, topic_data=[TopicProduceData(name=topic, partition_data=data)])
@@ -98,17 +98,17 @@ def write_to_all(connection: Connection, topic: str, partitions: int = PARTITION
     return {(code(each.error_code), each.base_offset) for each in answer.partition_responses}
 
 
-@pytest.mark.parametrize("first", [PARTITIONS, 1])
+@pytest.mark.parametrize(("first", "partitions"), [(PARTITIONS, PARTITIONS), (1, SOME)], ids=["created", "added"])
 def test_a_producer_goes_on_while_many_partitions_come_and_go(
-    target: Target, new_topic: Callable[..., str], unique: Callable[[str], str], first: int
+    target: Target, new_topic: Callable[..., str], unique: Callable[[str], str], first: int, partitions: int
 ) -> None:
     steady, large = new_topic(), unique("large")
     with connect(target, CREATION_S) as connection, producing(target, steady) as producer:
         create(connection, large, first)
-        if first < PARTITIONS:
-            grow(connection, large, PARTITIONS)
-        wait_for_topic(connection, large, PARTITIONS, CREATION_S)
-        assert write_to_all(connection, large) == {("NONE", 0)}
+        if first < partitions:
+            grow(connection, large, partitions)
+        wait_for_topic(connection, large, partitions, CREATION_S)
+        assert write_to_all(connection, large, partitions) == {("NONE", 0)}
         before = len(producer.offsets)
         delete(connection, large)
 

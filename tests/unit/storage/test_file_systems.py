@@ -81,6 +81,14 @@ def test_an_open_file_outlives_its_name_and_follows_its_directory(place: tuple[F
     file.close()
 
 
+def test_a_directory_does_not_go_into_itself(place: tuple[FileSystem, str]) -> None:
+    fs, root = place
+    fs.mkdir(f"{root}/a")
+    with pytest.raises(OSError, match=r"itself|argument"):
+        fs.rename(f"{root}/a", f"{root}/a/b")
+    assert (fs.list(root), fs.list(f"{root}/a")) == (["a"], [])
+
+
 def test_a_rename_replaces_a_file(place: tuple[FileSystem, str]) -> None:
     fs, root = place
     fs.write_atomically(f"{root}/one", b"1")
