@@ -8,6 +8,9 @@ from odradek.control.changes import NewRecord, append, create_topic, delete_topi
 from odradek.testing import EmbeddedKafka, ErrorCode, KafkaError
 from odradek.testing.cluster import Cluster
 
+LARGE = 100
+"""Partitions whose files the executor makes."""
+
 
 async def known(cluster: Cluster) -> list[list[str]]:
     """The topics that each node knows."""
@@ -24,6 +27,20 @@ async def create_and_delete(cluster: Cluster) -> list[list[list[str]]]:
 def test_all_nodes_know_at_once_what_has_come_and_gone() -> None:
     with EmbeddedKafka(3) as kafka:
         assert kafka._running().call(create_and_delete).result() == [[["t"]] * 3, [[]] * 3]
+
+
+async def create_large(cluster: Cluster) -> list[int]:
+    """How many partitions each node has once a topic is made."""
+    await create_topic(cluster, "t", LARGE, 2, {})
+    return [
+        sum(partition.log is not None for partition in node.node.broker.replicas.partitions.values())
+        for node in cluster.nodes.values()
+    ]
+
+
+def test_all_nodes_have_all_of_a_large_topic_at_once() -> None:
+    with EmbeddedKafka(2) as kafka:
+        assert kafka._running().call(create_large).result() == [LARGE] * 2
 
 
 def test_records_without_a_key_go_where_there_are_least() -> None:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from odradek.broker.replication.catching_up import FOLLOW_SLICE_MS, MADE_AT_ONCE, MADE_TOGETHER
 from odradek.ports import Promise
+from odradek.storage.log_config import LogConfig
 from odradek.storage.memory_files import MemoryFileSystem
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
@@ -246,6 +247,18 @@ def test_a_topic_made_again_at_once_waits_for_the_files_that_are_being_made_by_i
     broker.append("t", b"a", partition=1)
     broker.world.advance(60_000)
     assert broker.directories() == ["t-0", "t-1"]
+
+
+def test_a_log_of_another_topic_that_has_the_name_gives_way() -> None:
+    broker = Broker()
+    broker.replicas.catching_up.made_at_once = 0
+    broker.logs.create_log(TopicPartition("t", 0), b"another topic id", LogConfig())
+    topic_id = broker.create_topic("t")
+    broker.world.run_soon()
+    broker.append("t", b"a")
+    assert [log.topic_id for log in broker.logs.logs()] == [topic_id]
+    broker.world.advance(60_000)
+    assert broker.directories() == ["t-0"]
 
 
 def test_a_disk_that_fails_while_files_are_made_takes_the_partitions_offline() -> None:
