@@ -128,6 +128,16 @@ class MetadataDelta:
         return [name for name in names if name is not None]
 
     @property
+    def changed_partitions(self) -> list[tuple[str, int]]:
+        """The partitions that are new or have changed, as (topic, index), in the order of their topics' changes."""
+        pairs: list[tuple[str, int]] = []
+        for topic_id in self.topics.changed:
+            name = self.topics.name_of(topic_id)
+            if name is not None:
+                pairs.extend((name, index) for index in self.topics.changed_partitions(topic_id))
+        return pairs
+
+    @property
     def deleted_topics(self) -> list[tuple[str, Uuid]]:
         """The names and ids of topics that are gone; a new topic may have the same name."""
         return [(topic.name, topic.id) for topic in self.topics.deleted]

@@ -222,7 +222,7 @@ class BrokerPart:
         """Follow a change of the metadata."""
         changed = list(delta.changed_configs)
         self._update_config(image)
-        self.replicas.apply(image, delta.changed_topics, [name for name, _topic_id in delta.deleted_topics])
+        self.replicas.apply(image, delta.changed_partitions, [name for name, _topic_id in delta.deleted_topics])
         if any(kind == ResourceType.BROKER for kind, _name in changed):
             self.replicas.apply_topic_configs(image.topics.by_name)
         else:

@@ -237,8 +237,9 @@ class ReplicaManager:
                     self._replication.ended(partition)
                 self._wake(name)
 
-    def apply(self, image: MetadataImage, changed: Iterable[str], deleted: Iterable[str]) -> None:
-        """Follow the metadata: `changed` and `deleted` name the topics that differ from the image before.
+    def apply(self, image: MetadataImage, changed: Iterable[tuple[str, int]], deleted: Iterable[str]) -> None:
+        """Follow the metadata: `changed` are the partitions, by topic and index, and `deleted` the topics that differ
+        from the image before.
 
         What takes longer than a slice goes on in later turns (`catching_up`). Until then partitions that are new are
         NOT_LEADER_OR_FOLLOWER, and those that are deleted are as they were.
@@ -246,9 +247,7 @@ class ReplicaManager:
         self.image = image
         doomed = dict.fromkeys(deleted)
         names = [name for name in self._partitions if name.topic in doomed] if doomed else []
-        for topic in (image.topics.by_name.get(name) for name in changed):
-            if topic is not None:
-                names.extend(TopicPartition(topic.name, index) for index in topic.partitions)
+        names.extend(TopicPartition(topic, index) for topic, index in changed)
         self.catching_up.begin(names)
 
     def apply_topic_configs(self, names: Iterable[str]) -> None:

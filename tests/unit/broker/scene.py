@@ -36,6 +36,8 @@ from tests.unit.fakes import FakeWorld
 
 Resp = TypeVar("Resp", bound=Message)
 NODE_ID = 1
+MADE_AT_ONCE = 10_000
+"""New logs of which the executor does not have to make the files: topics are there when they are created."""
 CONNECTION = ConnectionInfo("1", "PLAINTEXT", "PLAINTEXT", "127.0.0.1", 5000, "127.0.0.1", 9092)
 
 
@@ -65,6 +67,7 @@ class Scene:
             scheduler=self.world,
             log_config_of=lambda _image, name: self._log_config(name),
         )
+        self.replicas.catching_up.made_at_once = MADE_AT_ONCE
         self.admission = Admission(self.world, check_every_record=check_every_record, executor=self.world)
         self.verifier = TransactionVerifier(
             self.replicas, NoBrokers(), lambda _id: 0, lambda: True, self.world, TransactionOptions()
@@ -108,7 +111,7 @@ class Scene:
         delta = MetadataDelta(self._image)
         delta.replay_all(records)
         self._image = delta.apply(self._image.offset + len(records), 1)
-        self.replicas.apply(self._image, delta.changed_topics, [name for name, _id in delta.deleted_topics])
+        self.replicas.apply(self._image, delta.changed_partitions, [name for name, _id in delta.deleted_topics])
 
     def context(self, handler: Handler[Message, Message], version: int, client_id: str = "test") -> RequestContext:
         """The context of a request of this version."""

@@ -226,7 +226,7 @@ def test_a_removed_topic_takes_its_configuration_with_it_and_nothing_else() -> N
     assert after.configs.properties(TOPIC, "a") == {}
     assert after.configs.properties(TOPIC, "b.c") == {"x": "2"}
     assert delta.deleted_topics == [("a", IDS[0])]
-    assert delta.changed_topics == []
+    assert (delta.changed_topics, delta.changed_partitions) == ([], [])
     assert delta.changed_configs == [(TOPIC, "a")]
 
 
@@ -237,7 +237,14 @@ def test_a_topic_that_is_created_again_in_the_same_delta_is_deleted_and_new() ->
     assert after.topics.by_name["a"].id == IDS[1]
     assert IDS[0] not in after.topics.by_id
     assert delta.deleted_topics == [("a", IDS[0])]
-    assert delta.changed_topics == ["a"]
+    assert (delta.changed_topics, delta.changed_partitions) == (["a"], [("a", 0)])
+
+
+def test_only_partitions_with_a_record_of_their_own_have_changed() -> None:
+    delta = MetadataDelta(replayed([topic("a", IDS[0]), partition(0), partition(1), topic("b", IDS[1])]))
+    delta.replay(PartitionChangeRecord(partition_id=1, topic_id=IDS[0], leader=1))
+    delta.replay(partition(7, IDS[1]))
+    assert delta.changed_partitions == [("a", 1), ("b", 7)]
 
 
 @pytest.mark.parametrize(

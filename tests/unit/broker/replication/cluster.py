@@ -255,7 +255,7 @@ class SimNode:
         if self.is_up and self._position < len(self._cluster.controller.records):
             delta = self._take_records()
             deleted = [name for name, _id in delta.deleted_topics]
-            self.replicas.apply(self.image, delta.changed_topics, deleted)
+            self.replicas.apply(self.image, delta.changed_partitions, deleted)
 
     def _take_records(self) -> MetadataDelta:
         records = self._cluster.controller.records

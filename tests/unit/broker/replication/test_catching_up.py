@@ -70,6 +70,7 @@ class Broker(Scene):
         self.files = Files(world)
         self.executor = world
         super().__init__(world=world, files=self.files)
+        self.replicas.catching_up.made_at_once = MADE_AT_ONCE
 
     def code(self, topic: str, partition: int) -> ErrorCode:
         try:
