@@ -57,10 +57,9 @@ class Agenda:
         self.skipped: list[Step] = []
         """What there was no time for."""
 
-    @property
-    def left_s(self) -> float:
-        """About how long the rest takes."""
-        return sum(map(self._expected_s, self._todo)) + self._starts_s
+    def left_s(self, now_s: float) -> float:
+        """About how long the rest takes, as far as there is time for it."""
+        return min(sum(map(self._expected_s, self._todo)) + self._starts_s, max(0.0, self._deadline_s - now_s))
 
     def begin(self, now_s: Callable[[], float], stand: str) -> Iterator[Step]:
         """The steps of a stand that there is time for, one after the other."""

@@ -117,9 +117,10 @@ def measure(
             results.failures |= lost
             agenda.drop({workload.name for workload in workloads})
             after_step()
-    for step in agenda.skipped:
-        if step.number:
-            say(f"no time for round {step.number}: {step.workload.title}")
+    for number in range(1, plan.rounds + 1):
+        skipped = [step.workload.name for step in agenda.skipped if step.number == number]
+        if skipped:
+            say(f"no time for round {number} of {', '.join(skipped)}")
 
 
 @dataclass
@@ -153,7 +154,7 @@ class _Part:
         """Run a step, and keep what came of it if all sides did."""
         workload, number = step.workload, step.number
         said = f"round {number} of {min(self.rounds, workload.rounds_at_most or self.rounds)}" if number else "warm-up"
-        left = minutes(self.agenda.left_s)
+        left = minutes(self.agenda.left_s(time.monotonic()))
         self.say(f"{self.agenda.place} of {self.agenda.total}, {left} left: {workload.title}, {said}")
         begun_s = time.monotonic()
         # The bare machine needs no warming up.

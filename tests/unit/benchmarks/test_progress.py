@@ -80,13 +80,14 @@ def test_what_would_end_too_late_does_not_begin_needed_or_not() -> None:
 
 def test_the_time_that_is_left_is_that_of_the_last_run_of_each() -> None:
     agenda = Agenda(steps([work("a", s=5.0), work("b", s=2.0)], 1), 3, deadline_s=1000.0)
-    assert agenda.left_s == 2 * 15 + 2 * 6
+    assert agenda.left_s(0.0) == 2 * 15 + 2 * 6
+    assert [agenda.left_s(now_s) for now_s in (990.0, 1010.0)] == [10.0, 0.0]
     first = agenda.begin(Clock(), SINGLE)
     step = next(first)
     assert agenda.place == 1
     agenda.note(step, 8.0, runs=2)
     next(first)
-    assert agenda.left_s == pytest.approx(6 + 12 + 6)
+    assert agenda.left_s(0.0) == pytest.approx(6 + 12 + 6)
     assert (agenda.place, agenda.total) == (2, 4)
 
 

@@ -211,7 +211,7 @@ def test_long_work_comes_last_and_once(measured: Callable[..., Measured]) -> Non
 def test_without_time_nothing_begins_and_it_is_told(measured: Callable[..., Measured]) -> None:
     found = measured(work(), time_limit_s=0.0)
     assert found.results.runs == {}
-    assert found.said == ["no time for round 1: work", "no time for round 2: work"]
+    assert found.said == ["no time for round 1 of work", "no time for round 2 of work"]
 
 
 def test_a_round_is_left_out_for_which_there_is_no_time(measured: Callable[..., Measured]) -> None:
@@ -225,7 +225,7 @@ def test_figures_are_kept_after_each_run(measured: Callable[..., Measured]) -> N
 
 
 def test_it_is_told_how_far_it_is(measured: Callable[..., Measured]) -> None:
-    said = [text for text in measured(work(), work("other"), rounds=1).said if " of " in text]
+    said = [text for text in measured(work(), work("other"), rounds=1, time_limit_s=600.0).said if " of " in text]
     assert [re.sub(r"\d+ \w+ left", "", text) for text in said] == [
         "1 of 4, : work, warm-up",
         "2 of 4, : other, warm-up",
