@@ -59,6 +59,8 @@ def produce(bootstrap: str, topic: str, records: int, *, record_bytes: int = 100
             failures.append(str(error))
 
     _hand_over(producer, topic, bulk, warmup)
+    # To find the leader may take a second, for which nothing that is handed over leaves.
+    producer.flush(TIMEOUT_S)
     begun_s = time.perf_counter()
     # Only the last record's delivery is asked for: a call of Python for each would be what is measured.
     _hand_over(producer, topic, bulk, records - warmup - 1)
