@@ -26,10 +26,13 @@ class Step:
 
 
 def steps(workloads: Sequence[Workload], rounds: int) -> list[Step]:
-    """All runs in order: stand by stand, what has as many rounds as there are first, and then round by round."""
+    """All runs in order: stand by stand, what has as many rounds as there are first, and then round by round.
+
+    What has a goal comes first in each round: it is the last to lack the time for one more.
+    """
     found: list[Step] = []
     for stand in STANDS:
-        here = [each for each in workloads if each.stand == stand]
+        here = sorted((each for each in workloads if each.stand == stand), key=lambda each: each.goal is None)
         few = [each for each in here if each.rounds_at_most is not None]
         for some in ([each for each in here if each not in few], few):
             for number in range(rounds + 1):

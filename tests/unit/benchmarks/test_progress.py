@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from benchmarks.progress import Agenda, Step, is_due, minutes, steps
 from benchmarks.tools import ToolResult
-from benchmarks.workloads.base import CONSUMING, SINGLE, STOPPED, THREE, Described
+from benchmarks.workloads.base import CONSUMING, SINGLE, STOPPED, THREE, Described, Goal
 from tests.support.process import BrokerProcess
 
 
@@ -45,6 +46,11 @@ class Clock:
 def test_stands_follow_each_other_and_long_work_comes_last_in_each() -> None:
     found = steps([work("c", stand=THREE), work("l", at_most=1), work("a"), work("s", stand=STOPPED), work("b")], 2)
     assert names(found) == ["s0", "s1", "s2", "a0", "b0", "a1", "b1", "a2", "b2", "l0", "l1", "c0", "c1", "c2"]
+
+
+def test_what_has_a_goal_comes_first_in_each_round() -> None:
+    wanted = dataclasses.replace(work("w"), goal=Goal(p99_at_most=1.0))
+    assert names(steps([work("a"), wanted, work("b")], 1)) == ["w0", "a0", "b0", "w1", "a1", "b1"]
 
 
 def test_fewer_rounds_and_no_warm_up_where_the_workload_says_so() -> None:
