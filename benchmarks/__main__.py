@@ -39,6 +39,13 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="NAME|GROUP",
     help="Measure only this; repeatable.",
 )
+@click.option(
+    "--without",
+    type=click.Choice([*GROUPS, *NAMES]),
+    multiple=True,
+    metavar="NAME|GROUP",
+    help="Do not measure this; repeatable.",
+)
 @click.option("--minutes", type=click.FloatRange(0), help="Nothing begins that would end later.  [70; quick: 2.6]")
 @click.option("--list", "lists", is_flag=True, help="List what there is to measure.")
 @click.option("--json", "json_path", type=FILE, help="Write all figures and runs to this file, after each run.")
@@ -60,6 +67,7 @@ def main(
     rounds: int | None,
     quick: bool,
     only: tuple[str, ...],
+    without: tuple[str, ...],
     minutes: float | None,
     lists: bool,
     json_path: Path | None,
@@ -83,11 +91,11 @@ def main(
     # As installed, where a start does not compile what has been compiled before.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     plan = Plan(
-        workloads=chosen(workloads(_tools(), scale), only, scale),
+        workloads=chosen(workloads(_tools(), scale), only, without, scale),
         rounds=rounds or ROUNDS,
         time_limit_s=(QUICK_TIME_LIMIT_S if quick else FULL_TIME_LIMIT_S) if minutes is None else minutes * 60,
     )
-    taken = _circumstances(scale, rounds, only)
+    taken = _circumstances(scale, rounds, only, without)
     titles = {side.key: side.title for side in sides}
 
     results = Results()
@@ -126,26 +134,29 @@ def _say(begun_s: float, text: str) -> None:
     click.echo(f"{passed_s // 60:3}:{passed_s % 60:02} {text}", err=True)
 
 
-def chosen(found: Sequence[Workload], only: Sequence[str], scale: Scale) -> list[Workload]:
-    """What is named, or whose group is; without names all, of which a quick measurement has only the quick ones."""
+def chosen(found: Sequence[Workload], only: Sequence[str], without: Sequence[str], scale: Scale) -> list[Workload]:
+    """What is named, or whose group is, ``without`` what is named there; where ``only`` is empty all, of which a quick
+    measurement has only the quick ones.
+    """
+    left = [workload for workload in found if workload.name not in without and workload.group not in without]
     if only:
-        return [workload for workload in found if workload.name in only or workload.group in only]
-    return [workload for workload in found if workload.quick or not scale.is_quick]
+        return [workload for workload in left if workload.name in only or workload.group in only]
+    return [workload for workload in left if workload.quick or not scale.is_quick]
 
 
-def command(rounds: int | None, scale: Scale, only: Sequence[str]) -> str:
+def command(rounds: int | None, scale: Scale, only: Sequence[str], without: Sequence[str] = ()) -> str:
     """What was called, without the names of files."""
     words = ["python -m benchmarks"]
     words += ["--quick"] if scale.is_quick else []
     words += [f"--rounds {rounds}"] if rounds is not None else []
-    return " ".join([*words, *(f"--only {name}" for name in only)])
+    return " ".join([*words, *(f"--only {name}" for name in only), *(f"--without {name}" for name in without)])
 
 
-def _circumstances(scale: Scale, rounds: int | None, only: Sequence[str]) -> Taken:
+def _circumstances(scale: Scale, rounds: int | None, only: Sequence[str], without: Sequence[str]) -> Taken:
     now = datetime.datetime.now(datetime.UTC)
     return Taken(
         at=f"{now:%Y-%m-%d %H:%M} UTC",
-        command=command(rounds, scale, only),
+        command=command(rounds, scale, only, without),
         scale=scale.name,
         machine={key: value for key, value in machine().items() if key not in ("python", "commit")},
         versions=versions(),

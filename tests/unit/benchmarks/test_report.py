@@ -65,10 +65,12 @@ def test_the_sides_take_turns_in_going_first() -> None:
 
 
 def test_names_and_groups_choose() -> None:
-    assert [each.name for each in chosen(WORKLOADS, ["consumer"], FULL)] == ["consumer"]
-    assert {each.group for each in chosen(WORKLOADS, [SINGLE_RECORDS], FULL)} == {SINGLE_RECORDS}
-    assert chosen(WORKLOADS, (), FULL) == WORKLOADS
-    assert all(each.quick for each in chosen(WORKLOADS, (), QUICK))
+    assert [each.name for each in chosen(WORKLOADS, ["consumer"], (), FULL)] == ["consumer"]
+    assert {each.group for each in chosen(WORKLOADS, [SINGLE_RECORDS], (), FULL)} == {SINGLE_RECORDS}
+    assert chosen(WORKLOADS, (), (), FULL) == WORKLOADS
+    left = {each.name for each in WORKLOADS if each.group != SINGLE_RECORDS and each.name != "mixed"}
+    assert {each.name for each in chosen(WORKLOADS, (), ["mixed", SINGLE_RECORDS], FULL)} == left
+    assert all(each.quick for each in chosen(WORKLOADS, (), (), QUICK))
 
 
 def test_every_workload_has_a_name_of_its_own_and_a_group() -> None:
@@ -114,6 +116,7 @@ def test_who_ends_it_early_has_what_there_is(
 def test_the_command_is_told_without_files() -> None:
     assert command(3, QUICK, ["consumer"]) == "python -m benchmarks --quick --rounds 3 --only consumer"
     assert command(None, FULL, []) == "python -m benchmarks"
+    assert command(None, FULL, [], ["mixed"]) == "python -m benchmarks --without mixed"
 
 
 def test_the_list_names_all() -> None:
