@@ -21,6 +21,7 @@ from pathlib import Path
 
 from benchmarks import procfs
 from benchmarks.limits.canned import OFFERED, Canned
+from benchmarks.limits.sink import Sink
 from benchmarks.load.command_line import arguments, parse
 from benchmarks.tools import ToolResult
 from odradek.wire.api_table import ApiKey
@@ -183,9 +184,9 @@ class Responder:
 class Receiver:
     """One connection's frames: all bytes go into a file, and whole frames are answered."""
 
-    def __init__(self, sock: socket.socket, descriptor: int, responder: Responder) -> None:
+    def __init__(self, sock: socket.socket, sink: Sink, responder: Responder) -> None:
         self.socket = sock
-        self._descriptor = descriptor
+        self._sink = sink
         self._responder = responder
         self._buffer = bytearray(RECEIVE_BYTES)
         self._view = memoryview(self._buffer)
@@ -202,7 +203,7 @@ class Receiver:
         if not size:
             return False
         end = self._kept_bytes + size
-        os.write(self._descriptor, self._view[self._kept_bytes : end])
+        self._sink.write(self._view[self._kept_bytes : end])
         answers = self._take_frames(end)
         if answers:
             self.socket.sendall(answers)
@@ -252,8 +253,8 @@ class Receiver:
 
 def serve(stored: Stored) -> None:
     """Until this process is ended."""
-    received = Path(stored.directory) / "received"
-    with socket.create_server((_HOST, 0)) as listener, received.open("wb") as file, select.epoll() as poll:
+    sink = Sink(Path(stored.directory) / "received")
+    with socket.create_server((_HOST, 0)) as listener, select.epoll() as poll:
         port = int(listener.getsockname()[1])
         responder = Responder(stored, port)
         _compile_codecs()
@@ -267,7 +268,7 @@ def serve(stored: Stored) -> None:
                     connection, _ = listener.accept()
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     poll.register(connection, select.EPOLLIN)
-                    receivers[connection.fileno()] = Receiver(connection, file.fileno(), responder)
+                    receivers[connection.fileno()] = Receiver(connection, sink, responder)
                 elif not _goes_on(receivers[fd]):
                     poll.unregister(fd)
                     receivers.pop(fd).socket.close()

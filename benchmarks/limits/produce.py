@@ -6,7 +6,6 @@ the correlation id and whether there is to be an answer; batches are not looked 
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import struct
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.limits.sink import Sink
 from benchmarks.load.answers import accepting_answer
 from tests.support.apache import ROOT
 
@@ -55,9 +55,9 @@ def receiving(directory: Path, topic: str) -> Iterator[ReceiverProcess]:
 class Receiver:
     """One connection's frames: all bytes go into a file, and whole frames are answered."""
 
-    def __init__(self, sock: socket.socket, descriptor: int, answer: bytes) -> None:
+    def __init__(self, sock: socket.socket, sink: Sink, answer: bytes) -> None:
         self.socket = sock
-        self._descriptor = descriptor
+        self._sink = sink
         self._answer = bytearray(answer)
         self._buffer = bytearray(RECEIVE_BYTES)
         self._view = memoryview(self._buffer)
@@ -74,7 +74,7 @@ class Receiver:
         if not size:
             return False
         end = self._kept_bytes + size
-        os.write(self._descriptor, self._view[self._kept_bytes : end])
+        self._sink.write(self._view[self._kept_bytes : end])
         answers = self._take_frames(end)
         if answers:
             self.socket.sendall(answers)
@@ -103,8 +103,8 @@ class Receiver:
 
 def serve(path: Path, topic: str) -> None:
     """Until this process is ended."""
-    answer = accepting_answer(topic)
-    with socket.create_server((_HOST, 0)) as listener, path.open("wb") as file, select.epoll() as poll:
+    answer, sink = accepting_answer(topic), Sink(path)
+    with socket.create_server((_HOST, 0)) as listener, select.epoll() as poll:
         sys.stdout.write(f"{listener.getsockname()[1]}\n")
         sys.stdout.flush()
         poll.register(listener, select.EPOLLIN)
@@ -115,7 +115,7 @@ def serve(path: Path, topic: str) -> None:
                     connection, _ = listener.accept()
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     poll.register(connection, select.EPOLLIN)
-                    receivers[connection.fileno()] = Receiver(connection, file.fileno(), answer)
+                    receivers[connection.fileno()] = Receiver(connection, sink, answer)
                 elif not receivers[fd].turn():
                     poll.unregister(fd)
                     receivers.pop(fd).socket.close()

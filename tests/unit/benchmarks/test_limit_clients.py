@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from benchmarks import procfs
 from benchmarks.limits.clients import Address, Receiver, Responder, Stored, bare_broker
+from benchmarks.limits.sink import Sink
 from benchmarks.load import librdkafka
 from benchmarks.load.fetch import Fetch, consume
 from benchmarks.load.produce import Load, request_and_batch
@@ -33,8 +35,8 @@ def test_frames_in_any_pieces_are_written_and_answered_in_order(tmp_path: Path, 
     produced = b"".join(Ring(*request_and_batch(Load("", 0, "bench", acks=acks)), REQUESTS).buffers(0, REQUESTS))
     sent = versions + produced + versions
     ours, theirs = socket.socketpair()
-    with ours, theirs, (tmp_path / "received").open("wb") as file:
-        receiver = Receiver(theirs, file.fileno(), Responder(stored, 1))
+    with ours, theirs, closing(Sink(tmp_path / "received")) as sink:
+        receiver = Receiver(theirs, sink, Responder(stored, 1))
         for at in range(0, len(sent), piece_bytes):
             ours.sendall(sent[at : at + piece_bytes])
             assert receiver.turn()

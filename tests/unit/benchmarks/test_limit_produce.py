@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import socket
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.limits.produce import Receiver, receiving
+from benchmarks.limits.sink import RESERVED_BYTES, Sink
 from benchmarks.load.answers import ExpectedAnswers, accepting_answer
 from benchmarks.load.produce import Load, generate, request_and_batch
 from benchmarks.load.ring import Ring
@@ -21,8 +23,8 @@ def test_frames_in_any_pieces_are_written_and_answered_in_order(tmp_path: Path, 
     ring = Ring(*request_and_batch(Load("", 0, TOPIC, acks=acks)), REQUESTS)
     sent = b"".join(ring.buffers(0, REQUESTS))
     ours, theirs = socket.socketpair()
-    with ours, theirs, (tmp_path / "received").open("wb") as file:
-        receiver = Receiver(theirs, file.fileno(), accepting_answer(TOPIC))
+    with ours, theirs, closing(Sink(tmp_path / "received")) as sink:
+        receiver = Receiver(theirs, sink, accepting_answer(TOPIC))
         for at in range(0, len(sent), piece_bytes):
             ours.sendall(sent[at : at + piece_bytes])
             assert receiver.turn()
@@ -36,6 +38,16 @@ def test_frames_in_any_pieces_are_written_and_answered_in_order(tmp_path: Path, 
     assert len(answers) == acks * REQUESTS * expected.answer_bytes
     if acks:
         expected.check(bytearray(answers), 0, REQUESTS)
+
+
+def test_blocks_that_are_reserved_do_not_make_the_file_longer(tmp_path: Path) -> None:
+    with closing(Sink(tmp_path / "received")) as sink:
+        piece = memoryview(bytes(range(256)) * 4096)
+        for _ in range(5):
+            sink.write(piece)
+    found = (tmp_path / "received").read_bytes()
+    assert len(found) == 5 * len(piece) > RESERVED_BYTES
+    assert found == bytes(piece) * 5
 
 
 @pytest.mark.parametrize(("records", "connections", "acks"), [(600, 1, 1), (1, 3, 1), (1, 1, 0)])
