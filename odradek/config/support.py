@@ -241,12 +241,16 @@ def support_of(kind: ResourceType, name: str) -> Support:
         return _support(name in _GROUP_ACTED_UPON, name in _GROUP_NO_MEANING)
     if kind is ResourceType.CLIENT_METRICS:
         return _support(name in _CLIENT_METRICS_ACTED_UPON)
-    gives_default = any(
+    is_plugin = name in BROKER and BROKER[name].type is ConfigType.CLASS
+    return _support(name in _BROKER_ACTED_UPON or _gives_default(name), name in _NO_MEANING or is_plugin)
+
+
+def _gives_default(name: str) -> bool:
+    """Whether topics or groups take a property that is acted upon from this one."""
+    return any(
         name in (synonym for synonym, _ in synonyms) and topic_key in _TOPIC_ACTED_UPON
         for topic_key, synonyms in TOPIC_SYNONYMS.items()
     ) or any(name == synonym and group_key in _GROUP_ACTED_UPON for group_key, synonym in GROUP_SYNONYMS.items())
-    is_plugin = name in BROKER and BROKER[name].type is ConfigType.CLASS
-    return _support(name in _BROKER_ACTED_UPON or gives_default, name in _NO_MEANING or is_plugin)
 
 
 def ignored_properties(config: BrokerConfig) -> list[str]:

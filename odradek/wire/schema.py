@@ -146,6 +146,12 @@ class Field:
         if not self.kafka_name:
             self.kafka_name = "".join([word.capitalize() for word in name.split("_")])
 
+    def new_default(self) -> object:
+        """The value where none is given: an array or a struct is a new one each time."""
+        if self.default is not KAFKA_DEFAULT:
+            return self.default
+        return [] if self.type.struct is None else self.type.struct()
+
 
 @overload
 def field(
@@ -251,6 +257,11 @@ Writer: TypeAlias = Callable[["Struct", list[Chunk], list[int]], None]
 StepWriter: TypeAlias = Callable[["Struct", list[Chunk], list[int]], Iterator[None]]
 
 
+UNCOMPILED_CONSTRUCTIONS = 8
+"""So many values of a class are made without a compiled constructor, which takes as long as thirty values: most classes
+have no more, above all until a node is ready."""
+
+
 @dataclass_transform(kw_only_default=True)
 class StructMeta(type):
     """Turns the declared fields into slots; keeps them, in order, in `FIELDS`."""
@@ -320,15 +331,25 @@ class Struct(metaclass=StructMeta):
     _readers: ClassVar[dict[int, Reader]]
     _writers: ClassVar[dict[int, Writer]]
     _step_writers: ClassVar[dict[int, StepWriter]]
+    _constructed: ClassVar[int] = 0
 
     unknown_tags: tuple[tuple[int, bytes], ...] = ()
 
     def __init__(self, *, unknown_tags: tuple[tuple[int, bytes], ...] = (), **values: object) -> None:
-        from odradek.wire.compiler.constructor import compile_init
-
         cls = type(self)
-        cls.__init__ = compile_init(cls)  # type: ignore[method-assign]
-        cls.__init__(self, unknown_tags=unknown_tags, **values)
+        cls._constructed += 1
+        if cls._constructed > UNCOMPILED_CONSTRUCTIONS:
+            from odradek.wire.compiler.constructor import compile_init
+
+            cls.__init__ = compile_init(cls)  # type: ignore[method-assign]
+            cls.__init__(self, unknown_tags=unknown_tags, **values)
+            return
+        for declared in cls.FIELDS:
+            name = declared.name
+            setattr(self, name, values.pop(name) if name in values else declared.new_default())
+        if values:
+            raise TypeError(f"{cls.__name__}.__init__() got an unexpected keyword argument '{next(iter(values))}'")
+        self.unknown_tags = unknown_tags
 
     @classmethod
     def decode(cls, data: Buffer, version: int, *, budget: Budget | None = None) -> Self:

@@ -23,7 +23,18 @@ from odradek.wire.messages.heartbeat import HeartbeatRequest
 from odradek.wire.messages.join_group import JoinGroupRequest
 from odradek.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from odradek.wire.persistent.group.consumer_group_member_metadata import ConsumerGroupMemberMetadataValue
-from odradek.wire.schema import INT32, JOINED_AT_ONCE, STRING, Chunk, Message, array, field
+from odradek.wire.schema import (
+    INT32,
+    JOINED_AT_ONCE,
+    STRING,
+    UNCOMPILED_CONSTRUCTIONS,
+    Chunk,
+    Message,
+    Struct,
+    array,
+    field,
+    nested,
+)
 
 
 class Span:
@@ -65,6 +76,32 @@ def test_constructors_take_the_declared_names_only() -> None:
         unchecked("t")
     with pytest.raises(AttributeError):
         FetchTopic().topics = []  # type: ignore[attr-defined]
+
+
+def test_the_first_values_of_a_class_are_made_as_all_later_ones() -> None:
+    class Part(Struct):
+        number: int = field(INT32, "0+", default=7)
+
+    class Whole(Message, kind="data", versions="0-1"):
+        name: str = field(STRING, "0+")
+        key: str | None = field(STRING, "0+", nullable="0+", default=None)
+        part: Part = field(nested(Part), "0+")
+        parts: list[Part] = field(array(Part), "0+")
+
+    unchecked: Callable[..., Whole] = Whole
+    for _ in range(2 * UNCOMPILED_CONSTRUCTIONS):
+        empty = Whole()
+        assert (empty.name, empty.key, empty.part.number, empty.parts, empty.unknown_tags) == ("", None, 7, [], ())
+        empty.parts.append(empty.part)
+        part = Part(number=3)
+        full = Whole(name="n", key="k", part=part, parts=[part], unknown_tags=((5, b"x"),))
+        assert (full.name, full.key, full.part, full.parts, full.unknown_tags) == ("n", "k", part, [part], ((5, b"x"),))
+        with pytest.raises(TypeError, match="unexpected keyword argument 'other'"):
+            unchecked(other=1)
+        with pytest.raises(TypeError):
+            unchecked("n")
+    assert "__init__" in vars(Whole)
+    assert "__init__" in vars(Part)
 
 
 def test_equality_is_by_value_and_class() -> None:
