@@ -1,12 +1,14 @@
-"""Compression of records by codec, with a limit in bytes on what comes out."""
+"""Compression of records by codec, with a limit in bytes on what comes out.
+
+A codec is loaded when it is used first: many a node never sees a compressed batch that it has to open.
+"""
 
 from __future__ import annotations
 
 from enum import IntEnum
 
 from odradek.wire.errors import ErrorCode, KafkaError
-from odradek.wire.records.codecs import gzip, lz4, snappy, zstd
-from odradek.wire.records.codecs.bounded import OutputLimitError
+from odradek.wire.records.codecs.limits import OutputLimitError
 from odradek.wire.records.crc import Buffer
 
 __all__ = ["Codec", "OutputLimitError", "compress", "decompress", "level_range"]
@@ -36,24 +38,32 @@ class Codec(IntEnum):
 
 _CODECS = tuple(Codec)
 
-_LEVELS = {
-    Codec.GZIP: (gzip.MIN_LEVEL, gzip.MAX_LEVEL, gzip.DEFAULT_LEVEL),
-    Codec.LZ4: (lz4.MIN_LEVEL, lz4.MAX_LEVEL, lz4.DEFAULT_LEVEL),
-    Codec.ZSTD: (zstd.MIN_LEVEL, zstd.MAX_LEVEL, zstd.DEFAULT_LEVEL),
-}
-
 
 def level_range(codec: Codec) -> tuple[int, int, int] | None:
     """(lowest, highest, default) as in `compression.<codec>.level`; None for a codec without levels.
 
     gzip's default, -1, is outside its range and still a level.
     """
-    return _LEVELS.get(codec)
+    match codec:
+        case Codec.GZIP:
+            from odradek.wire.records.codecs import gzip
+
+            return gzip.MIN_LEVEL, gzip.MAX_LEVEL, gzip.DEFAULT_LEVEL
+        case Codec.LZ4:
+            from odradek.wire.records.codecs import lz4
+
+            return lz4.MIN_LEVEL, lz4.MAX_LEVEL, lz4.DEFAULT_LEVEL
+        case Codec.ZSTD:
+            from odradek.wire.records.codecs import zstd
+
+            return zstd.MIN_LEVEL, zstd.MAX_LEVEL, zstd.DEFAULT_LEVEL
+        case _:
+            return None
 
 
 def compress(codec: Codec, data: Buffer, level: int | None = None) -> bytes:
     """`data` compressed as Java's clients do; snappy has no level. ValueError for a level out of range."""
-    levels = _LEVELS.get(codec)
+    levels = None if level is None else level_range(codec)
     if level is not None and levels is not None:
         lowest, highest, default = levels
         if not lowest <= level <= highest and level != default:
@@ -62,12 +72,20 @@ def compress(codec: Codec, data: Buffer, level: int | None = None) -> bytes:
         case Codec.NONE:
             return bytes(data)
         case Codec.GZIP:
+            from odradek.wire.records.codecs import gzip
+
             return gzip.compress(data, level)
         case Codec.SNAPPY:
+            from odradek.wire.records.codecs import snappy
+
             return snappy.compress(data)
         case Codec.LZ4:
+            from odradek.wire.records.codecs import lz4
+
             return lz4.compress(data, level)
         case Codec.ZSTD:
+            from odradek.wire.records.codecs import zstd
+
             return zstd.compress(data, level)
 
 
@@ -82,10 +100,18 @@ def decompress(codec: Codec, data: Buffer, limit_bytes: int) -> bytes:
                 raise OutputLimitError(limit_bytes)
             return bytes(data)
         case Codec.GZIP:
+            from odradek.wire.records.codecs import gzip
+
             return gzip.decompress(data, limit_bytes)
         case Codec.SNAPPY:
+            from odradek.wire.records.codecs import snappy
+
             return snappy.decompress(data, limit_bytes)
         case Codec.LZ4:
+            from odradek.wire.records.codecs import lz4
+
             return lz4.decompress(data, limit_bytes)
         case Codec.ZSTD:
+            from odradek.wire.records.codecs import zstd
+
             return zstd.decompress(data, limit_bytes)

@@ -7,19 +7,12 @@ from collections.abc import Callable
 import cramjam
 
 from odradek.wire.errors import ProtocolError
+from odradek.wire.records.codecs.limits import OutputLimitError
 from odradek.wire.records.crc import Buffer
 
 DecompressInto = Callable[[Buffer, bytearray], int]
 
 _GROWTH = 4
-
-
-class OutputLimitError(ProtocolError):
-    """The data would decompress to more bytes than allowed."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        super().__init__(f"decompresses to more than {limit_bytes} bytes")
-        self.limit_bytes = limit_bytes
 
 
 def decompress_bounded(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 
 from odradek.wire.errors import ProtocolError
-from odradek.wire.records.codecs.bounded import OutputLimitError
+from odradek.wire.records.codecs.limits import OutputLimitError
 from odradek.wire.records.crc import Buffer
 
 MIN_LEVEL = 1

@@ -11,7 +11,7 @@ import struct
 import cramjam
 
 from odradek.wire.errors import ProtocolError
-from odradek.wire.records.codecs.bounded import OutputLimitError
+from odradek.wire.records.codecs.limits import OutputLimitError
 from odradek.wire.records.crc import Buffer
 
 STREAM_MAGIC = b"\x82SNAPPY\x00"

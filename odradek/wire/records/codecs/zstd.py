@@ -9,7 +9,8 @@ from __future__ import annotations
 import cramjam
 
 from odradek.wire.errors import ProtocolError
-from odradek.wire.records.codecs.bounded import OutputLimitError, decompress_bounded
+from odradek.wire.records.codecs.bounded import decompress_bounded
+from odradek.wire.records.codecs.limits import OutputLimitError
 from odradek.wire.records.crc import Buffer
 
 MIN_LEVEL = -131072

@@ -6,7 +6,8 @@ import cramjam
 import pytest
 
 from odradek.wire.errors import ProtocolError
-from odradek.wire.records.codecs.bounded import OutputLimitError, decompress_bounded
+from odradek.wire.records.codecs.bounded import decompress_bounded
+from odradek.wire.records.codecs.limits import OutputLimitError
 from odradek.wire.records.crc import Buffer
 
 
