@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from odradek.broker.controller_client import ControllerClient
 from odradek.ports import Promise, Scheduler, TimerHandle
@@ -20,16 +20,15 @@ RETRY_MS = 100
 """How soon a registration that failed is tried again."""
 
 
-@dataclass(frozen=True, slots=True)
-class LifecycleOptions:
+class LifecycleOptions(NamedTuple):
     """`broker.heartbeat.interval.ms`; the ids of directories that failed, and of those that get no new partitions.
 
     The latter are None where the metadata's version has no place for them: controllers of that time do not know them.
     """
 
     heartbeat_interval_ms: int
-    offline_dirs: Callable[[], Sequence[Uuid]] = field(default=tuple)
-    cordoned_dirs: Callable[[], Sequence[Uuid] | None] = field(default=lambda: None)
+    offline_dirs: Callable[[], Sequence[Uuid]] = tuple
+    cordoned_dirs: Callable[[], Sequence[Uuid] | None] = lambda: None
 
 
 class BrokerLifecycle:

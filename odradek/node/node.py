@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from odradek.broker.lifecycle import BrokerLifecycle
 from odradek.config import BrokerConfig, Listener, ProcessRole
@@ -49,8 +49,7 @@ RESIGN_MS = 2_000
 """How long a stop waits for another controller to lead the quorum."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoints:
+class Endpoints(NamedTuple):
     """The ports in use, by listener: what is advertised where the configuration asked for any free one."""
 
     ports: Mapping[str, int]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from odradek.security.acl import Operation, ResourceType
 from odradek.server.context import RequestContext
@@ -26,8 +26,7 @@ FIRST_WITH_ZERO_MINIMUM = 4
 FIRST_WITH_NODE = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
+class Features(NamedTuple):
     """Levels of features: (lowest, highest) that this node supports; finalized as of `epoch` (-1: unknown)."""
 
     supported: Mapping[str, tuple[int, int]]

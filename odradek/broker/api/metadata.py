@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from odradek.broker.replication.manager import ReplicaManager
 from odradek.broker.topic_creation import TopicCreation
@@ -44,8 +44,7 @@ FIRST_WITH_TOPIC_IDS = 12
 FIRST_WITH_OPERATIONS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class MetadataOptions:
+class MetadataOptions(NamedTuple):
     """`auto.create.topics.enable` and `max.request.partition.size.limit` (partitions in a described page)."""
 
     cluster_id: str
