@@ -68,6 +68,8 @@ def add_broker_handlers(
     table.add_later((ApiKey.FIND_COORDINATOR,), later.find_coordinator)
     table.add_later(_GROUPS, later.groups)
     table.add_later(_TRANSACTIONS, later.transactions)
+    table.add_later((ApiKey.DESCRIBE_TRANSACTIONS, ApiKey.LIST_TRANSACTIONS), later.transactions_admin)
+    table.add_later((ApiKey.TXN_OFFSET_COMMIT, ApiKey.WRITE_TXN_MARKERS), later.transactions_of_groups)
     table.add_later((ApiKey.DESCRIBE_CONFIGS, ApiKey.LIST_CONFIG_RESOURCES), later.describe_configs)
     table.add_later((ApiKey.ALTER_CONFIGS, ApiKey.INCREMENTAL_ALTER_CONFIGS), later.alter_configs)
     table.add_later((ApiKey.DELETE_RECORDS, ApiKey.DESCRIBE_PRODUCERS), later.logs)
@@ -97,10 +99,6 @@ _TRANSACTIONS = (
     ApiKey.ADD_PARTITIONS_TO_TXN,
     ApiKey.ADD_OFFSETS_TO_TXN,
     ApiKey.END_TXN,
-    ApiKey.TXN_OFFSET_COMMIT,
-    ApiKey.DESCRIBE_TRANSACTIONS,
-    ApiKey.LIST_TRANSACTIONS,
-    ApiKey.WRITE_TXN_MARKERS,
 )
 _SECURITY = (
     ApiKey.DESCRIBE_ACLS,
@@ -149,18 +147,25 @@ class _Later:
 
     def transactions(self) -> list[AnyHandler]:
         from odradek.broker.api.transactions import TransactionsApi
+
+        broker = self._broker
+        group_partition = broker.coordinators.group_partition
+        return TransactionsApi(broker.transactions, broker.producer_ids, self._topics, group_partition).handlers()
+
+    def transactions_admin(self) -> list[AnyHandler]:
         from odradek.broker.api.txn_admin import TxnAdminApi
+
+        return TxnAdminApi(self._broker.transactions, self._ports.clock.now_ms).handlers()
+
+    def transactions_of_groups(self) -> list[AnyHandler]:
         from odradek.broker.api.txn_markers import TxnMarkersApi
         from odradek.broker.api.txn_offsets import TxnOffsetsApi
 
         broker = self._broker
-        groups, transactions = broker.groups, broker.transactions
         timeout_ms = self._config.int_("request.timeout.ms")
         return [
-            *TransactionsApi(transactions, broker.producer_ids, self._topics, groups.partition_for).handlers(),
-            *TxnOffsetsApi(groups, broker.verifier, self._topics).handlers(),
-            *TxnAdminApi(transactions, self._ports.clock.now_ms).handlers(),
-            *TxnMarkersApi(broker.replicas, groups, timeout_ms).handlers(),
+            *TxnOffsetsApi(broker.groups, broker.verifier, self._topics).handlers(),
+            *TxnMarkersApi(broker.replicas, broker.groups, timeout_ms).handlers(),
         ]
 
     def describe_configs(self) -> list[AnyHandler]:
