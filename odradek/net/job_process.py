@@ -60,7 +60,7 @@ class SubprocessJobs:
             self._end(JobCancelledError())
 
     def close(self) -> None:
-        """Kill the process, and wait for the thread that listens to it."""
+        """Kill the process, and wait a moment for it to be gone."""
         worker = self._worker
         self._end(JobCancelledError())
         if worker is not None:
@@ -93,7 +93,10 @@ class SubprocessJobs:
         self._set_timer(self.hang_ms, self._hangs)
 
     def _rest(self) -> None:
-        self._set_timer(self.idle_ms, self.close)
+        self._set_timer(self.idle_ms, self._leave)
+
+    def _leave(self) -> None:
+        self._end(JobCancelledError())
 
     def _hangs(self) -> None:
         self._end(JobLostError(f"the process has said nothing for {self.hang_ms / 1000:.0f} s"))
@@ -118,7 +121,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        """For the process and who reaps it: the thread while it talks, else whoever kills it."""
+        """For the process and who reaps it: the thread while it talks, else one that is started when it is killed."""
         self._process: subprocess.Popen[bytes] | None = None
         self._is_killed = False
         self._is_talking = False
@@ -136,8 +139,7 @@ class _Worker:
         self.join()
         self._is_talking = True
         self._is_over = False
-        self._thread = threading.Thread(target=self._talk, args=(line, post), name="odradek-job", daemon=True)
-        self._thread.start()
+        self._thread = _in_thread(partial(self._talk, line, post))
 
     def kill(self) -> None:
         """End the process at once."""
@@ -148,12 +150,12 @@ class _Worker:
                 return
             process.kill()
             if not self._is_talking:
-                _reap(process)
+                self._thread = _in_thread(partial(_reap, process))
         if sys.platform == "win32":
             self.join()  # files that it has open cannot be renamed there
 
     def join(self) -> None:
-        """Wait for the thread, which has nothing to do when the job is over or the process is killed."""
+        """Wait a moment for the thread, which ends when the job is over, or with a process that is killed."""
         if self._thread is not None:
             self._thread.join(_JOIN_SECONDS)
 
@@ -170,8 +172,9 @@ class _Worker:
         finally:
             with self._lock:
                 self._is_talking = False
-                if self._is_killed and self._process is not None:
-                    _reap(self._process)
+                process = self._process if self._is_killed else None
+            if process is not None:
+                _reap(process)
 
     def _converse(self, line: bytes, post: Callable[[dict[str, object]], None]) -> bool:
         """Send a request and post the answers, to the last one or the end of the process; whether there were any."""
@@ -225,10 +228,18 @@ _LAST_WORDS = frozenset({"result", "errno", "failed"})
 _PRIORITY: int = getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
 
 
+def _in_thread(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work, name="odradek-job", daemon=True)
+    thread.start()
+    return thread
+
+
 def _reap(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a process that was killed, or has closed its output, and close the pipes."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_JOIN_SECONDS)
+    """Wait for a process that was killed, and close the pipes.
+
+    It takes what others leave of the processors for dying, too: where these leave nothing, that may be seconds.
+    """
+    process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with contextlib.suppress(OSError):

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import io
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -199,7 +200,33 @@ def test_an_idle_process_ends(jobs: Jobs) -> None:
     jobs.process.idle_ms = 50
     pid = int(jobs.result(jobs.run(echo)))
     jobs.wait(lambda: jobs.process.pid is None)
-    assert not is_running(pid)
+    jobs.wait(lambda: not is_running(pid))
+
+
+@pytest.mark.parametrize("how", ["idle", "closed"])
+def test_a_process_that_takes_long_to_die_is_waited_for_by_a_thread(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    may_die, wait = threading.Event(), subprocess.Popen.wait
+    waiting: list[str] = []
+
+    def wait_long(process: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        waiting.append(threading.current_thread().name)
+        if not may_die.wait(timeout):
+            raise subprocess.TimeoutExpired(process.args, timeout or 0.0)
+        return wait(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait_long)
+    if how == "idle":
+        jobs.process.idle_ms = 50
+    pid = int(jobs.result(jobs.run(echo)))
+    if how == "closed":
+        jobs.process.close()
+    jobs.wait(lambda: jobs.process.pid is None)
+    assert is_running(pid)
+    may_die.set()
+    jobs.wait(lambda: not is_running(pid))
+    assert waiting == ["odradek-job"]
 
 
 def test_a_process_that_says_nothing_is_killed(jobs: Jobs) -> None:
