@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
+from odradek.broker.replication.watching import Watchers
 from odradek.ports import Scheduler, TimerHandle
 
 Key = TypeVar("Key", bound=Hashable)
@@ -57,21 +58,30 @@ class Waiter(Generic[Key]):
         self._room.forget(self)
         self._finish()
 
+    def moved(self, _key: Key) -> None:
+        """One of the keys moved: `wake` looks at all of them."""
+
+    def wake(self) -> None:
+        """At the end of a turn in which any of them did."""
+        self.try_finish()
+
     def start_timer(self, scheduler: Scheduler, delay_ms: float) -> None:
         """Finish after `delay_ms`, ready or not."""
         self._timer = scheduler.call_later(delay_ms, self.finish)
 
 
 class WaitingRoom(Generic[Key]):
-    """Who waits for what. All moves of one turn of the loop wake each waiter once."""
+    """Who waits for what: `Watchers` that are requests. All moves of one turn of the loop wake each waiter once."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        self._by_key: dict[Key, dict[Waiter[Key], None]] = {}
-        self._moved: dict[Key, None] = {}
+        self._watchers: Watchers[Key] = Watchers(scheduler)
+        self._parked: dict[Waiter[Key], None] = {}
+        self.moved = self._watchers.moved
+        """Ask those who wait for a key again, in this thread's next turn."""
 
     def __len__(self) -> int:
-        return len({waiter for waiters in self._by_key.values() for waiter in waiters})
+        return len(self._parked)
 
     def park(
         self,
@@ -83,37 +93,19 @@ class WaitingRoom(Generic[Key]):
     ) -> Waiter[Key]:
         """Call `finish` once: when `is_ready` holds after one of `keys` moved, or after `timeout_ms`."""
         waiter = Waiter(self, tuple(dict.fromkeys(keys)), is_ready, finish)
+        self._parked[waiter] = None
         for key in waiter.keys:
-            self._by_key.setdefault(key, {})[waiter] = None
+            self._watchers.watch(key, waiter)
         waiter.start_timer(self._scheduler, timeout_ms)
         return waiter
 
-    def moved(self, key: Key) -> None:
-        """Ask those who wait for `key` again, in this thread's next turn."""
-        if key not in self._by_key:
-            return
-        if not self._moved:
-            self._scheduler.call_soon(self._wake)
-        self._moved[key] = None
-
     def finish_all(self) -> None:
         """Finish everybody, ready or not, in this thread's next turn."""
-        for waiter in dict.fromkeys(waiter for waiters in self._by_key.values() for waiter in waiters):
+        for waiter in self._parked:
             self._scheduler.call_soon(waiter.finish)
 
     def forget(self, waiter: Waiter[Key]) -> None:
-        """Drop a waiter from all its keys."""
+        """Drop a waiter that is parked."""
+        del self._parked[waiter]
         for key in waiter.keys:
-            waiters = self._by_key.get(key)
-            if waiters is not None:
-                waiters.pop(waiter, None)
-                if not waiters:
-                    del self._by_key[key]
-
-    def _wake(self) -> None:
-        moved, self._moved = self._moved, {}
-        woken: dict[Waiter[Key], None] = {}
-        for key in moved:
-            woken.update(self._by_key.get(key, {}))
-        for waiter in woken:
-            waiter.try_finish()
+            self._watchers.unwatch(key, waiter)

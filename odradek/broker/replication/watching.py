@@ -1,4 +1,4 @@
-"""Who has to know which partitions moved, for as long as a fetch session lasts."""
+"""Who has to know which partitions moved: fetch sessions for as long as they last, and requests that wait."""
 
 from __future__ import annotations
 
