@@ -21,6 +21,8 @@ from odradek.ports import FileSystem, Promise
 from odradek.ports.jobs import JobCancelledError, JobFailedError, JobLostError, JobSteps
 
 FAST = float(2**63)
+PATIENCE_S = 60.0
+"""The processes take what others leave of the processors, which is little where many tests run."""
 HERE = __name__
 
 
@@ -94,7 +96,7 @@ class Jobs:
         self.wait(lambda: promise.done)
         return promise.result()
 
-    def wait(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    def wait(self, condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
         async def poll() -> None:
             deadline = time.monotonic() + timeout_s
             while not condition():
