@@ -21,13 +21,15 @@ HANG_MS = 300_000
 """How long it may be silent, where it speaks every second: a sync on a disk that is busy may take long."""
 _JOIN_SECONDS = 1.0
 # The modules have to be found in the same places, however the parent came to know them.
-_BOOT = "import sys; sys.path[:] = sys.argv[1:]; from odradek.net.job_worker import main; main()"
+_BOOT = "import sys; sys.path[:] = sys.argv[1:]; from odradek.net.job_worker import main; main(gives_way={})"
 
 
 class SubprocessJobs:
     """Implements `JobProcess` over pipes, which every platform has. A thread reads while a job is running."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, gives_way: bool = True) -> None:
+        """A process that `gives_way` takes what others leave of the processors."""
+        self._gives_way = gives_way
         self.idle_ms: float = IDLE_MS
         self.hang_ms: float = HANG_MS
         self._loop = loop
@@ -46,7 +48,7 @@ class SubprocessJobs:
         if not self._outcome.done:
             raise RuntimeError("a job is running already")
         if self._worker is None:
-            self._worker = _Worker()
+            self._worker = _Worker(gives_way=self._gives_way)
         self._outcome = Promise()
         self._on_message = on_message
         self._watch()
@@ -119,7 +121,8 @@ class SubprocessJobs:
 class _Worker:
     """One process, and the thread that talks with it while a job is running."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, gives_way: bool) -> None:
+        self._gives_way = gives_way
         self._lock = threading.Lock()
         """For the process and who reaps it: the thread while it talks, else one that is started when it is killed."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -215,17 +218,17 @@ class _Worker:
                 if not sys.executable:
                     raise OSError("there is no Python to start")
                 self._process = subprocess.Popen(
-                    [sys.executable, "-c", _BOOT, *(path or os.getcwd() for path in sys.path)],
+                    [sys.executable, "-c", _BOOT.format(self._gives_way), *(path or os.getcwd() for path in sys.path)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
-                    creationflags=_PRIORITY,
+                    creationflags=_LOW_PRIORITY if self._gives_way else 0,
                 )
             return None if self._is_killed else self._process
 
 
 _LAST_WORDS = frozenset({"result", "errno", "failed"})
-_PRIORITY: int = getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
+_LOW_PRIORITY: int = getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
 
 
 def _in_thread(work: Callable[[], None]) -> threading.Thread:

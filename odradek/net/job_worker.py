@@ -30,10 +30,11 @@ HEARTBEAT_SECONDS = 1.0
 _NICE = 10
 
 
-def main() -> None:
-    """Run jobs until the input ends."""
+def main(*, gives_way: bool) -> None:
+    """Run jobs until the input ends; one that `gives_way` takes what others leave of the processors."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
-    _give_way()
+    if gives_way:
+        _give_way()
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin.buffer, requests), daemon=True).start()
     output = Output(sys.stdout.buffer)
@@ -43,7 +44,7 @@ def main() -> None:
 
 
 def _give_way() -> None:
-    """Take what others leave of the processors: a node's thread that wakes up must not wait for a time slice to end."""
+    """A node's thread that wakes up must not wait for a time slice to end."""
     with contextlib.suppress(OSError):
         if sys.platform == "linux":
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
@@ -124,4 +125,4 @@ def run(name: str, request: str, bytes_per_second: float, output: Output) -> Non
 
 
 if __name__ == "__main__":
-    main()
+    main(gives_way=True)

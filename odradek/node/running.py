@@ -48,6 +48,8 @@ class Surroundings(NamedTuple):
     """What becomes of the real ports, before the node is made."""
     frames: Callable[[Frames], Frames] | None = None
     """What is put before the handlers of each listener."""
+    jobs_give_way: bool = True
+    """Whether its other processes take what others leave of the processors; not where somebody waits for them."""
 
 
 class RunningNode:
@@ -132,7 +134,7 @@ class RunningNode:
             listeners.append(bound)
         ports = Ports(
             RealClock(), LoopScheduler(self._loop), self._executor, SystemRandom(), self._files,
-            (lambda: SubprocessJobs(self._loop)) if self._on_disks else None, self._new_peers,
+            self._new_jobs if self._on_disks else None, self._new_peers,
         )  # fmt: skip
         if self._surroundings.ports is not None:
             ports = self._surroundings.ports(ports)
@@ -150,6 +152,9 @@ class RunningNode:
 
     def _intercepted(self, frames: Frames) -> Frames:
         return frames if self._surroundings.frames is None else self._surroundings.frames(frames)
+
+    def _new_jobs(self) -> SubprocessJobs:
+        return SubprocessJobs(self._loop, gives_way=self._surroundings.jobs_give_way)
 
     def _new_peers(self, _listener: str, purpose: str) -> Peers:
         """Connections for a purpose; every listener speaks PLAINTEXT (`check_supported`)."""

@@ -153,6 +153,12 @@ def test_the_process_takes_what_others_leave_of_the_processors(jobs: Jobs) -> No
     assert os.sched_getscheduler(int(jobs.result(jobs.run(echo)))) == os.SCHED_IDLE
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no such scheduling policy")
+def test_a_process_that_somebody_waits_for_takes_its_share(jobs: Jobs) -> None:
+    jobs.process = SubprocessJobs(jobs.loop, gives_way=False)
+    assert os.sched_getscheduler(int(jobs.result(jobs.run(echo)))) == os.SCHED_OTHER
+
+
 def test_a_process_that_dies_costs_its_job_only(jobs: Jobs) -> None:
     with pytest.raises(JobLostError, match="exit code 7"):
         jobs.result(jobs.run(fail, "exit"))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaException, Producer, TopicPartition
@@ -123,6 +126,11 @@ def test_records_are_deleted_when_their_time_has_come(nodes: int, process: bool)
         assert start_offset(kafka) == 3
 
 
+def children() -> list[int]:
+    """The processes that this one has started."""
+    return [int(pid) for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()]
+
+
 def test_files_on_disk_are_deleted_and_compacted_as_well(tmp_path: object) -> None:
     topics = [
         Topic("t", config={"retention.ms": HOUR_MS}),
@@ -141,6 +149,10 @@ def test_files_on_disk_are_deleted_and_compacted_as_well(tmp_path: object) -> No
         producer.flush(TIMEOUT_S)
         kafka.clock.advance(hours=1)
         assert start_offset(kafka) == 1
+        if sys.platform == "linux":
+            assert {os.sched_getscheduler(pid) for pid in children()} == {os.SCHED_OTHER}, (
+                "others may fill the processors"
+            )
         with consumer_of(kafka) as consumer:
             consumer.assign([TopicPartition("c", 0, 0)])
             assert [message.value() for message in consumer.consume(2, TIMEOUT_S)] == [b"new", b"last"]
