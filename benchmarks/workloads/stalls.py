@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.stall_works import PARTITIONS, Work, commit, with_wide_topic, works
-from benchmarks.stalls import PER_S, Latencies, WorkFailed, beside, steady, with_steady_topic
+from benchmarks.stalls import PER_S, STEADY_TOPIC, Latencies, WorkFailed, beside, steady, with_steady_topic
 from benchmarks.tools import ToolResult
 from benchmarks.workloads.base import LOADING, STALLED, STALLS, ClientFailed, Described, Goal, Scale, Workload
 from odradek.wire.messages.offset_fetch import OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchResponse
 from tests.support.process import BrokerProcess
-from tests.support.requests import await_coordinator, connect
+from tests.support.requests import await_coordinator, connect, wait_for_topic
 
 WANTED = Goal(p99_by_quiet_at_most=2.0)
 ROUNDS = 3
@@ -61,6 +61,8 @@ class Loaded(Described):
     def run(self, broker: BrokerProcess, topic: str) -> ToolResult:  # noqa: ARG002 - likewise
         broker.start()
         try:
+            with connect(broker) as connection:
+                wait_for_topic(connection, STEADY_TOPIC, 1)
             busy = steady(broker, SECONDS)
             with connect(broker) as connection:
                 for group in groups():

@@ -230,13 +230,14 @@ def test_chunks_hand_records_on_in_place() -> None:
 @pytest.mark.parametrize("count", [0, 3, JOINED_AT_ONCE])
 def test_a_value_is_written_the_same_in_steps_of_one_struct(count: int) -> None:
     span = Span(5)
-    request = produce(*[span, b"", memoryview(b"12345"), *([None] * count)])
+    request = produce(*[span, b"", memoryview(b"12345"), *([None] * count), span])
     chunks: list[Chunk] = []
     steps = sum(1 for _ in request.encode_in_steps(9, b"head", chunks))
-    assert steps == 3 + count + 2  # partitions, the topic, the end
+    assert steps == 4 + count + 2  # partitions, the topic, the end
     whole = request.encode_chunks(9, b"head")
-    assert [chunk for chunk in chunks if isinstance(chunk, Span)] == [span]
+    assert [chunk for chunk in chunks if isinstance(chunk, Span)] == [span, span]
     assert _joined(chunks) == _joined(whole)
+    assert (len(chunks) > len(whole)) == (count == JOINED_AT_ONCE)  # what is very long is joined piece by piece
 
 
 def test_a_value_that_does_not_fit_is_an_error_in_steps_as_well() -> None:

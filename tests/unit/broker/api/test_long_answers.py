@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import pytest
 
+from odradek.broker.api.group_offsets import MANY_PARTITIONS, GroupOffsetsApi
 from odradek.broker.api.metadata import MetadataApi, MetadataOptions
 from odradek.broker.topic_creation import TopicCreation
 from odradek.config import BrokerConfig
@@ -25,6 +26,12 @@ from odradek.wire.messages.describe_topic_partitions import (
     TopicRequest,
 )
 from odradek.wire.messages.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
+from odradek.wire.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+    OffsetCommitResponse,
+)
 from odradek.wire.schema import Message
 from tests.unit.broker.scene import Scene
 
@@ -83,6 +90,33 @@ def test_described_partitions_give_way_as_well(asked: Asked) -> None:
     answer = asked.ask(handler, request, 0, DescribeTopicPartitionsResponse)
     assert [each.partition_index for each in answer.topics[0].partitions] == list(range(PARTITIONS))
     assert asked.turns >= PARTITIONS // 16
+
+
+class Commits:
+    """A coordinator that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.committed: list[int] = []
+
+    def commit_offsets(self, request: OffsetCommitRequest, _version: int) -> Promise[OffsetCommitResponse]:
+        self.committed.append(sum(len(topic.partitions) for topic in request.topics))
+        return Promise.of(OffsetCommitResponse())
+
+
+@pytest.mark.parametrize(("partitions", "in_turns"), [(MANY_PARTITIONS - 1, False), (2 * MANY_PARTITIONS, True)])
+def test_only_commits_too_large_to_be_overtaken_give_way_ahead_of_the_coordinator(
+    asked: Asked, partitions: int, in_turns: bool
+) -> None:
+    commits = Commits()
+    api = GroupOffsetsApi(commits, lambda: asked.scene.replicas.image.topics)  # type: ignore[arg-type] # see above
+    handler = next(each for each in api.handlers() if each.api_key == ApiKey.OFFSET_COMMIT)
+    wanted = [OffsetCommitRequestPartition(partition_index=index % PARTITIONS) for index in range(partitions)]
+    topic = OffsetCommitRequestTopic(name="wide", partitions=wanted)
+    request = OffsetCommitRequest(group_id="g", topics=[topic])
+    spawn(handler.handle(asked.scene.context(handler, 9), request))  # type: ignore[arg-type] # a coroutine
+    assert (commits.committed == []) is in_turns
+    asked.scene.world.run_soon()
+    assert commits.committed == [partitions]
 
 
 def test_described_configurations_give_way_between_resources(asked: Asked) -> None:

@@ -56,12 +56,15 @@ def protocols(*names: str, metadata: bytes | None = None) -> list[JoinGroupReque
 class Groups:
     """The coordinator, its log, and the requests that tests send."""
 
-    def __init__(self, options: GroupOptions | None = None, log: FakeLog | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, options: GroupOptions | None = None, log: FakeLog | None = None, seed: int = 0, partitions: int = 1
+    ) -> None:
         self.world = FakeWorld(seed=seed)
         self.log = log or FakeLog()
-        self.options = (options or GroupOptions())._replace(topic_partitions=1)
+        self.options = (options or GroupOptions())._replace(topic_partitions=partitions)
         self.coordinator = self._coordinator()
-        self.coordinator.elected(0, 0)
+        for partition in range(partitions):
+            self.coordinator.elected(partition, 0)
         self.world.run_soon()
 
     def _coordinator(self) -> GroupCoordinator:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from odradek.broker.groups.options import GroupOptions
+from odradek.broker.groups.options import GROUP_METADATA_TOPIC, GroupOptions
+from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode
+from odradek.wire.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+)
 from odradek.wire.messages.offset_delete import (
     OffsetDeleteRequest,
     OffsetDeleteRequestPartition,
@@ -183,6 +189,42 @@ def test_many_tombstones_are_split_over_batches() -> None:
     written = groups.log.batches[SHARD][before:]
     assert len(written) > 3
     assert all(len(batch) <= 500 for batch in written)
+
+
+def test_offsets_of_deleted_topics_go_in_one_shard_after_the_other() -> None:
+    groups = Groups(GroupOptions(), partitions=2)
+    names = [next(name for name in map(str, range(9)) if groups.coordinator.partition_for(name) == n) for n in (0, 1)]
+    for name in names:
+        groups.commit(1, group=name)
+    first, second = (TopicPartition(GROUP_METADATA_TOPIC, number) for number in (0, 1))
+    ends = [groups.log.end(first), groups.log.end(second)]
+    groups.log.commits_at_once = False
+    groups.coordinator.topics_deleted({TOPIC: TOPIC_ID})
+    groups.world.run_soon()
+    assert [groups.log.end(first), groups.log.end(second)] == [ends[0] + 1, ends[1]]
+    groups.log.commit(first)
+    groups.world.run_soon()
+    groups.log.commit(second)
+    assert [groups.offsets(name) for name in names] == [{}, {}]
+
+
+def test_a_commit_of_thousands_gives_way_and_is_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = Groups()
+    monkeypatch.setattr(groups.world, "monotonic_ms", iter(range(1_000_000)).__next__)  # a look takes a millisecond
+    wanted = [OffsetCommitRequestPartition(partition_index=index, committed_offset=index) for index in range(2000)]
+    topic = OffsetCommitRequestTopic(name=TOPIC, topic_id=TOPIC_ID, partitions=wanted)
+    sent = groups.coordinator.commit_offsets(OffsetCommitRequest(group_id=GROUP, topics=[topic]), 9)
+    later = groups.send_commit(7, partition=1999)
+    turns = 0
+    while not sent.done:
+        assert not later.done
+        groups.world.run_one_turn()
+        turns += 1
+    assert turns >= 3 * 2000 // 16  # decided, written and replayed
+    groups.world.run_soon()
+    assert [each.error_code for each in sent.result().topics[0].partitions] == [0] * 2000
+    assert len(groups.log.batches[SHARD]) == 2
+    assert groups.offsets() == {(TOPIC, index): index for index in range(1999)} | {(TOPIC, 1999): 7}
 
 
 def test_a_commit_larger_than_a_batch_may_be_is_refused_whole() -> None:
