@@ -47,7 +47,7 @@ class BrokerConfig(TypedValues):
     the file, then the default (KIP-226).
     """
 
-    __slots__ = ("_values", "dynamic_broker", "dynamic_default", "originals")
+    __slots__ = ("_values", "dynamic_broker", "dynamic_default", "originals", "topic_defaults")
 
     def __init__(
         self,
@@ -58,6 +58,8 @@ class BrokerConfig(TypedValues):
         self.originals: Mapping[str, str] = MappingProxyType(dict(originals))
         self.dynamic_default: Mapping[str, str] = MappingProxyType(dict(dynamic_default))
         self.dynamic_broker: Mapping[str, str] = MappingProxyType(dict(dynamic_broker))
+        self.topic_defaults: dict[str, ConfigValue] = {}
+        """What topics take that do not set a key themselves, as far as it was asked for: it is the same for all."""
         self._values: dict[str, ConfigValue] = {}
         for name, text in self.originals.items():
             self._values[name] = _parse_property(name, text)

@@ -119,6 +119,13 @@ def _is_usable(name: str, text: str) -> bool:
 
 def broker_default_of_topic_key(broker: BrokerConfig, name: str) -> ConfigValue:
     """What a topic takes when it does not set the key itself; KeyError for an unknown name."""
+    known = broker.topic_defaults
+    if name not in known:
+        known[name] = _topic_default(broker, name)
+    return known[name]
+
+
+def _topic_default(broker: BrokerConfig, name: str) -> ConfigValue:
     key = TOPIC[name]
     for synonym, factor in TOPIC_SYNONYMS.get(name, ()):
         value = broker.value(synonym)

@@ -10,7 +10,7 @@ from odradek.ports.promise import Promise
 
 T = TypeVar("T")
 
-SLICE_MS = 0.5
+SLICE_MS = 0.25
 """How long work on many elements goes on before others have their turn: what such work may add to each of their
 answers. A turn costs some 10 microseconds."""
 _LOOK_EVERY = 16

@@ -8,20 +8,21 @@ from odradek.storage.log import Log
 from odradek.storage.segment import Segment
 
 
-def delete_old_segments(log: Log, now_ms: int) -> int:
+def delete_old_segments(log: Log, now_ms: int, at_most: int | None = None) -> int:
     """Delete the oldest segments that `retention.ms`, `retention.bytes` or the log start offset let go; their number.
 
-    A segment that reaches to the high watermark or above stays. A log that is only compacted loses no more than what is
-    before its start. Raises KafkaError KAFKA_STORAGE_ERROR.
+    Each of the three reasons lets `at_most` go at once: each segment costs the names of a few files. A segment that
+    reaches to the high watermark or above stays. A log that is only compacted loses no more than what is before its
+    start. Raises KafkaError KAFKA_STORAGE_ERROR.
     """
-    deleted = _delete_while(log, _is_before_start(log))
+    deleted = _delete_while(log, _is_before_start(log), at_most)
     if log.config.is_deleted_by_retention:
-        deleted += _delete_while(log, _is_over_size(log))
-        deleted += _delete_while(log, _is_over_age(log, now_ms))
+        deleted += _delete_while(log, _is_over_size(log), at_most)
+        deleted += _delete_while(log, _is_over_age(log, now_ms), at_most)
     return deleted
 
 
-def _delete_while(log: Log, condition: Callable[[Segment, int], bool]) -> int:
+def _delete_while(log: Log, condition: Callable[[Segment, int], bool], at_most: int | None) -> int:
     segments = list(log.segments)
     count = 0
     for number, segment in enumerate(segments):
@@ -30,6 +31,8 @@ def _delete_while(log: Log, condition: Callable[[Segment, int], bool]) -> int:
         if log.high_watermark < end_offset or (is_last and segment.size == 0) or not condition(segment, end_offset):
             break
         count += 1
+        if count == at_most:
+            break
     if count:
         log.delete_oldest_segments(count)
     return count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections import deque
 from typing import Protocol
 
 from odradek.storage.environment import LogEnvironment
@@ -17,6 +17,8 @@ _log = logging.getLogger(__name__)
 
 RETENTION_SLICE_MS = 1.0
 """How long one turn of retention may keep the thread from other work."""
+DELETED_AT_ONCE = 16
+"""Segments of one log that are deleted without a look at the clock."""
 
 
 class RetainedLogs(Protocol):
@@ -48,7 +50,7 @@ class RetentionCheck:
     def __init__(self, logs: RetainedLogs, env: LogEnvironment) -> None:
         self._logs = logs
         self._env = env
-        self._waiting: Iterator[Log] | None = None
+        self._waiting: deque[Log] = deque()
         """The logs that have yet to be looked at, while a check is under way."""
 
     def check_all(self) -> int:
@@ -58,30 +60,32 @@ class RetentionCheck:
 
     def begin(self) -> None:
         """`check_all` a slice in each turn, for it looks into every log's files."""
-        if self._waiting is None:
-            self._waiting = iter(self._logs.online_logs())
+        if not self._waiting:
+            self._waiting.extend(self._logs.online_logs())
             self._go_on()
 
     def _go_on(self) -> None:
         clock = self._env.clock
         until_ms = clock.monotonic_ms() + RETENTION_SLICE_MS
-        for log in self._waiting or ():
+        while self._waiting:
             if self._logs.is_closed:
-                break
+                self._waiting.clear()
+                return
+            log = self._waiting.popleft()
             if log.is_offline or self._logs.log(log.topic_partition) is not log:
                 continue
-            self._check(log, clock.now_ms())
-            if clock.monotonic_ms() >= until_ms:
+            if self._check(log, clock.now_ms(), DELETED_AT_ONCE) >= DELETED_AT_ONCE:
+                self._waiting.appendleft(log)  # it may have more
+            if self._waiting and clock.monotonic_ms() >= until_ms:
                 self._env.scheduler.call_soon(self._go_on)
                 return
-        self._waiting = None
 
-    def _check(self, log: Log, now_ms: int) -> int:
+    def _check(self, log: Log, now_ms: int, at_most: int | None = None) -> int:
         if log.config.is_compacted or self._logs.is_moving(log.topic_partition):
             return 0  # for the cleaner, or for whoever copies it
         self._logs.cleaner.abort(log)  # it was compacted when that began
         try:
-            return delete_old_segments(log, now_ms)
+            return delete_old_segments(log, now_ms, at_most)
         except KafkaError as error:
             _log.warning("%s: %s", log.topic_partition, error)
         except OSError as error:

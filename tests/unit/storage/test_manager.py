@@ -15,6 +15,7 @@ from odradek.storage.log_config import LogConfig
 from odradek.storage.manager import CLOSING_AT_ONCE, LogManager
 from odradek.storage.manager_settings import LogManagerSettings
 from odradek.storage.memory_files import MemoryFile, MemoryFileSystem
+from odradek.storage.retention_check import DELETED_AT_ONCE
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode, KafkaError
 from odradek.wire.uuids import uuid_to_string
@@ -147,6 +148,30 @@ def test_retention_leaves_the_loop_to_others_between_logs(monkeypatch: pytest.Mo
     node.logs.delete_log(logs[1].topic_partition)
     node.world.run_soon()
     assert [log.log_start_offset for log in logs] == [1, 0, 1, 1, 1]
+
+
+def test_retention_leaves_the_loop_to_others_within_a_log_of_many_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node(MemoryFileSystem(), ["/data"], LogConfig(segment_bytes=150, retention_ms=1000))
+    log = node.create()
+    for _ in range(3 * DELETED_AT_ONCE + 1):
+        append(log, b"a" * 40, NOW_MS - 10_000)
+    monkeypatch.setattr(node.world, "monotonic_ms", iter(range(0, 1_000_000, 20)).__next__)
+    node.logs.begin_retention()
+    starts = [log.log_start_offset]
+    for _ in range(3):
+        node.world.run_one_turn()
+        starts.append(log.log_start_offset)
+    assert starts == [DELETED_AT_ONCE, 2 * DELETED_AT_ONCE, 3 * DELETED_AT_ONCE, 3 * DELETED_AT_ONCE + 1]
+
+
+def test_retention_goes_on_in_a_log_of_many_segments_while_there_is_time() -> None:
+    node = Node(MemoryFileSystem(), ["/data"], LogConfig(segment_bytes=150, retention_ms=1000))
+    logs = [node.create(TopicPartition("topic", number)) for number in range(2)]
+    for log in logs:
+        for _ in range(2 * DELETED_AT_ONCE + 1):
+            append(log, b"a" * 40, NOW_MS - 10_000)
+    node.logs.begin_retention()
+    assert [log.log_start_offset for log in logs] == [2 * DELETED_AT_ONCE + 1] * 2
 
 
 def test_creating_many_logs_does_not_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
