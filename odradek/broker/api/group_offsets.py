@@ -140,7 +140,7 @@ class GroupOffsetsApi:
             groups = _without_repetitions(request.groups)
             fetches = [
                 self._fetch_group(context, group, request.require_stable)
-                async for group in context.slices().each(groups)
+                async for group in context.slices().each_long(groups)
             ]
             return gather(fetches).then(lambda groups: OffsetFetchResponse(groups=groups))
         group = OffsetFetchRequestGroup(group_id=request.group_id, topics=None)

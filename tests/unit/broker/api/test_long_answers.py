@@ -10,7 +10,7 @@ from odradek.broker.api.group_offsets import MANY_PARTITIONS, GroupOffsetsApi
 from odradek.broker.api.metadata import MetadataApi, MetadataOptions
 from odradek.broker.topic_creation import TopicCreation
 from odradek.config import BrokerConfig
-from odradek.ports import Promise, spawn
+from odradek.ports import Promise, flatten, spawn
 from odradek.server.configs import ConfigsApi
 from odradek.server.handlers import AnyHandler
 from odradek.wire.apis import ApiKey
@@ -31,6 +31,12 @@ from odradek.wire.messages.offset_commit import (
     OffsetCommitRequestPartition,
     OffsetCommitRequestTopic,
     OffsetCommitResponse,
+)
+from odradek.wire.messages.offset_fetch import (
+    OffsetFetchRequest,
+    OffsetFetchRequestGroup,
+    OffsetFetchResponse,
+    OffsetFetchResponseGroup,
 )
 from odradek.wire.schema import Message
 from tests.unit.broker.scene import Scene
@@ -93,10 +99,16 @@ def test_described_partitions_give_way_as_well(asked: Asked) -> None:
 
 
 class Commits:
-    """A coordinator that keeps what it is given."""
+    """A coordinator that keeps what it is given, and has no offsets."""
 
     def __init__(self) -> None:
         self.committed: list[int] = []
+
+    def fetch_offsets(
+        self, request: OffsetFetchRequestGroup, *, require_stable: bool
+    ) -> Promise[OffsetFetchResponseGroup]:
+        assert not require_stable
+        return Promise.of(OffsetFetchResponseGroup(group_id=request.group_id))
 
     def commit_offsets(self, request: OffsetCommitRequest, _version: int) -> Promise[OffsetCommitResponse]:
         self.committed.append(sum(len(topic.partitions) for topic in request.topics))
@@ -117,6 +129,23 @@ def test_only_commits_too_large_to_be_overtaken_give_way_ahead_of_the_coordinato
     assert (commits.committed == []) is in_turns
     asked.scene.world.run_soon()
     assert commits.committed == [partitions]
+
+
+def test_fetched_offsets_give_way_between_groups_which_may_have_many(asked: Asked) -> None:
+    api = GroupOffsetsApi(Commits(), lambda: asked.scene.replicas.image.topics)  # type: ignore[arg-type] # see above
+    handler = next(each for each in api.handlers() if each.api_key == ApiKey.OFFSET_FETCH)
+    names = [f"group-{number}" for number in range(40)]
+    request = OffsetFetchRequest(groups=[OffsetFetchRequestGroup(group_id=name, topics=None) for name in names])
+    context = asked.scene.context(handler, 9)
+    answer = flatten(spawn(handler.handle(context, request)))  # type: ignore[arg-type] # a coroutine
+    turns = 0
+    while not answer.done:
+        asked.scene.world.run_one_turn()
+        turns += 1
+    settled: object = answer.result()
+    assert isinstance(settled, OffsetFetchResponse)
+    assert [each.group_id for each in settled.groups] == names
+    assert turns == len(names)
 
 
 def test_described_configurations_give_way_between_resources(asked: Asked) -> None:
