@@ -13,7 +13,7 @@ from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ProtocolError
 from odradek.wire.records.header import iter_batches
 
-RECORDS_AT_ONCE = 16
+RECORDS_AT_ONCE = 8
 """Records of a batch that are replayed between two looks at the clock."""
 
 

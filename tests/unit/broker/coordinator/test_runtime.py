@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from odradek.broker.coordinator.batches import RecordCodec
+from odradek.broker.coordinator.loader import RECORDS_AT_ONCE
 from odradek.broker.coordinator.result import CoordinatorRecord, CoordinatorResult, Producer
 from odradek.broker.coordinator.runtime import CoordinatorRuntime
 from odradek.broker.coordinator.shard import REPLY_SLICE_MS, TIMER_RETRY_MS, ShardContext, ShardState
@@ -246,7 +247,7 @@ def test_loading_gives_way_within_a_batch(monkeypatch: pytest.MonkeyPatch) -> No
     while again.runtime.state(PARTITION) is ShardState.LOADING:
         again.world.run_one_turn()
         turns += 1
-    assert turns > 1000 / 16
+    assert turns > 1000 / RECORDS_AT_ONCE
     assert again.committed("c999") == 1000
 
 
