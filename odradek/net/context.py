@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from odradek.net.bulk import BulkTurns
 from odradek.net.frames import MAX_READ_BUFFER_BYTES, MAX_READ_BYTES, READ_BUFFER_BYTES, Spares
 from odradek.net.gathering import Gathering
 from odradek.net.limits import NetworkLimits
@@ -69,6 +70,7 @@ class LoopContext:
     __slots__ = (
         "_filled_reads",
         "_unflushed",
+        "bulk",
         "executor",
         "gathering",
         "limits",
@@ -92,6 +94,7 @@ class LoopContext:
         self.replace_read_view()
         self.tick = 0
         self.gathering = Gathering(loop)
+        self.bulk = BulkTurns(loop)
         self._unflushed: list[Flushable] = []
 
     def replace_read_view(self) -> None:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Sequence
 from time import monotonic
 
+from odradek.net.bulk import BULKY_BYTES
 from odradek.net.context import Counters, LoopContext
 from odradek.net.frames import LENGTH, MAX_READ_BYTES, READ_BUFFER_BYTES, FrameBuffer, whole_frames
 from odradek.net.gathering import GATHERED_BYTES, READS_APART, Gathered
@@ -46,6 +47,7 @@ class FrameReader:
         "_fd",
         "_frame",
         "_head",
+        "_is_bulky",
         "_is_gathered",
         "_pause",
         "_reading",
@@ -72,6 +74,8 @@ class FrameReader:
         self._pause = 0
         self._reading = False
         self._ending = False
+        self._is_bulky = False
+        """The last read brought much."""
         self._is_gathered = False
         """What was read last is handled at the end of this turn."""
         self._reads_apart = 0
@@ -142,7 +146,13 @@ class FrameReader:
         if not self.closed:
             self.flush()
 
+    def read_now(self) -> None:
+        """The turn has come of a connection that brings much (see `BulkTurns`)."""
+        self._on_readable()
+
     def _on_readable(self) -> None:
+        if self._is_bulky and not self._context.bulk.may_read(self):
+            return
         gathering = self._context.gathering
         if gathering.bytes and (self._is_gathered or len(self._context.read_view) - gathering.bytes < MIN_ROOM_BYTES):
             gathering.handle()
@@ -174,6 +184,10 @@ class FrameReader:
             self._on_eof()
             return
         self._head = b""
+        if size >= BULKY_BYTES:
+            self._has_brought_much(size)
+        elif self._is_bulky:
+            self._is_bulky = False
         self._counters.received_bytes += size
         self.last_active = self._context.tick
         self._parse_read(view, start + size, is_filled=start + size == len(room))
@@ -193,6 +207,8 @@ class FrameReader:
             if not size:
                 self._on_eof()
                 return
+            if size >= BULKY_BYTES:
+                self._has_brought_much(size)
             self._counters.received_bytes += size
             self.last_active = self._context.tick
             frame.received(size - extra)
@@ -206,6 +222,10 @@ class FrameReader:
                 self._pause |= PAUSED_MEMORY
                 self._update_reading()
                 return
+
+    def _has_brought_much(self, size: int) -> None:
+        self._is_bulky = True
+        self._context.bulk.has_read(size)
 
     def _room(self, view: memoryview) -> memoryview:
         """How much of the read buffer may be filled: what begins a frame that has to wait for memory is kept."""
@@ -339,6 +359,8 @@ class FrameReader:
                 size = self._sock.recv_into(view[end:frame_end])
             except (BlockingIOError, InterruptedError):
                 break
+            if size >= BULKY_BYTES:
+                self._has_brought_much(size)
             self._counters.received_bytes += size
             end += size
             if end == frame_end or not size:

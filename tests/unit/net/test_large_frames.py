@@ -11,11 +11,12 @@ from typing import cast
 
 import pytest
 
+from odradek.net.bulk import BULK_TURN_BYTES
 from odradek.net.context import Counters, LoopContext
 from odradek.net.frames import MAX_READ_BUFFER_BYTES, MAX_READ_BYTES, READ_BUFFER_BYTES, FrameBuffer
 from odradek.net.limits import NetworkLimits
 from odradek.net.memory import ALLOWANCE_BYTES
-from odradek.net.reading import RECEIVES_PER_TURN, FrameReader
+from odradek.net.reading import PAUSED_UNSENT, RECEIVES_PER_TURN, FrameReader
 from odradek.ports.network import ConnectionInfo, Reply, RunHandler
 from tests.unit.net.harness import framed
 
@@ -31,7 +32,7 @@ class ScriptedSocket:
         self.receives = 0
 
     def fileno(self) -> int:
-        return 7
+        return id(self)
 
     def recv_into(self, room: memoryview) -> int:
         return self.recvmsg_into((room,))[0]
@@ -55,29 +56,43 @@ class ScriptedLoop:
     """Calls back when the test says so."""
 
     def __init__(self) -> None:
-        self.readable: Callable[[], None] | None = None
+        self.readers: dict[int, Callable[[], None]] = {}
         self.soon: deque[Callable[[], None]] = deque()
 
-    def add_reader(self, _fd: int, callback: Callable[[], None]) -> None:
-        self.readable = callback
+    def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
+        self.readers[fd] = callback
 
-    def remove_reader(self, _fd: int) -> None:
-        self.readable = None
+    def remove_reader(self, fd: int) -> None:
+        del self.readers[fd]
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self.soon.append(callback)
+
+    def run_soon(self) -> None:
+        """What was to be done when it was called, nothing that comes to be meanwhile."""
+        for _ in range(len(self.soon)):
+            self.soon.popleft()()
 
 
 class Reader(FrameReader):
     """Keeps what it is given, and knows what of it came from where."""
 
     def __init__(self, context: LoopContext, sock: ScriptedSocket) -> None:
-        super().__init__(context, cast("socket.socket", sock), INFO, Counters())
+        self.counters = Counters()
+        super().__init__(context, cast("socket.socket", sock), INFO, self.counters)
         self.frames: list[bytes] = []
         self.copied = 0
         self.parks = False
         self.ended = 0
         self.lost: list[OSError] = []
+        self._update_reading()
+
+    def pause(self) -> None:
+        self._pause = PAUSED_UNSENT
+        self._update_reading()
+
+    def resume(self) -> None:
+        self._pause = 0
         self._update_reading()
 
     def flush(self) -> None: ...
@@ -117,9 +132,15 @@ class Reader(FrameReader):
 class Connection:
     """A reader of what arrives, in a context whose read buffer has grown."""
 
-    def __init__(self, *arrives: bytes | None, limits: NetworkLimits | None = None, grown: bool = True) -> None:
-        self.loop = ScriptedLoop()
-        self.context = LoopContext(cast("asyncio.AbstractEventLoop", self.loop), limits or NetworkLimits())
+    def __init__(
+        self, *arrives: bytes | None, limits: NetworkLimits | None = None, grown: bool = True,
+        beside: Connection | None = None,
+    ) -> None:  # fmt: skip
+        self.loop: ScriptedLoop = beside.loop if beside is not None else ScriptedLoop()
+        loop = cast("asyncio.AbstractEventLoop", self.loop)
+        self.context: LoopContext = (
+            beside.context if beside is not None else LoopContext(loop, limits or NetworkLimits())
+        )
         while grown and len(self.context.read_view) < MAX_READ_BUFFER_BYTES:
             self.context.read_was_filled()
         self.socket = ScriptedSocket(arrives)
@@ -129,12 +150,20 @@ class Connection:
     def held_bytes(self) -> int:
         return self.context.memory.held_bytes
 
+    @property
+    def received_bytes(self) -> int:
+        return self.reader.counters.received_bytes
+
+    def is_readable(self) -> None:
+        callback = self.loop.readers.get(self.socket.fileno())
+        if callback is not None:
+            callback()
+
     def turn(self) -> None:
         """One turn of the loop in which the socket is readable, and what that leaves to be done soon."""
-        if self.loop.readable is not None:
-            self.loop.readable()
+        self.is_readable()
         while self.loop.soon:
-            self.loop.soon.popleft()()
+            self.loop.run_soon()
 
 
 def patterned(size: int, seed: int) -> bytes:
@@ -287,3 +316,53 @@ def test_frames_of_any_size_arrive_whole_and_in_order_however_they_are_cut(seed:
         connection.turn()
     assert connection.reader.frames == frames
     assert connection.held_bytes == 0
+
+
+@pytest.mark.parametrize("size", [100_000, len(LARGE), 3 * MAX_READ_BYTES])
+def test_a_short_request_waits_for_a_few_large_ones_and_not_for_all(size: int) -> None:
+    payload = patterned(size, 4)
+    first = Connection(*[framed(payload)] * 5)
+    large = [first, *(Connection(*[framed(payload)] * 5, beside=first) for _ in range(59))]
+    short = Connection(*[framed(b"short")] * 400, beside=first)
+    per_turn = []
+    while any(connection.socket.arrives for connection in large):
+        before = sum(connection.received_bytes for connection in large)
+        count = len(short.reader.frames)
+        for connection in (*large, short):
+            connection.is_readable()
+        short.loop.run_soon()
+        assert len(short.reader.frames) > count
+        per_turn.append(sum(connection.received_bytes for connection in large) - before)
+        received = [connection.received_bytes for connection in large]
+        assert max(received) - min(received) <= 2 * len(framed(payload))
+    assert max(per_turn[2:]) <= 2 * (BULK_TURN_BYTES + size)
+    assert all(connection.reader.frames == [payload] * 5 for connection in large)
+
+
+def test_who_brings_little_now_is_not_made_to_wait() -> None:
+    first = Connection(*[framed(LARGE)] * 20)
+    changed = Connection(framed(LARGE), framed(b"short"), framed(b"short"), beside=first)
+    changed.turn()
+    changed.turn()
+    for _ in range(6):
+        first.is_readable()
+    changed.is_readable()
+    assert len(first.reader.frames) == 5
+    assert changed.reader.frames == [LARGE, b"short", b"short"]
+
+
+def test_a_connection_that_pauses_while_it_waits_is_left_alone() -> None:
+    first = Connection(*[framed(LARGE)] * 20)
+    other = Connection(*[framed(LARGE)] * 2, beside=first)
+    other.turn()
+    for _ in range(6):
+        first.is_readable()
+    other.is_readable()
+    other.reader.pause()
+    other.loop.run_soon()
+    assert other.reader.frames == [LARGE]
+    assert len(first.reader.frames) >= 6
+    other.reader.resume()
+    other.turn()
+    other.turn()
+    assert other.reader.frames == [LARGE, LARGE]

@@ -44,6 +44,15 @@ def blocks_bytes(file: OsFile) -> int:
     return getattr(os.fstat(descriptor), "st_blocks", 0) * 512
 
 
+def has_blocks_to_reserve(directory: Path) -> bool:
+    """Whether this system and the file system of the directory are of those where it is done."""
+    reserves = reserver()
+    if reserves is None:
+        return False
+    with (directory / "other").open("wb") as other:
+        return reserves(other.fileno(), 0, SIZE)
+
+
 def test_a_kernel_that_is_quick_is_asked_each_time() -> None:
     kernel = Kernel()
     reserves = Reserver(kernel.allocate, kernel.clock)
@@ -72,6 +81,7 @@ def test_who_asks_again_soon_has_blocks_behind_the_end_and_truncation_gives_them
     assert not file.reserve(len(CONTENT), SIZE)
     assert blocks_bytes(file) == before
     reserved = file.reserve(len(CONTENT), SIZE)
+    assert reserved is has_blocks_to_reserve(tmp_path)
     assert reserved is (blocks_bytes(file) > before)
     assert reserved is (blocks_bytes(file) >= SIZE)
     assert (file.size(), file.pread(100, 0)) == (len(CONTENT), CONTENT)
