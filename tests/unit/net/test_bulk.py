@@ -109,3 +109,13 @@ def test_a_reader_that_fails_keeps_nobody_from_reading() -> None:
     node.loop.turn()
     assert node.read == [node.readers[0], node.readers[2]]
     assert 1 in node.turn() + node.turn() + node.turn()
+
+
+def test_who_had_nothing_is_not_asked_again() -> None:
+    node = Node(BULK_TURN_BYTES, 0, BULK_TURN_BYTES)
+    for reader in node.readers:
+        reader.on_readable()
+    for _ in range(5):
+        node.loop.turn()
+    assert node.read.count(node.readers[1]) == 1
+    assert node.read.count(node.readers[2]) > 1
