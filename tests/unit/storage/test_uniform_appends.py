@@ -123,6 +123,17 @@ def test_a_run_in_which_a_producer_does_not_continue_changes_nothing(
     assert ([bytes(each) for each in run.batches], disk.log.log_end_offset) == (before, 1)
 
 
+@pytest.mark.parametrize("is_verified", [True, False])
+def test_a_run_of_a_producer_with_a_transaction_changes_nothing(is_verified: bool) -> None:
+    disk = Disk()
+    disk.append(b"v", producer_id=PRODUCER, producer_epoch=0, base_sequence=0, is_transactional=is_verified)
+    if not is_verified:
+        disk.log.producers.start_verification(PRODUCER, 0, 1, NOW_MS, adds_partitions=False)
+    run = uniform([bytes(batch(b"v"))] * 2, [ProducerSequence(PRODUCER, 0, 1, 0, 2)])
+    assert disk.log.append_uniform(run, leader_epoch=0, now_ms=NOW_MS) is None
+    assert disk.log.log_end_offset == 1
+
+
 def test_a_run_that_does_not_fit_the_segment_changes_nothing() -> None:
     disk = Disk(LogConfig(segment_bytes=1000))
     run = uniform([bytes(batch(b"v" * 100))] * 6)

@@ -16,7 +16,7 @@ from odradek.storage.uniform_run import UniformRun
 from odradek.wire.persistent.metadata.partition_change_record import PartitionChangeRecord
 from odradek.wire.records.batch import build_batch
 from odradek.wire.records.compression import Codec
-from odradek.wire.records.header import LEADER_EPOCH_AT, parse_header
+from odradek.wire.records.header import HEADER_BYTES, LEADER_EPOCH_AT, parse_header, seal_batch
 from odradek.wire.records.record import Record
 from tests.unit.broker.api.produce_pair import PLAIN_VERSIONS, TIME_MS, Broker, batch, data, frame
 
@@ -33,6 +33,12 @@ def long() -> Broker:
 
 def sequence(first: int, **fields: int | bool) -> bytes:
     return batch(1, **{"producer_id": 5, "producer_epoch": 0, "base_sequence": first, **fields})
+
+
+def saying(**fields: int) -> bytes:
+    """A batch whose header says something else; its checksum is right."""
+    whole = batch()
+    return seal_batch(parse_header(whole)._replace(**fields), whole[HEADER_BYTES:])
 
 
 def requests(
@@ -99,10 +105,13 @@ def test_what_is_not_like_the_first_ends_the_run(short: Broker, long: Broker) ->
     plain = frame(13, [data(short, "t", batch())])
     damaged = bytearray(plain)
     damaged[-5] ^= 1
-    late = build_batch([Record(index, 1 << 50, None, b"v%d" % index) for index in range(3)])
-    early = bytearray(batch())
-    struct.pack_into(">q", early, 27, TIME_MS + 1)
     for other in (
+        frame(13, [data(short, "t", saying(record_count=5))]),
+        frame(13, [data(short, "t", saying(last_offset_delta=5, record_count=6))]),
+        frame(13, [data(short, "t", saying(base_timestamp_ms=TIME_MS + 1))]),
+        frame(13, [data(short, "t", saying(max_timestamp_ms=1 << 50))]),
+        plain[:1] + b"\1" + plain[2:],
+        plain[:9] + b"\1" + plain[10:],
         bytes(damaged),
         plain[:-1] + b"\1",
         plain[:-2] + b"\1\0",
@@ -111,14 +120,39 @@ def test_what_is_not_like_the_first_ends_the_run(short: Broker, long: Broker) ->
         frame(13, [data(short, "t", batch())], acks=-1),
         frame(13, [data(short, "t", batch())], timeout_ms=29_999),
         frame(13, [data(short, "t", batch(is_transactional=True, producer_id=5, producer_epoch=0, base_sequence=0))]),
-        frame(13, [data(short, "t", late[: len(batch())])]),
-        frame(13, [data(short, "t", bytes(early))]),
         frame(13, [data(short, "t", b"\0" * 7 + b"\1" + batch()[8:])]),
         frame(13, [data(short, "t", batch()[:16] + b"\1" + batch()[17:])]),
     ):
         assert len(other) == len(plain)
         alike(short, long, [plain, plain, other, plain, plain, plain], together=[2, 3])
         alike(short, long, [plain, other, plain], together=[])
+
+
+def test_versions_of_one_layout_are_not_mixed(short: Broker, long: Broker) -> None:
+    frames = [frame(version, [data(short, "t", batch())]) for version in (12, 12, 11, 11, 11)]
+    alike(short, long, frames, together=[2, 3])
+
+
+@pytest.mark.parametrize(
+    ("records", "together"),
+    [
+        (batch() + batch()[:20], []),
+        (batch(is_transactional=True, producer_id=5, producer_epoch=0, base_sequence=0), []),
+        (saying(record_count=5), []),
+        (batch(producer_id=-1, producer_epoch=3, base_sequence=9), [3]),
+        (saying(producer_id=-7, base_sequence=3), [3]),
+    ],
+)
+def test_unusual_batches(short: Broker, long: Broker, records: bytes, together: list[int]) -> None:
+    alike(short, long, requests(short, "t", [records] * 3), together=together)
+
+
+def test_a_log_that_begins_later_says_so(short: Broker, long: Broker) -> None:
+    for count in (2, 3):
+        alike(short, long, requests(short, "t", [batch()] * count), together=[count])
+        for broker in (short, long):
+            broker.scene.replicas.partition(TopicPartition("t", 0)).local_log().delete_records_before(-1)
+    alike(short, long, requests(short, "t", [batch()] * 2), together=[2])
 
 
 def test_lengths_that_change_end_the_run(short: Broker, long: Broker) -> None:
@@ -206,6 +240,19 @@ def test_the_leader_is_followed(short: Broker) -> None:
     )
     assert short.send_stretch(frames)[1] == [2]
     assert short.send_stretch(requests(short, "t", [batch()] * 2, acks=-1))[1] == []
+
+
+@pytest.mark.parametrize(("acks", "is_leader", "together"), [(1, False, []), (-1, True, []), (1, True, [2])])
+def test_what_the_controller_says_counts_before_it_is_metadata(
+    short: Broker, acks: int, is_leader: bool, together: list[int]
+) -> None:
+    frames = requests(short, "t", [batch()] * 2, acks=acks)
+    assert short.send_stretch(frames)[1] == [2]
+    replicas = short.scene.replicas
+    image = replicas.image.topics.by_name["t"].partitions[0]
+    newer = image._replace(leader=1 if is_leader else 2, replicas=(1, 2), partition_epoch=image.partition_epoch + 1)
+    replicas.partition(TopicPartition("t", 0)).apply(newer)
+    assert short.send_stretch(frames)[1] == together
 
 
 def test_a_topic_made_anew_is_another_one(short: Broker, long: Broker) -> None:
