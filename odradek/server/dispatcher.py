@@ -94,7 +94,7 @@ class Dispatcher:
         if route is None or route.plain_uniform is None or client_id_size < -1 or connection.id in self._lane.queues:
             return None
         body_at = _CLIENT_ID_AT + max(client_id_size, 0) + 1
-        if body_at > length:
+        if body_at > length or stretch[_LENGTH_BYTES + body_at - 1]:
             return None
         return route.plain_uniform(version, stretch, _LENGTH_BYTES + length, body_at)
 

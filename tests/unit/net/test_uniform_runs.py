@@ -24,13 +24,14 @@ class Takes:
 
     def __init__(self, most: int = 1000) -> None:
         self.most = most
+        self.most_together = 1000
         self.stretches: list[int] = []
         self.offered: list[list[bytes]] = []
 
     def answer(self, info: ConnectionInfo, frames: Sequence[memoryview]) -> Sequence[Reply]:
         self.offered.append([bytes(frame) for frame in frames])
         count = next((at for at, frame in enumerate(frames) if bytes(frame[:1]) != b"t"), len(frames))
-        return [[b"together:" + bytes(frame)] for frame in frames[:count]]
+        return [[b"together:" + bytes(frame)] for frame in frames[: min(count, self.most_together)]]
 
     def answer_uniform(self, info: ConnectionInfo, stretch: memoryview) -> UniformReplies | None:
         size = 4 + int.from_bytes(stretch[:4], "big")
@@ -97,6 +98,52 @@ def test_what_is_left_of_a_stretch_is_offered_again(run: Run) -> None:
     assert takes.stretches == [8, 5, 2]
 
 
+def test_what_is_refused_is_offered_once(run: Run) -> None:
+    takes = Takes()
+
+    async def scenario(node: Node) -> None:
+        (peer,) = await connected(node, 1, takes)
+        for _ in range(3):
+            takes.stretches.clear()
+            takes.offered.clear()
+            send_at_once([(peer, [b"x1", b"x2", b"x3"])])
+            assert [await peer.reply() for _ in range(3)] == [b"x1", b"x2", b"x3"]
+
+    run(scenario)
+    assert (takes.stretches, len(takes.offered)) == ([3], 1)
+
+
+def test_what_is_behind_a_run_is_offered_as_a_stretch_again(run: Run) -> None:
+    takes = Takes()
+
+    async def scenario(node: Node) -> None:
+        (peer,) = await connected(node, 1, takes)
+        for frames in ([b"x1", b"x2"], [b"t1", b"u2", b"u3"], [b"t1", b"t2", b"u3", b"u4", b"u5"]):
+            send_at_once([(peer, frames)])
+            replies = [await peer.reply() for _ in frames]
+        assert replies == [b"together:t1", b"together:t2", b"uniform:u3", b"uniform:u4", b"uniform:u5"]
+
+    run(scenario)
+    assert takes.stretches[-4:] == [3, 2, 5, 3]
+
+
+def test_runs_of_one_frame_each_are_given_up(run: Run) -> None:
+    takes = Takes()
+
+    async def scenario(node: Node) -> None:
+        (peer,) = await connected(node, 1, takes)
+        send_at_once([(peer, [b"x1", b"x2"])])
+        assert [await peer.reply() for _ in range(2)] == [b"x1", b"x2"]
+        takes.offered.clear()
+        takes.most_together = 1
+        send_at_once([(peer, [b"t1", b"t22", b"t3", b"t44", b"t5", b"t66"])])
+        replies = [await peer.reply() for _ in range(6)]
+        assert replies == [b"together:t1", b"together:t22", b"t3", b"t44", b"t5", b"t66"]
+
+    run(scenario)
+    assert [len(each) for each in takes.offered] == [6, 5]
+
+
 def test_a_turn_takes_no_more_frames_than_it_may(run: Run) -> None:
     takes = Takes()
     most = NetworkLimits().max_frames_per_turn
@@ -144,7 +191,7 @@ def test_a_peer_that_takes_no_replies_is_not_read_from(run: Run) -> None:
             except BlockingIOError:
                 await asyncio.sleep(0.001)
         answered = node.network.counters().requests
-        assert answered < 4000
+        assert answered * len(frame) < 4 * 1024 * 1024
         sending = asyncio.ensure_future(peer.send(bytes(data[sent:])))
         for _ in range(4000):
             assert await peer.reply() in (b"uniform:" + frame, frame)

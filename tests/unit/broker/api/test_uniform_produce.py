@@ -128,6 +128,15 @@ def test_what_is_not_like_the_first_ends_the_run(short: Broker, long: Broker) ->
         alike(short, long, [plain, other, plain], together=[])
 
 
+def test_tagged_fields_of_the_header_are_not_for_this_way(short: Broker, long: Broker) -> None:
+    plain = frame(13, [data(short, "t", batch())], client_id="me")
+    tags_at = 10 + len("me")
+    assert plain[tags_at] == 0
+    tagged = plain[:tags_at] + b"\1" + plain[tags_at + 1 :]
+    alike(short, long, [tagged, tagged], together=[])
+    alike(short, long, [plain, plain, tagged, tagged], together=[2])
+
+
 def test_versions_of_one_layout_are_not_mixed(short: Broker, long: Broker) -> None:
     frames = [frame(version, [data(short, "t", batch())]) for version in (12, 12, 11, 11, 11)]
     alike(short, long, frames, together=[2, 3])
