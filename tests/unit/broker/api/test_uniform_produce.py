@@ -319,6 +319,18 @@ def test_stretches_that_are_no_requests_of_produce_are_left_alone(short: Broker,
     assert short.log_of("t") == []
 
 
+@pytest.mark.parametrize("version", [12, 13])
+def test_requests_that_are_changed_anywhere_are_answered_alike(short: Broker, long: Broker, version: int) -> None:
+    plain = frame(version, [data(short, "t", batch())])
+    for at in range(len(plain)):
+        for bit in (0x01, 0x80):
+            changed = plain[:at] + bytes((plain[at] ^ bit,)) + plain[at + 1 :]
+            for frames in ([changed, changed], [plain, changed], [plain, changed, changed]):
+                replies, _ = short.send_stretch(frames)
+                assert replies == [long.send(each) for each in frames], (at, bit)
+    assert_same_logs(short, long, "t")
+
+
 class Mixture:
     """Streams of requests, some alike, by what hypothesis draws."""
 
