@@ -15,7 +15,7 @@ FOLLOW_SLICE_MS = 0.5
 MADE_AT_ONCE = 16
 """So many new logs of one change of the metadata are made at once, if their slice lasts; the executor makes the files
 of the others."""
-MADE_TOGETHER = 16
+MADE_TOGETHER = 8
 """New logs whose files are one piece of the executor's work. They are then followed in one turn."""
 
 
