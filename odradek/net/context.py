@@ -69,6 +69,7 @@ class LoopContext:
 
     __slots__ = (
         "_filled_reads",
+        "_flushes_soon",
         "_unflushed",
         "bulk",
         "executor",
@@ -98,6 +99,7 @@ class LoopContext:
         self.bulk = BulkTurns(loop)
         self.receive_buffers = ReceiveBuffers(limits.bulk_receive_buffer_bytes)
         self._unflushed: list[Flushable] = []
+        self._flushes_soon = False
 
     def replace_read_view(self) -> None:
         """Leave the present read buffer to the parked request whose frame lies in it."""
@@ -119,8 +121,18 @@ class LoopContext:
     def flush_later(self, connection: Flushable) -> None:
         """Flush once this turn's work is done, so that replies completed in one turn leave together."""
         self._unflushed.append(connection)
-        if len(self._unflushed) == 1:
+        if len(self._unflushed) == 1 and not self._flushes_soon:
             self.loop.call_soon(self._flush_all)
+
+    def run(self, callback: Callable[[], None]) -> None:
+        """Run what has waited for the end of a turn; the replies that it completes leave right behind it."""
+        self._flushes_soon = True
+        try:
+            callback()
+        finally:
+            self._flushes_soon = False
+            if self._unflushed:
+                self._flush_all()
 
     def call_later(self, delay_ms: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """Run `callback` in `delay_ms` milliseconds."""

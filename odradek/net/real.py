@@ -36,12 +36,19 @@ class RealClock:
 class LoopScheduler:
     """Runs callbacks on an event loop, which is the state machines' thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, run: Callable[[Callable[[], None]], None] | None = None
+    ) -> None:
+        """`run` calls what comes soon; without it the loop does."""
         self._loop = loop
+        self._run = run
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Run `callback` in the loop's next turn."""
-        self._loop.call_soon(callback)
+        if self._run is None:
+            self._loop.call_soon(callback)
+        else:
+            self._loop.call_soon(self._run, callback)
 
     def call_later(self, delay_ms: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """Run `callback` once, `delay_ms` milliseconds from now."""

@@ -133,8 +133,8 @@ class RunningNode:
             self._ports[listener.name] = bound.port
             listeners.append(bound)
         ports = Ports(
-            RealClock(), LoopScheduler(self._loop), self._executor, SystemRandom(), self._files,
-            self._new_jobs if self._on_disks else None, self._new_peers,
+            RealClock(), LoopScheduler(self._loop, self._network.context.run), self._executor, SystemRandom(),
+            self._files, self._new_jobs if self._on_disks else None, self._new_peers,
         )  # fmt: skip
         if self._surroundings.ports is not None:
             ports = self._surroundings.ports(ports)
