@@ -82,14 +82,18 @@ class PlainReads:
         if (
             partition is None
             or not partition.is_leader
-            or fetched.last_fetched_epoch >= 0
             or fetched.current_leader_epoch not in (NO_EPOCH, partition.leader_epoch)
             or self._replicas.partitions.get(partition.topic_partition) is not partition
         ):
             raise UnusualError
-        log = partition.log
-        if log is None or log.is_offline or not log.log_start_offset <= fetched.fetch_offset <= log.log_end_offset:
+        log, offset = partition.log, fetched.fetch_offset
+        if log is None or log.is_offline or not log.log_start_offset <= offset <= log.log_end_offset:
             raise UnusualError
+        epoch = fetched.last_fetched_epoch
+        if epoch >= 0:
+            found, end_offset = log.leader_epochs.end_offset_for(epoch, log.log_end_offset)
+            if found != epoch or end_offset < offset:
+                raise UnusualError  # the logs part there (KIP-595)
         return log
 
     def _slice(self, reading: _Reading, *, waits: bool) -> tuple[LogSlice, Sequence[AbortedTransaction] | None]:

@@ -110,7 +110,7 @@ def test_sessions_of_many_partitions_are_read_the_long_way(count: int, is_short:
         ([("t", 0, -5)], {}),
         ([("t", 0, 0)], {"of_partition": {"current_leader_epoch": 1}}),
         ([("t", 0, 0)], {"of_partition": {"current_leader_epoch": -2}}),
-        ([("t", 0, 0)], {"of_partition": {"last_fetched_epoch": 0}}),
+        ([("t", 0, 0)], {"of_partition": {"last_fetched_epoch": 1}}),
         ([("t", 0, 0)], {"of_partition": {"high_watermark": 3}}),
     ],
 )

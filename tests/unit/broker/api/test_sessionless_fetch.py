@@ -94,7 +94,7 @@ def test_the_limit_of_the_broker() -> None:
         ([("t", 0, 0), ("t", 1, 9)], {}),
         ([("t", 0, -5)], {}),
         ([("t", 0, 0)], {"of_partition": {"current_leader_epoch": 1}}),
-        ([("t", 0, 0)], {"of_partition": {"last_fetched_epoch": 0}}),
+        ([("t", 0, 0)], {"of_partition": {"last_fetched_epoch": 1}}),
         ([("t", 0, 0)], {"of_partition": {"high_watermark": 3}}),
     ],
 )
@@ -136,6 +136,23 @@ def test_leaders_that_change_and_topics_that_go() -> None:
         broker.scene.delete_topic(topic_id)
     pair.fetch(("t", 0, 0))
     assert pair.short_answers == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("offset", "last_fetched_epoch", "is_short"),
+    [(5, 0, True), (5, 1, False), (5, 2, True), (6, 0, False), (6, 2, True), (3, 0, True), (5, 3, False)],
+)
+def test_readers_whose_log_has_parted_from_this_one_are_told_so(
+    offset: int, last_fetched_epoch: int, is_short: bool
+) -> None:
+    pair = _pair()
+    for leader in (2, 1):
+        pair.change(
+            PartitionChangeRecord(topic_id=pair.short.ids["t"], partition_id=0, leader=leader, isr=[1], replicas=[1])
+        )
+    pair.each(lambda scene: scene.append("t", b"x" * 50))
+    pair.both(pair.request([("t", 0, offset)], of_partition={"last_fetched_epoch": last_fetched_epoch}))
+    assert pair.short_answers == [is_short]
 
 
 @pytest.mark.parametrize("version", [11, 12, 16])
@@ -315,7 +332,10 @@ def test_whatever_happens_both_ways_answer_the_same(seed: int) -> None:
             max_bytes=random_.choice([0, 150, 1 << 20]),
             partition_max_bytes=random_.choice([0, 130, 1 << 20]),
             fields={"max_wait_ms": random_.choice([0, 50, 500]), "min_bytes": random_.choice([0, 1, 300, 1000])},
-            of_partition={"current_leader_epoch": random_.choice([-1, 0, 0])},
+            of_partition={
+                "current_leader_epoch": random_.choice([-1, 0, 0]),
+                "last_fetched_epoch": random_.choice([-1, 0, 0]) if version >= 12 else -1,
+            },
         )
         asked = pair.short.ask(request), pair.long.ask(request)
         while answered(asked, version) is None:
