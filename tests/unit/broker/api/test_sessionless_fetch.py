@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from typing import Any
 
@@ -138,6 +139,17 @@ def test_leaders_that_change_and_topics_that_go() -> None:
     assert pair.short_answers == [True, False, True, False]
 
 
+def test_a_topic_that_comes_again_is_read_by_its_name() -> None:
+    pair = _pair(12)
+    pair.fetch(("u", 0, 0))
+    for broker in (pair.short, pair.long):
+        broker.scene.delete_topic(broker.ids["u"])
+        broker.scene.create_topic("u")
+        broker.scene.append("u", b"again")
+    assert [index for index, _, _ in told(decoded(pair.fetch(("u", 0, 0)), 12)) or []] == [0]
+    assert pair.short_answers == [True, True]
+
+
 @pytest.mark.parametrize(
     ("offset", "last_fetched_epoch", "is_short"),
     [(5, 0, True), (5, 1, False), (5, 2, True), (6, 0, False), (6, 2, True), (3, 0, True), (5, 3, False)],
@@ -204,8 +216,10 @@ def test_the_time_to_wait_ends_it_with_what_there_is_then() -> None:
 
 def test_what_moved_before_it_came_does_not_have_it_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = _pair()
+    fields: dict[str, object] = {"max_wait_ms": 500, "min_bytes": 100_000}
+    first = pair.short.ask(pair.request([("t", 0, 5)], fields=fields))
     pair.short.scene.append("t", b"x" * 50)
-    asked = pair.short.ask(pair.request([("t", 0, 6), ("t", 1, 4)], fields={"max_wait_ms": 500, "min_bytes": 1000}))
+    second = pair.short.ask(pair.request([("t", 0, 6), ("t", 1, 4)], fields=fields))
     read: list[int] = []
     log_read = Log.read
 
@@ -215,8 +229,33 @@ def test_what_moved_before_it_came_does_not_have_it_read_again(monkeypatch: pyte
 
     monkeypatch.setattr(Log, "read", counted)
     pair.short.scene.world.run_soon()
-    assert asked.answer is None
-    assert read == []
+    assert (first.answer, second.answer) == (None, None)
+    assert read == [5]
+
+
+def test_long_records_are_not_held_while_more_are_waited_for() -> None:
+    pair = _pair()
+    pair.each(lambda scene: scene.append("t", b"x" * 20_000))
+    asked = pair.ask(("t", 0, 5), min_bytes=30_000)
+    assert not pair.short.holds_ranges()
+    pair.each(lambda scene: scene.append("t", b"x" * 50))
+    assert answered(asked) is None
+    assert not pair.short.holds_ranges()
+    pair.each(lambda scene: scene.append("t", b"x" * 20_000))
+    assert [size > 40_000 for _, _, size in told(answered(asked)) or []] == [True]
+    assert not pair.short.holds_ranges()
+
+
+def test_what_was_answered_before_its_time_is_forgotten() -> None:
+    pair = _pair()
+    for number in range(300):
+        request = pair.request([("t", 0, 5 + number)], fields={"max_wait_ms": 3_600_000})
+        asked = pair.short.ask(request)
+        pair.short.scene.append("t", b"x")
+        pair.short.scene.world.run_soon()
+        assert asked.answer is not None
+    remembered = [each for each in gc.get_objects() if isinstance(each, sessionless_fetch._Waiting)]
+    assert len(remembered) < 150
 
 
 @pytest.mark.parametrize("version", [12, 16])
@@ -234,9 +273,9 @@ def test_a_client_that_is_gone_is_forgotten() -> None:
     mine, theirs = pair.ask(("t", 0, 5))
     for asked in (mine, theirs):
         asked.abandon()
+    assert pair.short.scene.replicas.readers.count == 0
     pair.each(lambda scene: scene.append("t", b"x" * 50))
     assert not pair.short.holds_ranges()
-    assert pair.short.scene.replicas.readers.count == 0
     pair.each(lambda scene: scene.world.advance(500))
     assert pair.short.scene.world.waiting_timers == pair.long.scene.world.waiting_timers
 
