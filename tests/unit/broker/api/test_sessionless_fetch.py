@@ -246,6 +246,20 @@ def test_long_records_are_not_held_while_more_are_waited_for() -> None:
     assert not pair.short.holds_ranges()
 
 
+def test_long_records_are_not_held_if_it_goes_the_long_way_after_all() -> None:
+    pair = _pair()
+    pair.each(lambda scene: scene.append("t", b"x" * 20_000))
+    pair.fetch(("t", 0, 5), ("t", 1, 9))
+    assert pair.short_answers == [False]
+
+
+def test_a_log_whose_disk_failed_is_told_of_at_its_end_too() -> None:
+    pair = _pair()
+    for broker in (pair.short, pair.long):
+        broker.scene.replicas.partition(TopicPartition("t", 0)).local_log().is_offline = True
+    assert told(decoded(pair.fetch(("t", 0, 5)), 16)) == [(0, ErrorCode.KAFKA_STORAGE_ERROR, 0)]
+
+
 def test_what_was_answered_before_its_time_is_forgotten() -> None:
     pair = _pair()
     for number in range(300):
