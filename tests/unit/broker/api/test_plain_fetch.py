@@ -147,6 +147,19 @@ def test_leaders_that_change_and_topics_that_go() -> None:
     assert pair.short_answers == [True, False, True, False]
 
 
+def test_a_topic_that_comes_again_is_read_by_its_name() -> None:
+    pair = Pair(12)
+    pair.begin(("u", 0, 0))
+    pair.fetch(("u", 0, 0))
+    for broker in (pair.short, pair.long):
+        broker.scene.delete_topic(broker.ids["u"])
+        broker.scene.create_topic("u")
+        broker.scene.append("u", b"again")
+    sizes = [size_of(decoded(pair.fetch(("u", 0, 0)), 12).responses[0].partitions[0]) for _ in range(2)]
+    assert sizes == [len(batch_of(b"again"))] * 2
+    assert pair.short_answers == [True, False, True]
+
+
 def test_aborted_transactions_are_listed() -> None:
     pair = Pair(isolation_level=1)
     for broker in (pair.short, pair.long):
