@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from odradek.storage.log_config import LogConfig
+from odradek.storage.memory_files import MemoryFile
 from odradek.storage.producers import Verification
+from odradek.storage.segment_file import FileRange
 from odradek.storage.txn_index import AbortedTransaction
 from odradek.wire.errors import ErrorCode
 from tests.unit.storage.support import NOW_MS, Disk
@@ -124,3 +128,35 @@ def test_a_reader_is_told_of_what_was_aborted_where_it_reads() -> None:
     everything = log.read(40, max_bytes=1 << 20, max_offset=100, min_one_message=True)
     assert [entry.first_offset for entry in log.aborted_in(everything, 40)] == list(range(40, 100, 2))
     assert log.aborted_in(log.read(100, max_bytes=1, max_offset=100, min_one_message=True), 100) == []
+
+
+def test_a_reader_is_told_of_what_was_aborted_before_the_latest_segment() -> None:
+    disk = Disk()
+    send(disk, 0, is_transactional=True)
+    disk.marker(PRODUCER, 0, commit=False)
+    disk.log.roll()
+    disk.append(b"after")
+    part = disk.log.read(0, max_bytes=1 << 20, max_offset=3, min_one_message=True)
+    assert disk.log.aborted_in(part, 0) == [AbortedTransaction(PRODUCER, 0, 1, 2)]
+
+
+def test_small_reads_hold_no_range_where_all_of_them_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk()
+    disk.append(b"v")
+    log = disk.log
+
+    def read(small_bytes: int) -> FileRange | bytes:
+        return log.read(0, max_bytes=1 << 20, max_offset=1, min_one_message=True, small_bytes=small_bytes).records
+
+    size = len(log.segments.active.log.read(1 << 20, 0))
+    assert read(size) == log.segments.active.log.read(size, 0)
+    ranges = [read(size - 1)]
+    monkeypatch.setattr(MemoryFile, "pread_warm", lambda file, size, offset: file.pread(size - 1, offset))
+    ranges.append(read(size))
+    monkeypatch.setattr(MemoryFile, "pread_warm", lambda _file, _size, _offset: None)
+    ranges.append(read(size))
+    for each in ranges:
+        assert isinstance(each, FileRange)
+        assert each.size == size
+        each.release()
+    assert not log.segments.active.log.is_busy()

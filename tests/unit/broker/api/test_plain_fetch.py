@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from odradek.broker.fetch.session import size_of
@@ -185,6 +187,28 @@ def test_open_transactions_end_what_readers_of_committed_records_get() -> None:
     pair.fetch(("t", 0, 4))
     pair.fetch(("t", 0, 5))
     assert pair.short_answers == [True, True]
+
+
+@pytest.mark.parametrize(
+    "topics",
+    [
+        struct.pack(">i", -1),
+        struct.pack(">ihi", 1, -1, 0),
+        struct.pack(">ihi", 1, 0, 0),
+        struct.pack(">ih1si", 1, 1, b"t", -1),
+        struct.pack(">ih1si", 1, 1, b"t", 0),
+        struct.pack(">ih1si", 1, 1, b"\xff", 0),
+    ],
+)
+def test_lists_and_names_that_are_missing_are_answered_alike(topics: bytes) -> None:
+    pair = Pair(11)
+    pair.begin(("t", 0, 0))
+    whole = pair.request([])
+    begins = len(whole) - 10
+    assert whole[begins:] == bytes(10)
+    request = whole[:begins] + topics + bytes(6)
+    assert pair.short.send(request) == pair.long.send(request)
+    assert not pair.short.holds_ranges()
 
 
 @pytest.mark.parametrize("version", [12, 18])
