@@ -133,8 +133,6 @@ class Channel(FrameReader):
         if self._linger is not None:
             self._linger.cancel()
         self._sock.close()
-        if self._is_wide:
-            self._context.receive_buffers.give_back()
         self._output.clear()
         self._drop_slots()
         self._counters.connections_closed += 1

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from odradek.net.bulk import BulkTurns, ReceiveBuffers
+from odradek.net.bulk import BulkTurns
 from odradek.net.frames import MAX_READ_BUFFER_BYTES, MAX_READ_BYTES, READ_BUFFER_BYTES, Spares
 from odradek.net.gathering import Gathering
 from odradek.net.limits import NetworkLimits
@@ -79,7 +79,6 @@ class LoopContext:
         "memory",
         "read_room",
         "read_view",
-        "receive_buffers",
         "spares",
         "tick",
     )
@@ -97,7 +96,6 @@ class LoopContext:
         self.tick = 0
         self.gathering = Gathering(loop)
         self.bulk = BulkTurns(loop)
-        self.receive_buffers = ReceiveBuffers(limits.bulk_receive_buffer_bytes)
         self._unflushed: list[Flushable] = []
         self._flushes_soon = False
 

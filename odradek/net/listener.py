@@ -304,8 +304,6 @@ class Network:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if self.context.limits.socket_send_buffer_bytes > 0:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.context.limits.socket_send_buffer_bytes)
-        if 0 < self.context.limits.socket_receive_buffer_bytes < self.context.limits.bulk_receive_buffer_bytes:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.context.limits.socket_receive_buffer_bytes)
 
     # Timers; they run only while there are connections
 
@@ -370,10 +368,8 @@ def bound_socket(host: str, port: int) -> socket.socket:
 def _listening_socket(endpoint: Endpoint, limits: NetworkLimits, bound: socket.socket | None) -> socket.socket:
     sock = bound_socket(endpoint.host, endpoint.port) if bound is None else bound
     try:
-        # What the listener has when a connection comes says how far that one's window can be opened at most.
-        size = max(limits.socket_receive_buffer_bytes, limits.bulk_receive_buffer_bytes)
-        if size > 0:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+        if limits.socket_receive_buffer_bytes > 0:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.socket_receive_buffer_bytes)
         sock.listen(limits.socket_listen_backlog_size)
         sock.setblocking(False)
     except BaseException:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 from time import monotonic
 
-from odradek.net.bulk import BULKY_BYTES, WIDE_FROM_BYTES
+from odradek.net.bulk import BULKY_BYTES
 from odradek.net.context import Counters, LoopContext
 from odradek.net.frames import LENGTH, MAX_READ_BYTES, READ_BUFFER_BYTES, FrameBuffer, whole_frames
 from odradek.net.gathering import GATHERED_BYTES, READS_APART, Gathered
@@ -49,7 +49,6 @@ class FrameReader:
         "_head",
         "_is_bulky",
         "_is_gathered",
-        "_is_wide",
         "_pause",
         "_reading",
         "_reads_apart",
@@ -77,8 +76,6 @@ class FrameReader:
         self._ending = False
         self._is_bulky = False
         """The last read brought much."""
-        self._is_wide = False
-        """It has a large receive buffer."""
         self._is_gathered = False
         """What was read last is handled at the end of this turn."""
         self._reads_apart = 0
@@ -229,8 +226,6 @@ class FrameReader:
     def _has_brought_much(self, size: int) -> None:
         self._is_bulky = True
         self._context.bulk.has_read(size)
-        if size >= WIDE_FROM_BYTES and not self._is_wide:
-            self._is_wide = self._context.receive_buffers.widen(self._sock)
 
     def _room(self, view: memoryview) -> memoryview:
         """How much of the read buffer may be filled: what begins a frame that has to wait for memory is kept."""

@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from odradek.net.bulk import BULK_TURN_BYTES, WIDE_CONNECTIONS, WIDE_FROM_BYTES
+from odradek.net.bulk import BULK_TURN_BYTES
 from odradek.net.context import Counters, LoopContext
 from odradek.net.frames import MAX_READ_BUFFER_BYTES, MAX_READ_BYTES, READ_BUFFER_BYTES, FrameBuffer
 from odradek.net.limits import NetworkLimits
@@ -30,10 +30,6 @@ class ScriptedSocket:
     def __init__(self, arrives: Iterable[bytes | None]) -> None:
         self.arrives: deque[bytes | None] = deque(arrives)
         self.receives = 0
-        self.options: list[tuple[int, int, int]] = []
-
-    def setsockopt(self, level: int, name: int, value: int) -> None:
-        self.options.append((level, name, value))
 
     def fileno(self) -> int:
         return id(self)
@@ -370,32 +366,3 @@ def test_a_connection_that_pauses_while_it_waits_is_left_alone() -> None:
     other.turn()
     other.turn()
     assert other.reader.frames == [LARGE, LARGE]
-
-
-def test_who_brings_much_with_one_read_gets_a_large_receive_buffer_once() -> None:
-    limits = NetworkLimits(bulk_receive_buffer_bytes=3_000_000)
-    connection = Connection(*[framed(LARGE)] * 5, limits=limits)
-    for _ in range(5):
-        connection.turn()
-    assert connection.reader.frames == [LARGE] * 5
-    assert connection.socket.options == [(socket.SOL_SOCKET, socket.SO_RCVBUF, 3_000_000)]
-
-
-def test_who_brings_less_keeps_the_receive_buffer_that_it_has() -> None:
-    connection = Connection(
-        *[framed(LARGE[: WIDE_FROM_BYTES - 5])] * 5, limits=NetworkLimits(bulk_receive_buffer_bytes=3_000_000)
-    )
-    for _ in range(5):
-        connection.turn()
-    assert len(connection.reader.frames) == 5
-    assert connection.socket.options == []
-
-
-def test_no_more_than_a_few_have_a_large_receive_buffer() -> None:
-    first = Connection(framed(LARGE), limits=NetworkLimits(bulk_receive_buffer_bytes=3_000_000))
-    others = [Connection(framed(LARGE), beside=first) for _ in range(WIDE_CONNECTIONS + 5)]
-    for connection in (first, *others):
-        connection.turn()
-        connection.turn()
-    assert all(connection.reader.frames == [LARGE] for connection in (first, *others))
-    assert sum(map(len, (connection.socket.options for connection in (first, *others)))) == WIDE_CONNECTIONS

@@ -78,7 +78,6 @@ def test_socket_buffers_are_kafkas_where_they_are_asked_for() -> None:
     others = NetworkLimits.from_config(node_config())
     assert asked.socket_send_buffer_bytes == 102_400 < others.socket_send_buffer_bytes
     assert asked.socket_receive_buffer_bytes == 102_400 < others.socket_receive_buffer_bytes
-    assert asked.bulk_receive_buffer_bytes == 0 <= others.bulk_receive_buffer_bytes
 
 
 def test_an_override_for_a_host_without_an_address_is_refused() -> None:
