@@ -71,7 +71,7 @@ DIFFERENCES = (
     "`queued.max.request.bytes=-1` means 256 MiB, or twice `socket.request.max.bytes` where that is more; in Kafka it "
     "means no limit.",
     "Where `socket.send.buffer.bytes` and `socket.receive.buffer.bytes` are not set, they count as 300,000 and "
-    "500,000, and not as 102,400: batches then go through the node several at a time.",
+    "2,500,000, and not as 102,400: batches then go through the node several at a time.",
     "Requests of more than 16 KiB, but for Produce, are handled one at a time, of each connection one in turn, and "
     "what a connection sends behind such a request waits for it.",
     "A client that has sent its last byte has 5 seconds to take the replies that it is owed; then the "

@@ -59,7 +59,7 @@ BROKER_TEXTS = {
     "queued.max.requests": "Requests that may wait for processing before no more are read.",
     "queued.max.request.bytes": "Bytes of requests that may be in memory before no more are read; -1 for no limit.",
     "socket.listen.backlog.size": "Connections that may wait to be accepted.",
-    "socket.receive.buffer.bytes": "Size of a socket's receive buffer, 500000 if it is not set; -1: the system's.",
+    "socket.receive.buffer.bytes": "Size of a socket's receive buffer, 2500000 if it is not set; -1: the system's.",
     "socket.send.buffer.bytes": "Size of a socket's send buffer, 300000 if it is not set; -1: the system's.",
     "socket.connection.setup.timeout.ms": "First time-out when this node connects to another one, in milliseconds.",
     "socket.connection.setup.timeout.max.ms": "Largest time-out when connecting fails again and again, in ms.",
