@@ -30,10 +30,20 @@ def main() -> int:
     sys.stdout.write(table(found))
     kept = {key: outcome for key, outcome in found.items() if key.target in KEPT}
     if asked.write and kept:
-        targets = {key.target for key in kept}
-        save({**{key: outcome for key, outcome in load().items() if key.target not in targets}, **kept})
+        save({**_of_others(load(), kept, by_feature=bool(asked.cases)), **kept})
         write()
     return 1 if any(outcome.failed for outcome in found.values()) else 0
+
+
+def _of_others(results: Results, kept: Results, *, by_feature: bool) -> Results:
+    """The results that a run does not replace: of other targets, and of other features if it was of some cases only."""
+    targets = {key.target for key in kept}
+    ran = {(key.target, key.feature) for key in kept}
+    return {
+        key: outcome
+        for key, outcome in results.items()
+        if ((key.target, key.feature) not in ran if by_feature else key.target not in targets)
+    }
 
 
 def _arguments() -> argparse.Namespace:
