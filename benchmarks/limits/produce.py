@@ -18,6 +18,7 @@ from pathlib import Path
 
 from benchmarks.limits.sink import Sink
 from benchmarks.load.answers import accepting_answer
+from odradek.net.limits import RECEIVE_BUFFER_BYTES
 from tests.support.apache import ROOT
 
 END_TIMEOUT_S = 10.0
@@ -55,14 +56,14 @@ def receiving(directory: Path, topic: str) -> Iterator[ReceiverProcess]:
 class Receiver:
     """One connection's frames: all bytes go into a file, and whole frames are answered."""
 
-    def __init__(self, sock: socket.socket, sink: Sink, answer: bytes) -> None:
+    def __init__(self, sock: socket.socket, sink: Sink, answer: bytes, view: memoryview) -> None:
+        """`view` is where bytes are received, of all connections."""
         self.socket = sock
         self._sink = sink
         self._answer = bytearray(answer)
-        self._buffer = bytearray(RECEIVE_BYTES)
-        self._view = memoryview(self._buffer)
-        self._kept_bytes = 0
-        """Of the next frame's front, at the buffer's begin."""
+        self._view = view
+        self._kept = b""
+        """Of the next frame's front."""
         self._missing_bytes = 0
         """Of the frame that has begun."""
         self._owed = b""
@@ -70,11 +71,13 @@ class Receiver:
 
     def turn(self) -> bool:
         """Take what is there; whether the connection goes on."""
-        size = self.socket.recv_into(self._view[self._kept_bytes :])
+        kept_bytes = len(self._kept)
+        self._view[:kept_bytes] = self._kept
+        size = self.socket.recv_into(self._view[kept_bytes:])
         if not size:
             return False
-        end = self._kept_bytes + size
-        self._sink.write(self._view[self._kept_bytes : end])
+        end = kept_bytes + size
+        self._sink.write(self._view[kept_bytes:end])
         answers = self._take_frames(end)
         if answers:
             self.socket.sendall(answers)
@@ -89,22 +92,21 @@ class Receiver:
             self._owed = b""
             if end - at < _FRONT.size:
                 break
-            length, correlation_id, acks = _FRONT.unpack_from(self._buffer, at)
+            length, correlation_id, acks = _FRONT.unpack_from(self._view, at)
             if acks:
                 _INT32.pack_into(self._answer, _CORRELATION_ID_AT, correlation_id)
                 self._owed = bytes(self._answer)
             at += _INT32.size + length
-        self._kept_bytes = max(0, end - at)
+        self._kept = bytes(self._view[at:end])
         self._missing_bytes = max(0, at - end)
-        if self._kept_bytes:
-            self._buffer[: self._kept_bytes] = self._buffer[at:end]
         return b"".join(answers)
 
 
 def serve(path: Path, topic: str) -> None:
     """Until this process is ended."""
-    answer, sink = accepting_answer(topic), Sink(path)
+    answer, sink, view = accepting_answer(topic), Sink(path), memoryview(bytearray(RECEIVE_BYTES))
     with socket.create_server((_HOST, 0)) as listener, select.epoll() as poll:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         sys.stdout.write(f"{listener.getsockname()[1]}\n")
         sys.stdout.flush()
         poll.register(listener, select.EPOLLIN)
@@ -115,7 +117,7 @@ def serve(path: Path, topic: str) -> None:
                     connection, _ = listener.accept()
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     poll.register(connection, select.EPOLLIN)
-                    receivers[connection.fileno()] = Receiver(connection, sink, answer)
+                    receivers[connection.fileno()] = Receiver(connection, sink, answer, view)
                 elif not receivers[fd].turn():
                     poll.unregister(fd)
                     receivers.pop(fd).socket.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.limits.produce import Receiver, receiving
+from benchmarks.limits.produce import RECEIVE_BYTES, Receiver, receiving
 from benchmarks.limits.sink import RESERVED_BYTES, Sink
 from benchmarks.load.answers import ExpectedAnswers, accepting_answer
 from benchmarks.load.produce import Load, generate, request_and_batch
@@ -24,7 +24,7 @@ def test_frames_in_any_pieces_are_written_and_answered_in_order(tmp_path: Path, 
     sent = b"".join(ring.buffers(0, REQUESTS))
     ours, theirs = socket.socketpair()
     with ours, theirs, closing(Sink(tmp_path / "received")) as sink:
-        receiver = Receiver(theirs, sink, accepting_answer(TOPIC))
+        receiver = Receiver(theirs, sink, accepting_answer(TOPIC), memoryview(bytearray(RECEIVE_BYTES)))
         for at in range(0, len(sent), piece_bytes):
             ours.sendall(sent[at : at + piece_bytes])
             assert receiver.turn()
