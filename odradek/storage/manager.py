@@ -65,6 +65,8 @@ class LogManager:
         )  # fmt: skip
         self.log_starts = 0
         """How often any log began to start at another offset."""
+        self._checkpointed_starts = 0
+        """What that was when log start offsets were written last."""
         self.previous_broker_epoch = UNKNOWN_BROKER_EPOCH
         """The epoch of the clean stop before this start, -1 after any other."""
         self.on_dir_failure: Callable[[str], None] | None = None
@@ -204,8 +206,8 @@ class LogManager:
         """Rename the directories of logs that nobody has any more, and remove them after the delay.
 
         If `once` is given, the delay begins when that has succeeded. All are renamed, whatever happens; raises
-        KafkaError KAFKA_STORAGE_ERROR if one could not be. Checkpoints speak of them until they are written for
-        another reason, or a log of the same name begins.
+        KafkaError KAFKA_STORAGE_ERROR if one could not be. As in Kafka, starts of other logs that have moved are in
+        their checkpoint then; else checkpoints speak of them until a log of the same name begins.
         """
         failure: KafkaError | None = None
         for log in logs:
@@ -222,6 +224,8 @@ class LogManager:
                 self._removal.remove_later(log.directory)
             else:
                 self._removal.remove_after(once, log.directory)
+        if self.log_starts != self._checkpointed_starts:
+            self.checkpoint_log_starts()
         if failure is not None:
             raise failure
 
@@ -317,6 +321,7 @@ class LogManager:
 
     def checkpoint_log_starts(self) -> None:
         """Write the log start offsets of all directories."""
+        self._checkpointed_starts = self.log_starts
         self._on_each_dir(self._checkpoints.write_log_starts)
 
     def checkpoint_high_watermarks(self) -> None:

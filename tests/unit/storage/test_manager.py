@@ -229,6 +229,18 @@ def test_a_deleted_log_whose_removal_a_crash_prevented_is_removed_after_the_next
     assert not [name for name in node.fs.list(node.log_dirs[0]) if name.endswith("-delete")]
 
 
+def test_a_deletion_keeps_what_was_deleted_of_other_logs_deleted_after_a_crash(node: Node) -> None:
+    kept = node.create()
+    for value in (b"a", b"b", b"c"):
+        append(kept, value)
+    other = TopicPartition("other", 0)
+    node.create(other)
+    kept.delete_records_before(2)
+    node.logs.delete_log(other)
+    node.start()
+    assert node.log().log_start_offset == 2
+
+
 def test_a_topic_of_the_same_name_but_another_id_is_told_apart(node: Node) -> None:
     node.create()
     with pytest.raises(KafkaError) as raised:
