@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 from odradek.net.reserving import reserver
-
-RESERVED_BYTES = 4 << 20
+from odradek.storage.segment_file import RESERVED_BYTES
 
 
 class Sink:

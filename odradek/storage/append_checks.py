@@ -99,7 +99,7 @@ def _check_producer(
     producer_id, epoch, sequence = header.producer_id, header.producer_epoch, header.base_sequence
     is_client = origin is AppendOrigin.CLIENT
     if is_client:
-        if producers.is_next(producer_id, epoch, sequence, is_transactional=header.is_transactional):
+        if producers.next_of(producer_id, epoch, sequence, is_transactional=header.is_transactional) is not None:
             return None
         duplicate = producers.find_duplicate(producer_id, epoch, sequence, header.last_offset_delta)
         if duplicate is not None:

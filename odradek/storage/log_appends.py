@@ -171,9 +171,9 @@ class LogAppends(LogReads):
 
     def continues(self, header: BatchHeader) -> bool:
         """Whether a batch of data outside of transactions has no producer id, or is its producer's next one here."""
-        return header.producer_id < 0 or self.producers.is_next(
-            header.producer_id, header.producer_epoch, header.base_sequence, is_transactional=False
-        )
+        if header.producer_id < 0:
+            return True
+        return self.producers.next_of(header.producer_id, header.producer_epoch, header.base_sequence) is not None
 
     def _continued(self, sequences: Sequence[ProducerSequence]) -> list[ProducerEntry] | None:
         """The producers of these sequences; None unless each has one that goes on where its batches in the log end."""

@@ -210,23 +210,20 @@ class ProducerStateManager:
         """Where the first transaction that is going on begins."""
         return next(iter(self._ongoing), None)
 
-    def is_next(self, producer_id: int, epoch: int, base_sequence: int, *, is_transactional: bool) -> bool:
-        """Whether a batch follows the producer's latest, as nearly all do: then it is new, and may be written."""
-        entry = self._producers.get(producer_id)
-        if entry is None or entry.producer_epoch != epoch or not entry.batches or producer_id in self._verifications:
-            return False
-        is_in_order = base_sequence == entry.batches[-1].last_sequence + 1
-        return is_in_order and (is_transactional or entry.txn_first_offset == NO_OFFSET)
+    def next_of(
+        self, producer_id: int, epoch: int, base_sequence: int, *, is_transactional: bool = False
+    ) -> ProducerEntry | None:
+        """What is known of the producer, if a batch follows its latest one, as nearly all do.
 
-    def next_of(self, producer_id: int, epoch: int, base_sequence: int) -> ProducerEntry | None:
-        """What is known of the producer, if a batch outside of transactions follows its latest one."""
+        Then it is new, and may be written.
+        """
         entry = self._producers.get(producer_id)
         if (
             entry is None
             or base_sequence <= 0
             or base_sequence != entry.last_sequence + 1
             or entry.producer_epoch != epoch
-            or entry.txn_first_offset != NO_OFFSET
+            or (entry.txn_first_offset != NO_OFFSET and not is_transactional)
             or producer_id in self._verifications
         ):
             return None
@@ -340,14 +337,9 @@ class ProducerStateManager:
         timestamp_ms: int, is_transactional: bool,
     ) -> None:  # fmt: skip
         """A batch of data was written."""
-        entry = self._producers.get(producer_id)
-        if entry is None:
-            entry = self._producers[producer_id] = ProducerEntry(producer_id)
+        entry = self._entry(producer_id, epoch)
         batches = entry.batches
-        if epoch != entry.producer_epoch:
-            entry.producer_epoch = epoch
-            batches.clear()
-        elif len(batches) == WINDOW_BATCHES:
+        if len(batches) == WINDOW_BATCHES:
             del batches[0]
         batches.append(ProducerBatch(last_sequence, last_offset, offset_delta, timestamp_ms))
         entry.last_timestamp_ms = timestamp_ms
