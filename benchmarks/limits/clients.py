@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import select
 import socket
 import struct
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from benchmarks import procfs
 from benchmarks.limits.canned import OFFERED, Canned
+from benchmarks.limits.receiving import FrameReceiver, serve
 from benchmarks.limits.sink import Sink
 from benchmarks.load.command_line import arguments, parse
 from benchmarks.tools import ToolResult
@@ -40,7 +40,6 @@ from tests.support.batches import batch
 from tests.support.wire import framed
 
 END_TIMEOUT_S = 10.0
-RECEIVE_BYTES = 1 << 20
 EMPTY_FETCH_WAIT_S = 0.02
 """Who has read everything and asks for more is not answered at once, and so does not ask all the time."""
 _HOST = "127.0.0.1"
@@ -181,62 +180,31 @@ class Responder:
         return Range(position, min(max(wanted.partition_max_bytes, self._batch_bytes), end - position))
 
 
-class Receiver:
-    """One connection's frames: all bytes go into a file, and whole frames are answered."""
+class Receiver(FrameReceiver):
+    """Answers batches once all of them has come, and other requests when they are whole."""
 
-    def __init__(self, sock: socket.socket, sink: Sink, responder: Responder) -> None:
-        self.socket = sock
-        self._sink = sink
+    def __init__(self, sock: socket.socket, sink: Sink, responder: Responder, view: memoryview) -> None:
+        super().__init__(sock, sink, view)
         self._responder = responder
-        self._buffer = bytearray(RECEIVE_BYTES)
-        self._view = memoryview(self._buffer)
-        self._kept_bytes = 0
-        """Of a frame that has not been begun with, at the buffer's begin."""
-        self._missing_bytes = 0
-        """Of the batch that comes."""
-        self._owed = b""
-        """The answer to that one."""
 
-    def turn(self) -> bool:
-        """Take what is there; whether the connection goes on. Raises ProtocolError, OSError."""
-        size = self.socket.recv_into(self._view[self._kept_bytes :])
-        if not size:
-            return False
-        end = self._kept_bytes + size
-        self._sink.write(self._view[self._kept_bytes : end])
-        answers = self._take_frames(end)
-        if answers:
-            self.socket.sendall(answers)
-        return True
-
-    def _take_frames(self, end: int) -> bytes:
-        """The answers to the frames that are whole now; those to fetches have been sent."""
-        answers: list[bytes] = []
-        at = self._missing_bytes
-        while at <= end:
-            answers.append(self._owed)
-            self._owed = b""
-            if end - at < _FRONT.size:
-                break
-            length, key, version, correlation_id, name_bytes = _FRONT.unpack_from(self._buffer, at)
-            behind = at + _INT32.size + length
-            if key == ApiKey.PRODUCE:
-                acks_at = at + _FRONT.size + max(0, name_bytes) + _ACKS_BEHIND_NAME
-                if end < acks_at + _INT16.size:
-                    break
-                (acks,) = _INT16.unpack_from(self._buffer, acks_at)
-                if acks:
-                    self._owed = self._responder.produced(version, correlation_id)
-            elif end < behind:
-                break
-            else:
-                self._answer(bytes(self._view[at + _INT32.size : behind]), answers)
-            at = behind
-        self._kept_bytes = max(0, end - at)
-        self._missing_bytes = max(0, at - end)
-        if self._kept_bytes:
-            self._buffer[: self._kept_bytes] = self._buffer[at:end]
-        return b"".join(answers)
+    def begin(self, at: int, end: int, answers: list[bytes]) -> int | None:
+        """See `FrameReceiver`. Raises ProtocolError, OSError."""
+        if end - at < _FRONT.size:
+            return None
+        length, key, version, correlation_id, name_bytes = _FRONT.unpack_from(self.view, at)
+        behind: int = at + _INT32.size + length
+        if key == ApiKey.PRODUCE:
+            acks_at = at + _FRONT.size + max(0, name_bytes) + _ACKS_BEHIND_NAME
+            if end < acks_at + _INT16.size:
+                return None
+            (acks,) = _INT16.unpack_from(self.view, acks_at)
+            if acks:
+                self.owed = self._responder.produced(version, correlation_id)
+        elif end < behind:
+            return None
+        else:
+            self._answer(bytes(self.view[at + _INT32.size : behind]), answers)
+        return behind
 
     def _answer(self, frame: bytes, answers: list[bytes]) -> None:
         front, records, rest = self._responder.answer(frame)
@@ -251,27 +219,16 @@ class Receiver:
             position += os.sendfile(self.socket.fileno(), self._responder.stored, position, end - position)
 
 
-def serve(stored: Stored) -> None:
+def main(stored: Stored) -> None:
     """Until this process is ended."""
     sink = Sink(Path(stored.directory) / "received")
-    with socket.create_server((_HOST, 0)) as listener, select.epoll() as poll:
+    with socket.create_server((_HOST, 0)) as listener:
         port = int(listener.getsockname()[1])
         responder = Responder(stored, port)
         _compile_codecs()
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()
-        poll.register(listener, select.EPOLLIN)
-        receivers: dict[int, Receiver] = {}
-        while True:
-            for fd, _ in poll.poll():
-                if fd == listener.fileno():
-                    connection, _ = listener.accept()
-                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    poll.register(connection, select.EPOLLIN)
-                    receivers[connection.fileno()] = Receiver(connection, sink, responder)
-                elif not _goes_on(receivers[fd]):
-                    poll.unregister(fd)
-                    receivers.pop(fd).socket.close()
+        serve(listener, lambda sock, view: Receiver(sock, sink, responder, view))
 
 
 def _compile_codecs() -> None:
@@ -282,13 +239,5 @@ def _compile_codecs() -> None:
                 message.decode(message().encode(version), version)
 
 
-def _goes_on(receiver: Receiver) -> bool:
-    """A client may have gone without waiting for its answer."""
-    try:
-        return receiver.turn()
-    except ConnectionError:
-        return False
-
-
 if __name__ == "__main__":
-    serve(parse(Stored, _MODULE, "Answer Kafka's clients.", sys.argv[1:]))
+    main(parse(Stored, _MODULE, "Answer Kafka's clients.", sys.argv[1:]))

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import procfs
 from benchmarks.limits.clients import Address, Receiver, Responder, Stored, bare_broker
+from benchmarks.limits.receiving import RECEIVE_BYTES
 from benchmarks.limits.sink import Sink
 from benchmarks.load import librdkafka
 from benchmarks.load.fetch import Fetch, consume
@@ -36,7 +37,7 @@ def test_frames_in_any_pieces_are_written_and_answered_in_order(tmp_path: Path, 
     sent = versions + produced + versions
     ours, theirs = socket.socketpair()
     with ours, theirs, closing(Sink(tmp_path / "received")) as sink:
-        receiver = Receiver(theirs, sink, Responder(stored, 1))
+        receiver = Receiver(theirs, sink, Responder(stored, 1), memoryview(bytearray(RECEIVE_BYTES)))
         for at in range(0, len(sent), piece_bytes):
             ours.sendall(sent[at : at + piece_bytes])
             assert receiver.turn()

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.limits.produce import RECEIVE_BYTES, Receiver, receiving
-from benchmarks.limits.sink import RESERVED_BYTES, Sink
+from benchmarks.limits.produce import Receiver, receiving
+from benchmarks.limits.receiving import RECEIVE_BYTES
+from benchmarks.limits.sink import Sink
 from benchmarks.load.answers import ExpectedAnswers, accepting_answer
 from benchmarks.load.produce import Load, generate, request_and_batch
 from benchmarks.load.ring import Ring
+from odradek.storage.segment_file import RESERVED_BYTES
 
 TOPIC = "bench"
 REQUESTS = 5

@@ -162,3 +162,18 @@ async def settle_down(turns: int = 20) -> None:
 
 def run_on(loop: asyncio.AbstractEventLoop, scenario: Callable[[], Coroutine[object, object, T]]) -> T:
     return loop.run_until_complete(asyncio.wait_for(scenario(), 30))
+
+
+async def connected(node: Node, count: int, handler: RunHandler | AnswersRuns) -> list[Peer]:
+    """So many connections, whose frames `handler` is offered and `echo` answers else."""
+    listener = node.listen(echo, run_handler=handler)
+    peers = [await node.connect(listener) for _ in range(count)]
+    await until(lambda: node.network.connections == count)
+    return peers
+
+
+def send_at_once(frames: Sequence[tuple[Peer, Sequence[bytes]]]) -> None:
+    """All of it is there before the node has its next turn."""
+    for peer, each in frames:
+        data = b"".join(map(framed, each))
+        assert peer.sock.send(data) == len(data)

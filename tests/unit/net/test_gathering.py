@@ -14,7 +14,7 @@ from odradek.net.limits import NetworkLimits
 from odradek.ports.network import ConnectionInfo, Outcome, Reply, RunHandler
 from odradek.ports.promise import Promise
 from tests.unit.net.conftest import Run
-from tests.unit.net.harness import AnswersRuns, Node, ParkingHandler, Peer, echo, framed, until
+from tests.unit.net.harness import Node, ParkingHandler, Peer, connected, echo, framed, send_at_once, until
 
 
 class Takes:
@@ -31,20 +31,6 @@ class Takes:
                 break
             replies.append(Outcome.CLOSE if bytes(frame[:2]) == b"tc" else [b"together:" + bytes(frame)])
         return replies
-
-
-async def connected(node: Node, count: int, handler: AnswersRuns) -> list[Peer]:
-    listener = node.listen(echo, run_handler=handler)
-    peers = [await node.connect(listener) for _ in range(count)]
-    await until(lambda: node.network.connections == count)
-    return peers
-
-
-def send_at_once(frames: Sequence[tuple[Peer, Sequence[bytes]]]) -> None:
-    """All of it is there before the node has its next turn."""
-    for peer, each in frames:
-        data = b"".join(map(framed, each))
-        assert peer.sock.send(data) == len(data)
 
 
 def test_what_several_connections_bring_in_a_turn_is_offered_together(run: Run) -> None:

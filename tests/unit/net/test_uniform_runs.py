@@ -13,7 +13,7 @@ from odradek.net.limits import NetworkLimits
 from odradek.ports.network import ConnectionInfo, Reply, RunHandler, UniformReplies
 from odradek.ports.promise import Promise
 from tests.unit.net.conftest import Run
-from tests.unit.net.harness import Node, ParkingHandler, Peer, echo, framed, until
+from tests.unit.net.harness import Node, ParkingHandler, Peer, connected, echo, framed, send_at_once
 
 
 class Takes:
@@ -55,25 +55,11 @@ class Takes:
         return RunHandler(self.answer, self.answer_uniform)
 
 
-async def connected(node: Node, count: int, takes: Takes) -> list[Peer]:
-    listener = node.listen(echo, run_handler=takes.handler)
-    peers = [await node.connect(listener) for _ in range(count)]
-    await until(lambda: node.network.connections == count)
-    return peers
-
-
-def send_at_once(frames: Sequence[tuple[Peer, Sequence[bytes]]]) -> None:
-    """All of it is there before the node has its next turn."""
-    for peer, each in frames:
-        data = b"".join(map(framed, each))
-        assert peer.sock.send(data) == len(data)
-
-
 def test_frames_of_one_length_are_offered_as_a_stretch(run: Run) -> None:
     takes = Takes()
 
     async def scenario(node: Node) -> None:
-        (peer,) = await connected(node, 1, takes)
+        (peer,) = await connected(node, 1, takes.handler)
         frames = [b"u1", b"u2", b"u3", b"u", b"v", b"u4", b"x", b"t5", b"t6", b"t7 long"]
         send_at_once([(peer, frames)])
         assert [await peer.reply() for _ in frames] == [
@@ -90,7 +76,7 @@ def test_what_is_left_of_a_stretch_is_offered_again(run: Run) -> None:
     takes = Takes(most=3)
 
     async def scenario(node: Node) -> None:
-        (peer,) = await connected(node, 1, takes)
+        (peer,) = await connected(node, 1, takes.handler)
         send_at_once([(peer, [b"u%d" % number for number in range(8)])])
         assert [await peer.reply() for _ in range(8)] == [b"uniform:u%d" % number for number in range(8)]
 
@@ -102,7 +88,7 @@ def test_what_is_refused_is_offered_once(run: Run) -> None:
     takes = Takes()
 
     async def scenario(node: Node) -> None:
-        (peer,) = await connected(node, 1, takes)
+        (peer,) = await connected(node, 1, takes.handler)
         for _ in range(3):
             takes.stretches.clear()
             takes.offered.clear()
@@ -117,7 +103,7 @@ def test_what_is_behind_a_run_is_offered_as_a_stretch_again(run: Run) -> None:
     takes = Takes()
 
     async def scenario(node: Node) -> None:
-        (peer,) = await connected(node, 1, takes)
+        (peer,) = await connected(node, 1, takes.handler)
         for frames in ([b"x1", b"x2"], [b"t1", b"u2", b"u3"], [b"t1", b"t2", b"u3", b"u4", b"u5"]):
             send_at_once([(peer, frames)])
             replies = [await peer.reply() for _ in frames]
@@ -131,7 +117,7 @@ def test_runs_of_one_frame_each_are_given_up(run: Run) -> None:
     takes = Takes()
 
     async def scenario(node: Node) -> None:
-        (peer,) = await connected(node, 1, takes)
+        (peer,) = await connected(node, 1, takes.handler)
         send_at_once([(peer, [b"x1", b"x2"])])
         assert [await peer.reply() for _ in range(2)] == [b"x1", b"x2"]
         takes.offered.clear()
@@ -150,7 +136,7 @@ def test_a_turn_takes_no_more_frames_than_it_may(run: Run) -> None:
     count = 3 * most + 5
 
     async def scenario(node: Node) -> None:
-        (peer,) = await connected(node, 1, takes)
+        (peer,) = await connected(node, 1, takes.handler)
         send_at_once([(peer, [b"u%03d" % number for number in range(count)])])
         replies = [await peer.reply() for _ in range(count)]
         assert [reply.removeprefix(b"uniform:") for reply in replies] == [b"u%03d" % number for number in range(count)]
@@ -164,7 +150,7 @@ def test_a_turn_takes_no_more_frames_than_it_may(run: Run) -> None:
 
 def test_requests_without_replies(run: Run) -> None:
     async def scenario(node: Node) -> None:
-        one, two = await connected(node, 2, Takes())
+        one, two = await connected(node, 2, Takes().handler)
         send_at_once([(one, [b"un1", b"un2", b"z", b"ux"])])
         assert [await one.reply(), await one.reply()] == [b"z", b"ux"]
         send_at_once([(one, [b"un1", b"un2"]), (two, [b"un3", b"un4"])])
@@ -204,7 +190,7 @@ def test_several_connections_are_offered_as_one_stretch_and_each_gets_its_own_re
     takes = Takes()
 
     async def scenario(node: Node) -> None:
-        one, two, three = await connected(node, 3, takes)
+        one, two, three = await connected(node, 3, takes.handler)
         send_at_once([(one, [b"u1", b"u2"]), (two, [b"u3"]), (three, [b"u4", b"u5", b"u6"])])
         for peer, numbers in ((three, (4, 5, 6)), (two, (3,)), (one, (1, 2))):
             assert [await peer.reply() for _ in numbers] == [b"uniform:u%d" % number for number in numbers]
@@ -219,7 +205,7 @@ def test_what_is_left_of_several_connections_has_its_place(run: Run, most: int) 
     takes = Takes(most)
 
     async def scenario(node: Node) -> None:
-        one, two, three = await connected(node, 3, takes)
+        one, two, three = await connected(node, 3, takes.handler)
         send_at_once([(one, [b"u1", b"u2"]), (two, [b"u3", b"v4"]), (three, [b"u5", b"u6"])])
         for peer, frames in ((one, (b"u1", b"u2")), (two, (b"u3", b"v4")), (three, (b"u5", b"u6"))):
             replies = [await peer.reply() for _ in frames]
@@ -232,7 +218,7 @@ def test_connections_with_frames_of_other_lengths_are_offered_together_with_all_
     takes = Takes()
 
     async def scenario(node: Node) -> None:
-        one, two, three = await connected(node, 3, takes)
+        one, two, three = await connected(node, 3, takes.handler)
         send_at_once([(one, [b"t1", b"t2"]), (two, [b"t3", b"t4 long"]), (three, [b"t5 longer", b"t6 longer"])])
         for peer, frames in ((one, (b"t1", b"t2")), (two, (b"t3", b"t4 long")), (three, (b"t5 longer", b"t6 longer"))):
             assert [await peer.reply() for _ in frames] == [b"together:" + frame for frame in frames]
@@ -250,7 +236,7 @@ def test_connections_with_frames_of_other_lengths_are_offered_together_with_all_
 
 def test_a_length_that_is_not_allowed_costs_its_connection_only(run: Run) -> None:
     async def scenario(node: Node) -> None:
-        one, two = await connected(node, 2, Takes())
+        one, two = await connected(node, 2, Takes().handler)
         data = framed(b"u1") + framed(b"u2") + b"\xff\xff\xff\xff??" + framed(b"u4")
         assert one.sock.send(data) == len(data)
         send_at_once([(two, [b"u5", b"u6"])])
@@ -265,7 +251,7 @@ def test_no_more_are_offered_together_than_may_be(run: Run) -> None:
     takes = Takes()
 
     async def scenario(node: Node) -> None:
-        peers = await connected(node, 60, takes)
+        peers = await connected(node, 60, takes.handler)
         send_at_once([(peer, [b"u%02d" % number for number in range(20)]) for peer in peers])
         for peer in peers:
             assert [await peer.reply() for _ in range(20)] == [b"uniform:u%02d" % number for number in range(20)]
@@ -297,7 +283,7 @@ def test_every_connection_gets_its_replies_in_order_whatever_arrives_when(run: R
 
     async def scenario(node: Node) -> None:
         takes = Takes(most=dice.choice((1, 2, 5, 1000)))
-        peers = await connected(node, 5, takes)
+        peers = await connected(node, 5, takes.handler)
         kinds, sizes = (b"u", b"u", b"u", b"t", b"x"), (80, 80, 80, 3000)
         frames = []
         for _ in peers:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from odradek.broker.api.fetch import FetchApi, FetchLimits
 from odradek.broker.fetch.session import FINAL_EPOCH, INVALID_SESSION_ID, SessionCache, size_of
@@ -14,6 +17,8 @@ from odradek.server.dispatcher import Dispatcher
 from odradek.server.handler_table import HandlerTable
 from odradek.server.handlers import erase
 from odradek.server.lane import Lane
+from odradek.storage.log import Log
+from odradek.storage.log_results import LogSlice
 from odradek.wire.apis import request_header_version, response_header_version
 from odradek.wire.messages.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic
 from odradek.wire.messages.headers import RequestHeader
@@ -207,3 +212,38 @@ def told(response: FetchResponse | None) -> list[tuple[int, int, int]] | None:
         for topic in response.responses
         for part in topic.partitions
     ]
+
+
+def record_sizes(asked: Sequence[Asked], version: int) -> list[int]:
+    """The bytes of records in each answer, which is of one partition."""
+    found = []
+    for each in asked:
+        assert isinstance(each.answer, bytes)
+        (answer,) = told(decoded(each.answer, version)) or []
+        found.append(answer[2])
+    return found
+
+
+def counted_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The offsets from which logs are read from now on."""
+    read: list[int] = []
+    log_read = Log.read
+
+    def counted(log: Log, offset: int, **limits: Any) -> LogSlice:
+        read.append(offset)
+        return log_read(log, offset, **limits)
+
+    monkeypatch.setattr(Log, "read", counted)
+    return read
+
+
+def fail_reads(monkeypatch: pytest.MonkeyPatch, max_bytes: int) -> None:
+    """Have logs fail, by a defect, whenever so many bytes are asked for."""
+    log_read = Log.read
+
+    def failing(log: Log, offset: int, **limits: Any) -> LogSlice:
+        if limits["max_bytes"] == max_bytes:
+            raise RuntimeError("a defect")
+        return log_read(log, offset, **limits)
+
+    monkeypatch.setattr(Log, "read", failing)

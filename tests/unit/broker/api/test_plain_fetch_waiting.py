@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
 
 from odradek.broker.api import plain_fetch
-from odradek.storage.log import Log
-from odradek.storage.log_results import AppendOrigin, LogSlice
+from odradek.storage.log_results import AppendOrigin
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.fetch import FetchResponse
 from odradek.wire.persistent.metadata.partition_change_record import PartitionChangeRecord
-from tests.unit.broker.api.fetch_pair import Asked, Pair, answered, told
+from tests.unit.broker.api.fetch_pair import Asked, Pair, answered, counted_reads, fail_reads, record_sizes, told
 from tests.unit.broker.scene import Scene, batch_of
 from tests.unit.storage.support import marker
 
@@ -203,31 +201,15 @@ def _two_sessions(pair: Pair, *limits: int) -> list[Asked]:
     return asked
 
 
-def _sizes(asked: list[Asked]) -> list[int]:
-    found = []
-    for each in asked:
-        assert isinstance(each.answer, bytes)
-        (answer,) = told(FetchResponse.decode(each.answer[5:], 17)) or []
-        found.append(answer[2])
-    return found
-
-
 def test_those_who_wait_for_the_same_records_have_them_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair()
     asked = _two_sessions(pair, 1 << 20, 1 << 20, 130, 1 << 20)
-    read: list[int] = []
-    log_read = Log.read
-
-    def counted(log: Log, offset: int, **limits: Any) -> LogSlice:
-        read.append(offset)
-        return log_read(log, offset, **limits)
-
-    monkeypatch.setattr(Log, "read", counted)
+    read = counted_reads(monkeypatch)
     for broker in (pair.short, pair.long):
         broker.scene.append("t", b"x" * 50)
         broker.scene.append("t", b"y" * 50)
         broker.scene.world.run_soon()
-    assert _sizes(asked) == [2 * BATCH_BYTES, 2 * BATCH_BYTES, 130, 2 * BATCH_BYTES]
+    assert record_sizes(asked, 17) == [2 * BATCH_BYTES, 2 * BATCH_BYTES, 130, 2 * BATCH_BYTES]
     assert read == [5, 5]
     assert not pair.short.holds_ranges()
 
@@ -246,16 +228,9 @@ def test_what_was_read_for_others_is_forgotten_afterwards() -> None:
 def test_one_that_fails_is_told_so_and_costs_no_other_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair()
     asked = _two_sessions(pair, 130, 1 << 20)
-    log_read = Log.read
-
-    def failing(log: Log, offset: int, **limits: Any) -> LogSlice:
-        if limits["max_bytes"] == 130:
-            raise RuntimeError("a defect")
-        return log_read(log, offset, **limits)
-
-    monkeypatch.setattr(Log, "read", failing)
+    fail_reads(monkeypatch, 130)
     pair.each(lambda scene: scene.append("t", b"x" * 50))
-    assert _sizes(asked) == [0, BATCH_BYTES]
+    assert record_sizes(asked, 17) == [0, BATCH_BYTES]
 
 
 def test_of_two_that_wait_one_meets_something_unusual() -> None:

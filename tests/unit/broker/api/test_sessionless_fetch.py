@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import gc
 import random
-from typing import Any
 
 import pytest
 
 from odradek.broker.api import sessionless_fetch
-from odradek.storage.log import Log
-from odradek.storage.log_results import AppendOrigin, LogSlice
+from odradek.storage.log_results import AppendOrigin
 from odradek.storage.topic_partition import TopicPartition
 from odradek.wire.errors import ErrorCode
 from odradek.wire.messages.fetch import ForgottenTopic, ReplicaState
 from odradek.wire.persistent.metadata.partition_change_record import PartitionChangeRecord
-from tests.unit.broker.api.fetch_pair import Asked, Pair, Wanted, answered, decoded, told
+from tests.unit.broker.api.fetch_pair import (
+    Asked,
+    Pair,
+    Wanted,
+    answered,
+    counted_reads,
+    decoded,
+    fail_reads,
+    record_sizes,
+    told,
+)
 from tests.unit.broker.scene import Scene, batch_of
 from tests.unit.storage.support import marker
 
@@ -220,14 +228,7 @@ def test_what_moved_before_it_came_does_not_have_it_read_again(monkeypatch: pyte
     first = pair.short.ask(pair.request([("t", 0, 5)], fields=fields))
     pair.short.scene.append("t", b"x" * 50)
     second = pair.short.ask(pair.request([("t", 0, 6), ("t", 1, 4)], fields=fields))
-    read: list[int] = []
-    log_read = Log.read
-
-    def counted(log: Log, offset: int, **limits: Any) -> LogSlice:
-        read.append(offset)
-        return log_read(log, offset, **limits)
-
-    monkeypatch.setattr(Log, "read", counted)
+    read = counted_reads(monkeypatch)
     pair.short.scene.world.run_soon()
     assert (first.answer, second.answer) == (None, None)
     assert read == [5]
@@ -300,33 +301,17 @@ def _waiting(pair: Pair, *limits: int) -> list[Asked]:
     return [pair.short.ask(pair.request([("t", 0, 5)], partition_max_bytes=limit, fields=fields)) for limit in limits]
 
 
-def _sizes(asked: list[Asked]) -> list[int]:
-    found = []
-    for each in asked:
-        assert isinstance(each.answer, bytes)
-        (answer,) = told(decoded(each.answer, 16)) or []
-        found.append(answer[2])
-    return found
-
-
 @pytest.mark.parametrize("isolation_level", [0, 1])
 def test_those_who_wait_for_the_same_records_have_them_read_once(
     monkeypatch: pytest.MonkeyPatch, isolation_level: int
 ) -> None:
     pair = _pair(isolation_level=isolation_level)
     asked = _waiting(pair, 1 << 20, 1 << 20, 130, 1 << 20)
-    read: list[int] = []
-    log_read = Log.read
-
-    def counted(log: Log, offset: int, **limits: Any) -> LogSlice:
-        read.append(offset)
-        return log_read(log, offset, **limits)
-
-    monkeypatch.setattr(Log, "read", counted)
+    read = counted_reads(monkeypatch)
     for _ in range(2):
         pair.short.scene.append("t", b"x" * 50)
     pair.short.scene.world.run_soon()
-    assert _sizes(asked) == [2 * BATCH_BYTES, 2 * BATCH_BYTES, 130, 2 * BATCH_BYTES]
+    assert record_sizes(asked, 16) == [2 * BATCH_BYTES, 2 * BATCH_BYTES, 130, 2 * BATCH_BYTES]
     assert read == [5, 5]
     assert not pair.short.holds_ranges()
 
@@ -334,16 +319,9 @@ def test_those_who_wait_for_the_same_records_have_them_read_once(
 def test_one_that_fails_is_told_so_and_costs_no_other_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = _pair()
     asked = _waiting(pair, 130, 1 << 20)
-    log_read = Log.read
-
-    def failing(log: Log, offset: int, **limits: Any) -> LogSlice:
-        if limits["max_bytes"] == 130:
-            raise RuntimeError("a defect")
-        return log_read(log, offset, **limits)
-
-    monkeypatch.setattr(Log, "read", failing)
+    fail_reads(monkeypatch, 130)
     pair.each(lambda scene: scene.append("t", b"x" * 50))
-    assert _sizes(asked) == [0, BATCH_BYTES]
+    assert record_sizes(asked, 16) == [0, BATCH_BYTES]
 
 
 @pytest.mark.parametrize("version", [11, 12, 16])
