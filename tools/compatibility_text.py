@@ -72,11 +72,11 @@ DIFFERENCES = (
     "means no limit.",
     "Where `socket.send.buffer.bytes` and `socket.receive.buffer.bytes` are not set, they count as 300,000 and "
     "2,500,000, and not as 102,400: batches then go through the node several at a time.",
-    "CreateTopics, CreatePartitions and DeleteTopics are answered once the broker that was asked has the partitions, or "
-    "has them no more, within the request's time-out: what is sent to it next finds them so. Kafka's brokers may hear of "
-    "them later than whoever asked.",
-    "On ext4 up to 4 MiB of the disk are reserved behind the end of a segment that is written to fast, as `du` shows; a "
-    "kill leaves them until the segment goes. Kafka reserves with `preallocate` only.",
+    "CreateTopics, CreatePartitions and DeleteTopics are answered once the broker that was asked has the partitions, "
+    "or has them no more, within the request's time-out: what is sent to it next finds them so. Kafka's brokers may "
+    "hear of them later than whoever asked.",
+    "On ext4 up to 4 MiB of the disk are reserved behind the end of a segment that is written to fast, as `du` shows; "
+    "a kill leaves them until the segment goes. Kafka reserves with `preallocate` only.",
     "Requests of more than 16 KiB, but for Produce, are handled one at a time, of each connection one in turn, and "
     "what a connection sends behind such a request waits for it.",
     "A client that has sent its last byte has 5 seconds to take the replies that it is owed; then the "
